@@ -1,0 +1,7832 @@
+/* diffrl.h - v0.1.0 - diffusion-policy reinforcement learning in one C99 header - MIT-0
+
+   DO THIS in one .c or .cpp file:               build:  cc app.c -lm        (no other dependency)
+      #define DIFFRL_IMPLEMENTATION
+      #include "diffrl.h"
+
+   SYNOPSIS  train a diffusion policy on a task and print its return
+      drl_context ctx;
+      drl_context_init(&ctx, NULL);
+      drl_dime_config cfg = drl_dime_config_default(env.obs_dim, env.act_dim);
+      drl_dime_config_preset(&ctx, &cfg, "cpu");
+      drl_dime dime;
+      drl_dime_init(&dime, &ctx, &cfg);
+      drl_trainer_config tcfg = drl_trainer_config_default();
+      drl_trainer trainer;
+      drl_trainer_init(&trainer, &ctx, &tcfg, &env, 1, drl_dime_agent(&dime));
+      while (trainer.steps < 100000 && drl_trainer_step(&trainer) == DRL_OK) {}
+      printf("%f %s\n", drl_trainer_return(&trainer), drl_context_error(&ctx));
+      drl_dime_save(&dime, "policy.safetensors", NULL);
+
+   IS        Diffusion (not differentiable) RL on the CPU, float32: tensors, a tape for reverse-mode
+             differentiation, networks, diffusion chains, critics, replay, algorithms, training loop.
+   IS NOT    a framework for other networks, a GPU library, a simulator: bring your own as a drl_env
+             of three functions (examples/05_own_env.c; examples/mujoco binds MuJoCo).
+
+   PROMISES
+      Same bits    A seed gives the same bits on 1 or 8 threads, with AVX-512, AVX2, NEON or plain C,
+                   with gcc or clang at any -O level (gcc even at -Ofast; clang -ffast-math is
+                   refused). Random numbers are counter-based, every sum has a fixed order, exp, log,
+                   tanh, sin are our own. Environments keep their own promises.
+      No surprise  No writable globals, no allocation during act and update after the first, no exit,
+                   abort or print. Errors are returned; drl_context_error says what, where, what was
+                   expected, what came, and what to do.
+      Files        Files are data: a damaged or hostile file is refused, never run or trusted for a
+                   size. Loading holds at most the size of the file and 1 MiB.
+
+   READING   Each section stands twice, in the same order: its interface in the first part of this
+             file, its implementation in the second. Search for its tag.
+
+   LAYERS    drl_context, drl_arena, drl_rng     what everything stands on
+             drl_gemm, drl_act                   kernels on plain arrays
+             drl_tape, drl_tensor, drl_linear    differentiation, one function per op
+             drl_mlp, drl_brn, drl_adam          networks, optimizers
+             drl_ddpm, drl_ou, drl_c51           chains, critics
+             drl_replay, drl_env, drl_trainer    data, tasks, the loop
+             drl_dime                            algorithms
+
+   CONTENTS
+      >>config     linkage, hooks, vector paths, floating-point rules
+      >>memory     status codes, allocator, log, context, threads, arena
+      >>text       words and numbers in text
+      >>math       elementary functions, activations
+      >>rng        counter-based random numbers
+      >>kernels    matrix products
+      >>io         named tensors in safetensors files
+      >>fields     config structs as key=value text
+      >>tape       reverse-mode automatic differentiation
+      >>ops        one function per op
+      >>nn         parameters, layers, initializers
+      >>optim      Adam, learning-rate schedules
+      >>diffusion  schedules and steps of the chains
+      >>critic     value functions
+      >>env        what a task offers, and its check
+      >>replay     ring buffer of transitions
+      >>norm       running mean and variance
+      >>agent      training loop, evaluation
+      >>dime       DIME, diffusion-based maximum-entropy RL
+
+   OPTIONS   [I] define before the implementation only, [E] everywhere the header is included
+      DIFFRL_IMPLEMENTATION     [I]  compile the implementation here; in exactly one file
+      DIFFRL_STATIC             [E]  all functions static: several copies in one program
+      DRLDEF                    [E]  linkage of functions yourself (default extern or static)
+      DIFFRL_MALLOC(size)       [I]  } own allocator at compile time, both or none;
+      DIFFRL_FREE(ptr)          [I]  } at run time: drl_context_config.allocator
+      DIFFRL_ASSERT(x)          [I]  programming errors; default assert
+      DIFFRL_NO_STDIO           [E]  no files: memory variants of save and load remain
+      DIFFRL_NO_SIMD            [I]  plain C only; slower, same bits
+      DIFFRL_NO_THREADS         [I]  no thread pool; drl_context_config.parallel_fn still works
+      DIFFRL_NO_DIME            [E]  leave out an algorithm
+      DIFFRL_ALLOW_FAST_MATH    [I]  accept clang -ffast-math, without the promise of bits
+
+   SPEED     Compile with -O2. No -march flag is needed: vector code is chosen at run time. gcc
+             compiles this header's implementation at -O3 by itself. Without optimization everything
+             is right and ten times slower.
+   THREADS   An object is used by one thread at a time; objects of different contexts are
+             independent. Set drl_context_config.threads to use several cores in one update.
+*/
+#ifndef DIFFRL_H
+#define DIFFRL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define DIFFRL_VERSION_MAJOR 0
+#define DIFFRL_VERSION_MINOR 1
+#define DIFFRL_VERSION_PATCH 0
+#define DIFFRL_VERSION_STRING "0.1.0"
+
+/* ============================================================================ >>config
+   Linkage. DIFFRL_STATIC gives every function internal linkage (two copies in one program). */
+#ifndef DRLDEF
+#ifdef DIFFRL_STATIC
+#if defined(__GNUC__) || defined(__clang__)
+#define DRLDEF static __attribute__((unused))
+#else
+#define DRLDEF static
+#endif
+#else
+#define DRLDEF extern
+#endif
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* ============================================================================ >>memory
+   Status codes, allocator, log, context, arena. */
+
+/* One line per status: name, value, text. Extends at the end, values never change. */
+#define DRL_STATUS_LIST(X)                                                                       \
+    X(DRL_OK, 0, "ok")                                                                           \
+    X(DRL_ERR_MEMORY, -1, "out of memory")                                                       \
+    X(DRL_ERR_SHAPE, -2, "shapes do not fit")                                                    \
+    X(DRL_ERR_RANGE, -3, "value out of range")                                                   \
+    X(DRL_ERR_NAN, -4, "value is not finite")                                                    \
+    X(DRL_ERR_FILE, -5, "file cannot be read or written")                                        \
+    X(DRL_ERR_FORMAT, -6, "file is not what it should be")                                       \
+    X(DRL_ERR_NAME, -7, "unknown name")                                                          \
+    X(DRL_ERR_ENV, -8, "environment failed")                                                     \
+    X(DRL_ERR_STATE, -9, "call is not possible in this state")
+
+#define DRLI_STATUS_ENUM(name, value, text) name = value,
+typedef enum drl_status { DRL_STATUS_LIST(DRLI_STATUS_ENUM) } drl_status;
+
+/* Return the English text of a status, never NULL. */
+DRLDEF const char *drl_status_string(drl_status status);
+
+/* Memory source. free_fn gets the size that was asked for. Both NULL: DIFFRL_MALLOC and
+   DIFFRL_FREE. alloc_fn may return NULL; it need not align to more than 16 bytes. */
+typedef struct drl_allocator {
+    void *(*alloc_fn)(size_t size, void *user);
+    void (*free_fn)(void *ptr, size_t size, void *user);
+    void *user;
+} drl_allocator;
+
+typedef enum drl_log_level { DRL_LOG_DEBUG, DRL_LOG_INFO, DRL_LOG_WARN, DRL_LOG_ERROR } drl_log_level;
+
+/* Receives each message of the library. The text is borrowed for the call. */
+typedef void (*drl_log_fn)(void *user, drl_log_level level, drl_status status, const char *text);
+
+/* One piece of parallel work: items [begin, end), done by worker 0 .. threads-1. */
+typedef void (*drl_task_fn)(void *arg, int begin, int end, int worker);
+
+/* A host's own thread pool: calls fn over disjoint ranges that cover [0, n), each worker index in
+   use by one thread at a time, and returns when all are done. Results do not depend on the cut. */
+typedef void (*drl_parallel_fn)(void *user, int n, int threads, drl_task_fn fn, void *arg);
+
+typedef enum drl_isa { DRL_ISA_AUTO, DRL_ISA_SCALAR, DRL_ISA_NEON, DRL_ISA_AVX2, DRL_ISA_AVX512 } drl_isa;
+
+typedef struct drl_context_config {
+    int threads;                 /* 1        workers, this thread included                       */
+    drl_isa isa;                 /* AUTO     best that the CPU has; all give the same bits       */
+    drl_allocator allocator;     /* NULLs    DIFFRL_MALLOC, DIFFRL_FREE                          */
+    drl_log_fn log_fn;           /* NULL     silent                                              */
+    void *log_user;
+    drl_parallel_fn parallel_fn; /* NULL     own pool                                            */
+    void *parallel_user;
+} drl_context_config;
+
+/* What all objects share: allocator, log, worker threads, last error. Not a global: two contexts
+   do not know each other. Calls that take one context must not run at the same time, except from
+   inside drl_parallel_for. */
+typedef struct drl_context {
+    drl_context_config cfg;
+    drl_isa isa;             /* in use, never AUTO                                              */
+    struct drli_pool *pool;  /* worker threads, NULL if threads is 1 or parallel_fn is set      */
+    void *scratch;           /* per-worker packing buffers of the matrix product                */
+    size_t scratch_size;
+    drl_status status;       /* of the last error                                               */
+    char message[320];       /* what, where, expected, got, what to do                          */
+    size_t bytes;            /* held now                                                        */
+    size_t bytes_peak;
+    uint64_t allocations;    /* calls of alloc_fn so far                                        */
+} drl_context;
+
+/* Return the defaults written in drl_context_config. */
+DRLDEF drl_context_config drl_context_config_default(void);
+
+/* Start a context: detects the CPU, starts threads - 1 workers, reserves packing buffers.
+     cfg      in   NULL for defaults. Copied.
+   Errors   DRL_ERR_MEMORY, DRL_ERR_RANGE; then nothing is held and free is harmless. */
+DRLDEF drl_status drl_context_init(drl_context *ctx, const drl_context_config *cfg);
+
+/* Stop the workers, give everything back, zero the struct. All objects made with ctx must be freed
+   before. Harmless on a zeroed or freed context. */
+DRLDEF void drl_context_free(drl_context *ctx);
+
+/* Return the last error of this context in one line: what, where, expected, got, what to do. */
+DRLDEF const char *drl_context_error(const drl_context *ctx);
+
+/* Get zeroed memory, aligned to 64 bytes, from the context's allocator; NULL with the error set. */
+DRLDEF void *drl_memory_alloc(drl_context *ctx, size_t size);
+
+/* Give memory of drl_memory_alloc back. size as asked for. NULL is harmless. */
+DRLDEF void drl_memory_free(drl_context *ctx, void *ptr, size_t size);
+
+/* Memory that is given out piece by piece and taken back at once. Grows by blocks; a reset merges
+   them into one of the size needed, so that the same work done twice allocates nothing more. */
+typedef struct drl_arena {
+    drl_context *ctx;
+    struct drli_block *block; /* newest first */
+    size_t used, peak;        /* bytes in use over all blocks, and the most since the last merge */
+} drl_arena;
+
+/* Start an empty arena with one block of the given size (0: none yet). */
+DRLDEF drl_status drl_arena_init(drl_arena *arena, drl_context *ctx, size_t size);
+
+/* Take n bytes, aligned to 64, not zeroed. Returns NULL with the error set in the context. */
+DRLDEF void *drl_arena_alloc(drl_arena *arena, size_t n);
+
+/* Take everything back; the memory stays with the arena. */
+DRLDEF void drl_arena_reset(drl_arena *arena);
+
+/* Where an arena stands; release takes back everything given out after the mark. */
+typedef struct drl_arena_mark {
+    struct drli_block *block;
+    size_t block_used, used;
+} drl_arena_mark;
+
+/* Return the present place, and go back to it. Marks nest and end at the next reset. */
+DRLDEF drl_arena_mark drl_arena_save(const drl_arena *arena);
+DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark);
+
+/* Give the blocks back to the context. Idempotent. */
+DRLDEF void drl_arena_free(drl_arena *arena);
+
+/* Run fn over [0, n) on the context's workers, in pieces of at least grain items. Serial if n is
+   small or threads is 1. fn must not call drl_parallel_for. */
+DRLDEF void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn, void *arg);
+/* ============================================================================ >>text
+   Words and numbers in text. Nothing here depends on the locale. */
+
+/* Return the one of words [n] nearest to `word` by edit distance (insert, delete, replace or swap
+   letters; case does not count, and - is _), or NULL if none is near. For "did you mean ...?". */
+DRLDEF const char *drl_text_nearest(const char *word, const char *const *words, int n);
+
+
+/* ============================================================================ >>math
+   Elementary functions of our own: at most 4 units in the last place from the exact value for every
+   float, and the same bits on every CPU and compiler (rounding to nearest, no flush to zero: the
+   defaults). Activations with their derivatives. */
+typedef enum drl_act {
+    DRL_ACT_NONE, DRL_ACT_RELU, DRL_ACT_TANH, DRL_ACT_SIGMOID, DRL_ACT_SOFTPLUS, DRL_ACT_MISH,
+    DRL_ACT_GELU, /* tanh form */
+    DRL_ACT_COUNT
+} drl_act;
+
+/* Return f(x) of one number. Subnormal results are gradual, -0 and infinities go to their limits,
+   nan to nan, points outside the domain to nan. sigmoid = 1 / (1 + exp(-x)), softplus =
+   log(1 + exp(x)), mish = x tanh(softplus(x)) (Misra 2019), gelu = x / 2 (1 + tanh(sqrt(2 / pi)
+   (x + 0.044715 x^3))) (Hendrycks and Gimpel 2016), erfinv: erf(erfinv(x)) = x. */
+DRLDEF float drl_expf(float x);
+DRLDEF float drl_logf(float x);
+DRLDEF float drl_tanhf(float x);
+DRLDEF float drl_sigmoidf(float x);
+DRLDEF float drl_softplusf(float x);
+DRLDEF float drl_mishf(float x);
+DRLDEF float drl_geluf(float x);
+DRLDEF float drl_sinf(float x);
+DRLDEF float drl_cosf(float x);
+DRLDEF float drl_erff(float x);
+DRLDEF float drl_erfinvf(float x);
+
+/* y[i] = f(z[i]) for i < n, on all workers if n is large; y may be z.
+     act   in  one of drl_act; NONE copies. */
+DRLDEF void drl_act_forward(drl_context *ctx, drl_act act, size_t n, const float *z, float *y);
+
+/* dz[i] (+)= dy[i] f'(z[i]), on all workers if n is large; dz may be dy when accumulate is 0.
+     z, y  in  y = f(z). SOFTPLUS, MISH and GELU read z, RELU, TANH and SIGMOID read y; the other
+               one is not touched and may be NULL.
+   f' is within 1e-6 of the exact derivative (relu'(0) = 0). */
+DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z,
+                             const float *y, const float *dy, float *dz, int accumulate);
+
+/* ============================================================================ >>rng
+   Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011, Random123). Draw i of a stream
+   is a function of (key, stream, i): any draw can be addressed, and threads change nothing.
+   Positions count 32-bit words. Normals and uniforms take one position each. */
+typedef struct drl_rng {
+    uint32_t key[2];   /* seed                                            */
+    uint64_t stream;   /* which of 2^64 independent sequences             */
+    uint64_t position; /* next word                                       */
+    uint64_t reserved; /* 0; the struct is 32 bytes and is saved as it is */
+} drl_rng;
+
+/* Return the stream called `name` of a seed ("replay", "env", ...), at position 0. Equal names give
+   equal streams. */
+DRLDEF drl_rng drl_rng_make(uint64_t seed, const char *name);
+
+/* Return sub-stream `index` of a stream (per environment, per purpose), at position 0. Does not
+   move the parent. */
+DRLDEF drl_rng drl_rng_split(const drl_rng *rng, uint64_t index);
+
+/* Return the next 32 random bits. One position. */
+DRLDEF uint32_t drl_rng_bits(drl_rng *rng);
+
+/* Return the next uniform number in [0, 1), a multiple of 2^-24. One position. */
+DRLDEF float drl_rng_uniform(drl_rng *rng);
+
+/* Return the next standard normal number, |z| < 6.8. One position: number i is computed from the
+   aligned pair of words around it (Box and Muller 1958), so a fill and single draws agree. */
+DRLDEF float drl_rng_normal(drl_rng *rng);
+
+/* Return a standard normal number restricted to [low, high], low < high, by inversion; the bounds
+   may be infinite. One position. Good to about 1e-6 in z, also where the interval lies in one tail.
+   If it lies beyond 12 sigma, an exponential tail replaces the normal one (density within 1 %); in
+   an interval narrower than 1e-3 some numbers fall on its ends. */
+DRLDEF float drl_rng_truncated_normal(drl_rng *rng, float low, float high);
+
+/* Return an integer in [0, n), n >= 1, without modulo bias (Lemire 2019). One position, and with a
+   probability below n / 2^32 another one. */
+DRLDEF uint32_t drl_rng_integer(drl_rng *rng, uint32_t n);
+
+/* Fill x [n] with uniforms in [low, high): low + (high - low) u, where u are the numbers of n
+   single draws. n positions. On all workers if n is large. */
+DRLDEF void drl_rng_uniform_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n, float low,
+                                 float high);
+
+/* Fill x [n] with standard normals, the numbers of n single draws. n positions. On all workers if n
+   is large. */
+DRLDEF void drl_rng_normal_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n);
+
+/* Write a random permutation of 0 .. n-1 to index [n] (Fisher-Yates, n - 1 integers). */
+DRLDEF void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n);
+
+/* ============================================================================ >>kernels
+   Matrix products and elementwise loops on plain arrays. Row-major; ld = distance of rows.
+   Rule of bits: every output element starts from 0 (or from its old value if accumulate is 1), adds
+   its products over k in increasing order by fused multiply-add, then the epilogue. Blocking, vector
+   width and threads do not change it. */
+
+/* The three products that training needs, with weights W [in, out]:
+     DRL_GEMM_NN   C[m,n] = A[m,k]  B[k,n]      Y  = X  W
+     DRL_GEMM_TN   C[m,n] = A[k,m]' B[k,n]      dW = X' dY
+     DRL_GEMM_NT   C[m,n] = A[m,k]  B[n,k]'     dX = dY W'  */
+typedef enum drl_gemm_form { DRL_GEMM_NN, DRL_GEMM_TN, DRL_GEMM_NT } drl_gemm_form;
+
+/* What happens to the product before it is stored. */
+typedef struct drl_epilogue {
+    int accumulate;    /* 1: C += product (C is the start of the sum)                    */
+    const float *bias; /* [n] added to each row after the sum, or NULL                   */
+    const float *base; /* [m, n] rows base_ld apart, added after the sum, or NULL        */
+    int base_ld;
+    drl_act act;       /* applied last                                                   */
+    float *pre;        /* [m, n] rows ldc apart: value before act is stored, or NULL     */
+} drl_epilogue;
+
+/* Multiply matrices on all workers.
+     epilogue  in  NULL: C = product.
+   Errors   none: shapes are the caller's duty.   Cost  2 m n k flops; packs B (and A if transposed).*/
+DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a, int lda,
+                     const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue);
+
+/* As drl_gemm on the calling thread alone, with the packing buffer of `worker`: for use inside
+   drl_parallel_for. */
+DRLDEF void drl_gemm_worker(drl_context *ctx, int worker, drl_gemm_form form, int m, int n, int k,
+                            const float *a, int lda, const float *b, int ldb, float *c, int ldc,
+                            const drl_epilogue *epilogue);
+
+/* Plain triple loop with fmaf: the definition of drl_gemm, for tests and reading. */
+DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const float *a, int lda,
+                               const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue);
+
+/* Sum the columns of x [rows, cols] into out [cols], rows in increasing order; added to out if
+   accumulate is 1. */
+DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx, float *out,
+                           int accumulate);
+
+/* y[i] = f(z[i]) for i < n; y may be z. */
+DRLDEF void drl_act_forward(drl_context *ctx, drl_act act, size_t n, const float *z, float *y);
+
+/* dz[i] (+)= dy[i] f'(z[i]); y = f(z) is given too, so that an activation may use what is cheaper.
+   dz may be dy when accumulate is 0. */
+DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z, const float *y,
+                             const float *dy, float *dz, int accumulate);
+/* ============================================================================ >>io
+   Named tensors and strings in safetensors files.
+   A file is data, never code: every byte of the header is checked before it is used, an object is
+   changed only after the whole file was found good, and reading holds at most the size of the file
+   and 1 MiB. */
+
+typedef enum drl_dtype {
+    DRL_F32, DRL_F64, DRL_F16, DRL_BF16, DRL_I64, DRL_I32, DRL_U64, DRL_U8, DRL_BOOL,
+    DRL_DTYPE_COUNT
+} drl_dtype;
+
+#define DRL_ENTRIES_MAX 4096 /* tensors of one file                                */
+#define DRL_META_MAX 1024    /* pairs of one file, beside the four that save adds  */
+
+/* A named tensor somewhere in memory, C order. A scalar has rank 0. */
+typedef struct drl_entry {
+    char name[64]; /* letters, digits and . _ - /                                  */
+    drl_dtype dtype;
+    int rank;
+    int64_t shape[4];
+    void *data;    /* borrowed                                                     */
+} drl_entry;
+
+/* All that an object holds, as a list of tensors that lie in the object. An algorithm has one
+   function that adds all of its own; saving and loading both go through that list, so what is saved
+   is what is loaded. The first error sticks, and save and load return it. */
+typedef struct drl_state {
+    drl_context *ctx;
+    drl_entry *entries;
+    int count, capacity;
+    drl_status status;
+} drl_state;
+
+/* Pairs of strings that go with the tensors: name of the algorithm, hyper-parameters. The first
+   error sticks. */
+typedef struct drl_pair {
+    const char *key, *value;
+} drl_pair;
+
+typedef struct drl_meta {
+    drl_context *ctx;
+    drl_pair *pairs;
+    int count, capacity;
+    drl_status status;
+    drl_arena arena; /* owns pairs and strings */
+} drl_meta;
+
+/* A safetensors file in memory, checked. entries and strings lie in bytes; entries are in order of
+   their data, which is little-endian and, in files of others, perhaps not aligned: use memcpy. */
+typedef struct drl_file {
+    drl_context *ctx;
+    drl_entry *entries;
+    int count, capacity;
+    drl_meta meta;
+    unsigned char *bytes;
+    size_t size;
+} drl_file;
+
+/* Return "F32" .. "BOOL", and the bytes of one number. */
+DRLDEF const char *drl_dtype_name(drl_dtype dtype);
+DRLDEF size_t drl_dtype_size(drl_dtype dtype);
+
+/* Return the bytes of a tensor that is part of a state or a file. */
+DRLDEF size_t drl_entry_bytes(const drl_entry *entry);
+
+/* Start an empty list. Cannot fail. */
+DRLDEF void drl_state_init(drl_state *state, drl_context *ctx);
+
+/* Add a tensor: shape [rank] (NULL if rank is 0), data borrowed until the state is freed.
+   Errors   sticky: DRL_ERR_NAME for a bad or used name, DRL_ERR_SHAPE, DRL_ERR_MEMORY,
+            DRL_ERR_RANGE for more than DRL_ENTRIES_MAX. */
+DRLDEF void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
+                          const int64_t *shape, void *data);
+
+/* As drl_state_add for a float matrix [rows, cols], or a vector [rows] if cols is 0. */
+DRLDEF void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows, int cols);
+
+/* As drl_state_add for a generator: "NAME.key" I32 [2] and "NAME.position" U64 [3]. */
+DRLDEF void drl_state_add_rng(drl_state *state, const char *name, drl_rng *rng);
+
+/* Give the list back; the tensors stay. Idempotent. */
+DRLDEF void drl_state_free(drl_state *state);
+
+/* Start with no pairs. Cannot fail. */
+DRLDEF void drl_meta_init(drl_meta *meta, drl_context *ctx);
+
+/* Set key to value, in the place of an older value. Both are copied.
+   Errors   sticky: DRL_ERR_FORMAT for a key not of 1 to 64 bytes or text that is not UTF-8,
+            DRL_ERR_MEMORY. */
+DRLDEF void drl_meta_set(drl_meta *meta, const char *key, const char *value);
+
+/* Return the value of key, NULL if there is none. Borrowed from meta, until it is freed. */
+DRLDEF const char *drl_meta_get(const drl_meta *meta, const char *key);
+
+/* Give all back. Idempotent. */
+DRLDEF void drl_meta_free(drl_meta *meta);
+
+/* Write state and meta (NULL: none) as safetensors into buffer [capacity], and the length to *size;
+   with buffer NULL only the length. The entries of the state are put in the order of the file:
+   dtype, then name. Added to the pairs: format=diffrl, version=1, crc32c of the data, meta_crc32c.
+   Errors   DRL_ERR_RANGE for a small buffer or too many pairs; those that stuck. */
+DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, const drl_meta *meta,
+                                        void *buffer, size_t capacity, size_t *size);
+
+/* What loading may do, or-ed. */
+#define DRL_LOAD_EXTRA 1 /* skip tensors of the file that the state lacks              */
+#define DRL_LOAD_NAN 2   /* take floats that are not finite                            */
+
+/* Check a safetensors file of the given size and make it readable. The bytes are copied.
+   Errors   DRL_ERR_FORMAT with the place and the fault, DRL_ERR_MEMORY; then nothing is held. */
+DRLDEF drl_status drl_file_open_memory(drl_file *file, drl_context *ctx, const void *bytes,
+                                       size_t size);
+
+/* Return the tensor called name, NULL if there is none. */
+DRLDEF const drl_entry *drl_file_find(const drl_file *file, const char *name);
+
+/* Copy the tensors of a file into the state's tensors of the same names. All is checked first: on
+   an error the state's tensors are as before.
+   Errors   DRL_ERR_NAME for a tensor that the file lacks or has too much, DRL_ERR_SHAPE for another
+            shape or dtype, DRL_ERR_NAN for a float that is not finite. */
+DRLDEF drl_status drl_file_load(const drl_file *file, drl_state *state, int flags);
+
+/* Give all back. Idempotent. */
+DRLDEF void drl_file_close(drl_file *file);
+
+/* drl_file_open_memory, drl_file_load and drl_file_close in one. meta (or NULL) receives the pairs
+   of the file, without those that save adds. */
+DRLDEF drl_status drl_state_load_memory(drl_context *ctx, const void *bytes, size_t size,
+                                        drl_state *state, drl_meta *meta, int flags);
+
+#ifndef DIFFRL_NO_STDIO
+/* As drl_state_save_memory, to a file; needs memory for a copy of it. On POSIX it is written to
+   PATH.tmp.<pid>.<n>, synced and renamed: a crash at any time leaves the old file or the new one,
+   and perhaps the other name. On an error the old file is intact and nothing is added.
+   Errors   also DRL_ERR_FILE, with the path and the system's reason, DRL_ERR_MEMORY. */
+DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
+                                 const drl_meta *meta);
+
+/* As drl_file_open_memory, from a file. Errors also DRL_ERR_FILE, with the system's reason. */
+DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *path);
+
+/* As drl_state_load_memory, from a file. */
+DRLDEF drl_status drl_state_load(drl_context *ctx, const char *path, drl_state *state,
+                                 drl_meta *meta, int flags);
+#endif
+
+/* ============================================================================ >>fields
+   Config structs as key=value text. */
+
+/* Kinds of config fields, and what they are in the struct. */
+typedef enum drl_field_type {
+    DRL_FIELD_INT,    /* int                                                          */
+    DRL_FIELD_INT64,  /* int64_t                                                      */
+    DRL_FIELD_UINT64, /* uint64_t                                                     */
+    DRL_FIELD_FLOAT,  /* float                                                        */
+    DRL_FIELD_DOUBLE, /* double                                                       */
+    DRL_FIELD_BOOL,   /* int, 0 or 1                                                  */
+    DRL_FIELD_CHOICE  /* int or enum, number of the name in choices                   */
+} drl_field_type;
+
+/* One field of a config struct. A table of these, DRL_FIELD by DRL_FIELD, is the --set options, the
+   metadata of policy files and the range check of an algorithm at once. */
+typedef struct drl_field {
+    const char *name;
+    drl_field_type type;
+    size_t offset;
+    const char *doc;
+    double low, high;    /* allowed, ends included; both 0: any number                */
+    const char *choices; /* names of a choice: "relu|tanh|mish"                       */
+} drl_field;
+
+/* Place of a member, which must have the given size (else: array of negative size). */
+#define DRLI_FIELD_OFFSET(config, member, bytes)                                                 \
+    (offsetof(config, member) + 0 * sizeof(char[sizeof(((config *)0)->member) == (bytes) ? 1 : -1]))
+#define DRLI_FIELD_INT_SIZE sizeof(int)
+#define DRLI_FIELD_INT64_SIZE sizeof(int64_t)
+#define DRLI_FIELD_UINT64_SIZE sizeof(uint64_t)
+#define DRLI_FIELD_FLOAT_SIZE sizeof(float)
+#define DRLI_FIELD_DOUBLE_SIZE sizeof(double)
+#define DRLI_FIELD_BOOL_SIZE sizeof(int)
+
+/* Elements of a table; TYPE is the end of a drl_field_type:
+     DRL_FIELD(drl_x_config, gamma, FLOAT, 0, 1, "discount per step")
+     DRL_FIELD_NAMES(drl_x_config, act, "relu|tanh|mish", "activation")   a choice  */
+#define DRL_FIELD(config, member, TYPE, low, high, doc)                                          \
+    {#member, DRL_FIELD_##TYPE, DRLI_FIELD_OFFSET(config, member, DRLI_FIELD_##TYPE##_SIZE), doc, \
+     low, high, NULL}
+#define DRL_FIELD_NAMES(config, member, names, doc)                                              \
+    {#member, DRL_FIELD_CHOICE, DRLI_FIELD_OFFSET(config, member, sizeof(int)), doc, 0, 0, names}
+
+#define DRL_FIELD_TEXT 64 /* bytes of a value as text, with its zero */
+
+/* Set the field `key` of config from text. In keys - is _ and case does not count. Whole numbers
+   may be written as 1e6; floats may be inf within their range.
+     fields   in   [n]
+   Errors   DRL_ERR_NAME with the nearest key, DRL_ERR_RANGE with what was expected and got; then
+            config is as before. */
+DRLDEF drl_status drl_fields_set(drl_context *ctx, const drl_field *fields, int n, void *config,
+                                 const char *key, const char *value);
+
+/* Write the value of the field `key` to text [DRL_FIELD_TEXT]: the shortest that reads back as the
+   same. Errors DRL_ERR_NAME. */
+DRLDEF drl_status drl_fields_get(drl_context *ctx, const drl_field *fields, int n,
+                                 const void *config, const char *key, char *text);
+
+/* Check the range of every field. Errors DRL_ERR_RANGE with the first that is out of it. */
+DRLDEF drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, int n,
+                                   const void *config);
+
+/* Set config.NAME=value in meta for every field. Errors as drl_meta_set. */
+DRLDEF drl_status drl_fields_to_meta(const drl_field *fields, int n, const void *config,
+                                     drl_meta *meta);
+
+/* Set the fields from the config.NAME pairs of meta; the others keep their values. Errors as
+   drl_fields_set. */
+DRLDEF drl_status drl_fields_from_meta(drl_context *ctx, const drl_field *fields, int n,
+                                       void *config, const drl_meta *meta);
+
+
+/* ============================================================================ >>tape
+   Reverse-mode automatic differentiation. Ops compute at once and are recorded in order;
+   drl_tape_backward walks the record back. Matrices only: every tensor is [rows, cols].
+
+   Errors are sticky: an op that fails returns a 1 x 1 poison tensor, the tape keeps the first error,
+   and drl_tape_backward returns it; so the text of an algorithm needs no checks between ops. Ask
+   drl_tape_status before reading `data` of a result. */
+struct drl_tape;
+struct drl_tensor;
+
+/* One row of the op table. */
+typedef struct drl_op {
+    const char *name;
+    void (*backward_fn)(struct drl_tape *tape, struct drl_tensor *y);
+} drl_op;
+
+typedef struct drl_tensor {
+    float *data;            /* [rows, cols] row-major                                             */
+    float *grad;            /* same shape; NULL until backward, always there for parameters       */
+    int rows, cols;
+    int needs_grad;         /* 1: a gradient flows to it                                          */
+    int grad_full;          /* 1: grad holds a sum, 0: grad is not written yet                    */
+    const drl_op *op;       /* what made it; NULL: input or parameter                             */
+    struct drl_tensor *in[4];
+    struct drl_tensor *prev; /* tape order                                                        */
+    void *saved;            /* what the op keeps for its backward                                 */
+    float f[2];
+    int i[2];
+} drl_tensor;
+
+typedef struct drl_tape {
+    drl_context *ctx;
+    drl_arena arena;
+    drl_tensor *last;       /* newest node                                                        */
+    int grad_enabled;       /* 1; 0: ops compute only, nothing can be differentiated              */
+    int done;               /* 1: backward has run, reset before the next                         */
+    drl_status status;      /* first error since reset                                            */
+    drl_tensor poison;
+    float poison_data[16];
+} drl_tape;
+
+/* Start an empty tape. Memory comes with use: the second pass of the same graph allocates nothing. */
+DRLDEF drl_status drl_tape_init(drl_tape *tape, drl_context *ctx);
+
+/* Forget all nodes and the error; every tensor of the tape is invalid. Parameters stay. */
+DRLDEF void drl_tape_reset(drl_tape *tape);
+
+/* Give the memory back. Idempotent. */
+DRLDEF void drl_tape_free(drl_tape *tape);
+
+/* Return the first error since reset; its text is drl_context_error. */
+DRLDEF drl_status drl_tape_status(const drl_tape *tape);
+
+/* Make a tensor that no gradient flows to. data [rows, cols] is borrowed until reset; NULL: new
+   memory, not initialized. */
+DRLDEF drl_tensor *drl_tape_input(drl_tape *tape, int rows, int cols, float *data);
+
+/* Make an input that gradients flow to, e.g. to differentiate by an action. data is borrowed. */
+DRLDEF drl_tensor *drl_tape_variable(drl_tape *tape, int rows, int cols, float *data);
+
+/* Compute gradients of the 1 x 1 tensor loss with respect to everything that needs one. Parameter
+   gradients are added to what they hold (drl_params_zero_grad clears). Once between two resets.
+   Returns the tape's status; DRL_ERR_SHAPE or DRL_ERR_STATE if loss cannot be differentiated. */
+DRLDEF drl_status drl_tape_backward(drl_tape *tape, drl_tensor *loss);
+
+/* Where a tape stands. */
+typedef struct drl_tape_mark {
+    drl_arena_mark arena;
+    drl_tensor *last;
+} drl_tape_mark;
+
+/* Return the present place, and forget everything recorded after it: keeps a long sampling chain
+   without gradients in a few buffers. */
+DRLDEF drl_tape_mark drl_tape_save(const drl_tape *tape);
+DRLDEF void drl_tape_release(drl_tape *tape, drl_tape_mark mark);
+
+/* Build the same graph on an empty tape: returns the 1 x 1 loss. */
+typedef drl_tensor *(*drl_graph_fn)(drl_tape *tape, void *user);
+
+/* Compare the gradient of graph with central differences for every element of x, a parameter that
+   the graph uses, h = step * max(1, |x|). Runs the graph 2 * elements + 1 times.
+     error   out  largest |difference| / (|gradient| + |numeric| + floor), floor = 1e-3 of the largest
+   Errors   the graph's. */
+DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *user, drl_tensor *x, float step,
+                                      double *error);
+
+/* ============================================================================ >>ops
+   What can be recorded. Shapes in brackets; b broadcasts if it is [1, cols], [rows, 1] or [1, 1].
+   All return a tensor of the tape (the poison after an error). No op changes its inputs. */
+
+/* y = a + b, a - b, a * b, a / b, min(a, b), max(a, b), elementwise; b broadcasts. At equal values
+   min and max give the gradient to a. */
+DRLDEF drl_tensor *drl_add(drl_tape *tape, drl_tensor *a, drl_tensor *b);
+DRLDEF drl_tensor *drl_sub(drl_tape *tape, drl_tensor *a, drl_tensor *b);
+DRLDEF drl_tensor *drl_mul(drl_tape *tape, drl_tensor *a, drl_tensor *b);
+DRLDEF drl_tensor *drl_div(drl_tape *tape, drl_tensor *a, drl_tensor *b);
+DRLDEF drl_tensor *drl_min(drl_tape *tape, drl_tensor *a, drl_tensor *b);
+DRLDEF drl_tensor *drl_max(drl_tape *tape, drl_tensor *a, drl_tensor *b);
+
+/* y = scale x + shift, elementwise. */
+DRLDEF drl_tensor *drl_affine(drl_tape *tape, drl_tensor *x, float scale, float shift);
+
+/* y = e^x, ln x, sqrt x, x^2, sin x, cos x, elementwise. */
+DRLDEF drl_tensor *drl_exp(drl_tape *tape, drl_tensor *x);
+DRLDEF drl_tensor *drl_log(drl_tape *tape, drl_tensor *x);
+DRLDEF drl_tensor *drl_sqrt(drl_tape *tape, drl_tensor *x);
+DRLDEF drl_tensor *drl_square(drl_tape *tape, drl_tensor *x);
+DRLDEF drl_tensor *drl_sin(drl_tape *tape, drl_tensor *x);
+DRLDEF drl_tensor *drl_cos(drl_tape *tape, drl_tensor *x);
+
+/* y = min(max(x, low), high). The gradient passes where low <= x <= high. */
+DRLDEF drl_tensor *drl_clip(drl_tape *tape, drl_tensor *x, float low, float high);
+
+/* y = ln(1 - tanh(x)^2) = 2 (ln 2 - x - softplus(-2 x)), elementwise: finite for every finite x. */
+DRLDEF drl_tensor *drl_tanh_logdet(drl_tape *tape, drl_tensor *x);
+
+/* y = act(x), elementwise. drl_tanh and the like are drl_activate(tape, DRL_ACT_TANH, x). */
+DRLDEF drl_tensor *drl_activate(drl_tape *tape, drl_act act, drl_tensor *x);
+
+/* y [rows, n] = act(x [rows, k] w [k, n] + bias [1, n] + base [rows, n]); bias and base may be NULL.
+   base carries what is the same in many products (the state's part of a first layer). */
+DRLDEF drl_tensor *drl_linear(drl_tape *tape, drl_tensor *x, drl_tensor *w, drl_tensor *bias,
+                              drl_tensor *base, drl_act act);
+
+/* y [rows, 1] = sum over the columns of each row. */
+DRLDEF drl_tensor *drl_sum_cols(drl_tape *tape, drl_tensor *x);
+
+/* y [1, 1] = mean of all elements (summed in order, in double). */
+DRLDEF drl_tensor *drl_mean(drl_tape *tape, drl_tensor *x);
+
+/* y [rows, ca + cb] = a [rows, ca] beside b [rows, cb]. */
+DRLDEF drl_tensor *drl_concat(drl_tape *tape, drl_tensor *a, drl_tensor *b);
+
+/* Rows first .. first + count - 1 of x, and columns likewise. Rows are a view: no copy. */
+DRLDEF drl_tensor *drl_rows(drl_tape *tape, drl_tensor *x, int first, int count);
+DRLDEF drl_tensor *drl_cols(drl_tape *tape, drl_tensor *x, int first, int count);
+
+/* The same values, constant: no gradient flows through. */
+DRLDEF drl_tensor *drl_detach(drl_tape *tape, drl_tensor *x);
+
+/* y = scale * (x - mean) / sqrt(var + eps) + shift with mean and biased variance of each row; scale
+   and shift [1, cols]. Ba et al. 2016. */
+DRLDEF drl_tensor *drl_layer_norm(drl_tape *tape, drl_tensor *x, drl_tensor *scale, drl_tensor *shift, float eps);
+
+/* Batch Renormalisation over the rows, train mode (Ioffe 2017; in the form of CrossQ's code):
+     y = scale (x - m + delta s) / sqrt(s^2 / r^2 ... ) see drl_brn in >>nn, which calls this.
+     r, delta  [cols]  in  constants of this step; r = 1, delta = 0 is plain batch normalisation.
+     mean, var [cols]  in  statistics of x over its rows, from drl_batch_stats.
+   y = scale (x - m + delta sqrt(v) / r) / sqrt(v / r^2 + eps) + shift; gradients flow through m and v. */
+DRLDEF drl_tensor *drl_batch_renorm(drl_tape *tape, drl_tensor *x, drl_tensor *scale, drl_tensor *shift,
+                                    const float *mean, const float *var, const float *r,
+                                    const float *delta, float eps);
+
+/* Mean and biased variance [cols] of each column of x, rows in order, in float with a second pass. */
+DRLDEF void drl_batch_stats(drl_context *ctx, int rows, int cols, const float *x, float *mean, float *var);
+
+/* y = softmax of each row; y = its logarithm. */
+DRLDEF drl_tensor *drl_softmax(drl_tape *tape, drl_tensor *x);
+DRLDEF drl_tensor *drl_log_softmax(drl_tape *tape, drl_tensor *x);
+
+/* ============================================================================ >>nn
+   Named parameters, layers, initialisers. Weights are [in, out], biases [1, out]. */
+#define DRL_NAME_SIZE 48
+
+/* A set of named tensors in one block, with gradient and Adam moments if trainable: one pass
+   updates, copies or averages all. Built in two steps: add, add, ..., commit. */
+typedef struct drl_params {
+    drl_context *ctx;
+    drl_tensor *list;              /* [count] stays in place                                      */
+    char (*names)[DRL_NAME_SIZE];  /* [count]                                                     */
+    int count, capacity, trainable;
+    float *value, *grad, *m, *v;   /* [size] each; grad, m, v NULL if not trainable               */
+    size_t size;
+    int64_t step;                  /* Adam steps done                                             */
+    drl_status status;             /* sticky until commit                                         */
+} drl_params;
+
+/* Start an empty set for at most `capacity` tensors. trainable 0: values only (targets, running
+   statistics). An error is kept and returned by commit again; free is harmless then. */
+DRLDEF drl_status drl_params_init(drl_params *params, drl_context *ctx, int capacity, int trainable);
+
+/* Add the tensor called prefix + name, [rows, cols]. Returns it (its data comes with commit), or
+   NULL with the error kept for commit. */
+DRLDEF drl_tensor *drl_params_add(drl_params *params, const char *prefix, const char *name, int rows, int cols);
+
+/* Allocate all tensors, zeroed. No adding after this. */
+DRLDEF drl_status drl_params_commit(drl_params *params);
+
+/* Give everything back. Idempotent. */
+DRLDEF void drl_params_free(drl_params *params);
+
+/* Set all gradients to 0: before each backward pass. */
+DRLDEF void drl_params_zero_grad(drl_params *params);
+
+/* to = from, and to = (1 - tau) to + tau from, over sets of equal layout (target networks, EMA with
+   tau = 1 - decay). */
+DRLDEF void drl_params_copy(drl_params *to, const drl_params *from);
+DRLDEF void drl_params_polyak(drl_params *to, const drl_params *from, float tau);
+
+/* Append the tensors to an enumeration for saving, as prefix + name; moments, if present, as
+   prefix + "adam_m." + name and "adam_v.", and the step count. */
+DRLDEF void drl_params_state(drl_params *params, drl_state *state, const char *prefix, int optimizer);
+
+/* Return the Euclidean norm of all gradients (in double, in order). */
+DRLDEF double drl_params_grad_norm(const drl_params *params);
+
+/* Return the index of the first tensor that holds a value that is not finite, -1 if none. */
+DRLDEF int drl_params_find_nan(const drl_params *params);
+
+typedef enum drl_init {
+    DRL_INIT_CONSTANT,         /* gain                                                            */
+    DRL_INIT_LECUN_NORMAL,     /* truncated at 2 sigma, variance gain^2 / in (flax's default)     */
+    DRL_INIT_XAVIER_UNIFORM,   /* +- gain sqrt(6 / (in + out))                                    */
+    DRL_INIT_KAIMING_UNIFORM,  /* +- gain / sqrt(in) (PyTorch's Linear with gain 1)               */
+    DRL_INIT_TRUNCATED_NORMAL  /* sigma = gain, cut at 2 sigma                                    */
+} drl_init;
+
+/* Fill x [in, out] with initial values; rows * cols draws of rng (none for a constant). */
+DRLDEF void drl_tensor_init(drl_tensor *x, drl_init kind, float gain, drl_rng *rng);
+
+/* One fully connected layer. */
+typedef struct drl_dense {
+    drl_tensor *w, *b; /* [in, out], [1, out] */
+} drl_dense;
+
+/* Add a layer's tensors (prefix + name + ".w", ".b") to params. */
+DRLDEF void drl_dense_add(drl_dense *layer, drl_params *params, const char *prefix, const char *name,
+                          int in, int out);
+
+/* Fill w by `kind`, b with 0. */
+DRLDEF void drl_dense_init(drl_dense *layer, drl_init kind, float gain, drl_rng *rng);
+
+/* y = act(x w + b). */
+DRLDEF drl_tensor *drl_dense_forward(drl_tape *tape, const drl_dense *layer, drl_tensor *x, drl_act act);
+
+#define DRL_MLP_LAYERS 8
+
+/* Multi-layer perceptron: act between layers, out_act after the last. */
+typedef struct drl_mlp {
+    int layers;
+    drl_dense layer[DRL_MLP_LAYERS];
+    drl_act act, out_act;
+} drl_mlp;
+
+/* Add an MLP of widths dims[0] -> ... -> dims[layers]; its tensors are prefix + "l0.w", ... */
+DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *params, const char *prefix, const int *dims, int layers,
+                        drl_act act, drl_act out_act);
+
+/* Initialize all layers alike. */
+DRLDEF void drl_mlp_init(drl_mlp *mlp, drl_init kind, float gain, drl_rng *rng);
+
+/* Return the output for x [rows, dims[0]]. */
+DRLDEF drl_tensor *drl_mlp_forward(drl_tape *tape, const drl_mlp *mlp, drl_tensor *x);
+
+/* Residual MLP of pre-activation blocks: h = x W + b, then per block
+   h = h + L2(act(norm(L1(act(norm(h)))))), then a last layer. norm is layer norm or nothing. */
+typedef struct drl_resmlp {
+    int blocks, layer_norm;
+    drl_dense first, last, layer[DRL_MLP_LAYERS];
+    drl_tensor *scale[DRL_MLP_LAYERS], *shift[DRL_MLP_LAYERS];
+    drl_act act;
+} drl_resmlp;
+
+/* Add a residual MLP in -> width (blocks times two layers) -> out. 2 * blocks <= DRL_MLP_LAYERS. */
+DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *prefix, int in, int width,
+                           int blocks, int out, int layer_norm, drl_act act);
+
+/* Initialize all layers alike; scales 1, shifts 0. */
+DRLDEF void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng *rng);
+
+/* Return the output for x [rows, in]. */
+DRLDEF drl_tensor *drl_resmlp_forward(drl_tape *tape, const drl_resmlp *net, drl_tensor *x);
+
+/* Fourier time embedding with learned phase: [sin(omega t + psi), cos(omega t + psi)] -> Linear, GELU
+   -> Linear. omega = linspace(0.1, 100, frequencies) is fixed. */
+typedef struct drl_fourier {
+    int frequencies;
+    drl_tensor *phase; /* psi [1, frequencies] */
+    drl_dense l0, l1;
+} drl_fourier;
+
+/* Add the embedding's tensors (prefix + "phase", "t0.w", ...), output width `out`. */
+DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *params, const char *prefix, int frequencies, int out);
+
+/* Embed t = 0 .. steps-1: returns [steps, out]. One pass serves a whole chain. */
+DRLDEF drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, int steps);
+
+/* Sinusoidal embedding of DDPM: out [steps, dim] = sin and cos of t * 10000^(-i / (dim/2 - 1)), for
+   t = 0 .. steps-1. dim even, >= 4. */
+DRLDEF void drl_time_sinusoidal(int steps, int dim, float *out);
+
+/* Batch Renormalisation layer (Ioffe 2017, as CrossQ uses it). Running statistics live in a set of
+   their own, not trained. */
+typedef struct drl_brn {
+    drl_tensor *scale, *shift; /* [1, cols] trained              */
+    drl_tensor *mean, *var;    /* [1, cols] running statistics   */
+    float momentum, eps;       /* 0.99, 1e-3                     */
+    float r_max, delta_max;    /* 3, 5                           */
+} drl_brn;
+
+/* Add scale, shift to params and mean, var to running. */
+DRLDEF void drl_brn_add(drl_brn *layer, drl_params *params, drl_params *running, const char *prefix,
+                        const char *name, int cols);
+
+/* scale 1, shift 0, mean 0, var 1. */
+DRLDEF void drl_brn_init(drl_brn *layer);
+
+/* Train mode: normalize by batch statistics; renorm 1: corrected towards the running ones by
+     r = clip(sqrt(v + eps) / sqrt(V + eps), 1/r_max, r_max), delta = clip((m - M) / sqrt(V + eps),
+     -delta_max, delta_max), both constants; renorm 0 (warm-up): r = 1, delta = 0.
+   Then running <- momentum running + (1 - momentum) batch. */
+DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, int renorm);
+
+/* Eval mode: y = scale (x - M) / sqrt(V + eps) + shift with the running statistics. scale and shift
+   are constants here: no gradient flows to them. */
+DRLDEF drl_tensor *drl_brn_eval(drl_tape *tape, const drl_brn *layer, drl_tensor *x);
+
+/* ============================================================================ >>optim
+   Adam and AdamW in one pass over a parameter set, learning-rate schedules. */
+typedef struct drl_adam_config {
+    float lr;           /* 3e-4   learning rate                                                   */
+    float beta1, beta2; /* 0.9, 0.999                                                             */
+    float eps;          /* 1e-8   added to sqrt(v)                                                */
+    float weight_decay; /* 0      decoupled (AdamW): w -= lr weight_decay w                       */
+    float clip_element; /* 0      > 0: each gradient element is cut to +-clip_element             */
+    float clip_norm;    /* 0      > 0: the whole gradient is scaled down to this norm             */
+    int zero_nan;       /* 0      1: gradient elements that are nan count as 0                    */
+} drl_adam_config;
+
+/* Return the defaults written in drl_adam_config (Kingma & Ba 2015). */
+DRLDEF drl_adam_config drl_adam_config_default(void);
+
+/* One step on the gradients of params: nan removal, clipping by norm, by element, then
+     m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
+     w = w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps) - lr weight_decay w.
+   Source  Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; Loshchilov & Hutter 2019 for the decay. */
+DRLDEF void drl_adam_step(drl_params *params, const drl_adam_config *cfg);
+
+/* Learning rate after `step` of `total` steps: from first to last in a line, or along half a cosine,
+   constant after total. */
+DRLDEF float drl_lr_linear(float first, float last, int64_t step, int64_t total);
+DRLDEF float drl_lr_cosine(float first, float last, int64_t step, int64_t total);
+
+/* ============================================================================ >>diffusion
+   Noise schedules and the steps of the chains, as graphs on a tape: with gradients for algorithms
+   that differentiate through the chain, without for sampling. Symbols: x_t noisy action, t = T pure
+   noise, t = 0 clean; abar_t = product of (1 - beta). */
+#define DRL_STEPS_MAX 128
+
+typedef enum drl_schedule {
+    DRL_SCHEDULE_LINEAR, /* beta from 1e-4 to 0.02, scaled by 1000 / T (Ho et al. 2020)           */
+    DRL_SCHEDULE_COSINE, /* abar = cos^2((t/T + s) / (1 + s) pi/2), s = 0.008 (Nichol 2021)       */
+    DRL_SCHEDULE_VP      /* beta_t = 1 - exp(-b0/T - (b1 - b0)(2t - 1)/(2 T^2)), b0 0.1, b1 10    */
+} drl_schedule;
+
+/* Constants of a variance-preserving chain; index t = 1 .. steps, abar[0] = 1. */
+typedef struct drl_ddpm {
+    int steps;
+    float beta[DRL_STEPS_MAX + 1], abar[DRL_STEPS_MAX + 1];
+    float posterior_var[DRL_STEPS_MAX + 1]; /* beta_t (1 - abar_{t-1}) / (1 - abar_t)             */
+} drl_ddpm;
+
+/* Fill the constants. steps 1 .. DRL_STEPS_MAX, else DRL_ERR_RANGE. */
+DRLDEF drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule kind, int steps);
+
+/* Forward process: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise.   [B, A] each. */
+DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x0, drl_tensor *noise);
+
+/* Estimate x_0 = (x - sqrt(1 - abar) eps) / sqrt(abar), clipped to +-clip. */
+DRLDEF drl_tensor *drl_ddpm_clean(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x, drl_tensor *eps,
+                                  float clip);
+
+/* Ancestral step x_t -> x_{t-1}: mean sqrt(abar') beta / (1 - abar) x0 + sqrt(1 - beta)(1 - abar') /
+   (1 - abar) x with x0 as drl_ddpm_clean, plus sqrt(posterior variance) z if z is given.
+   Source  Ho et al. 2020, arXiv:2006.11239, eq. (6), (7). */
+DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x, drl_tensor *eps,
+                                 drl_tensor *z, float clip);
+
+/* DDIM step from t to s < t: x' = sqrt(abar_s) x0 + sqrt(1 - abar_s - sigma^2) eps' + sigma z, with
+   x0 clipped, eps' the noise that x0 implies, sigma = eta sqrt((1 - abar_s) / (1 - abar_t))
+   sqrt(1 - abar_t / abar_s); z may be NULL if eta = 0.
+   Source  Song et al. 2021, arXiv:2010.02502, eq. (12), (16). */
+DRLDEF drl_tensor *drl_ddim_step(drl_tape *tape, const drl_ddpm *ddpm, int t, int s, drl_tensor *x,
+                                 drl_tensor *eps, drl_tensor *z, float eta, float clip);
+
+/* Step sizes c_0 .. c_{n-1} of DIME's chain: c_k = (1 - floor) cos^2(pi/2 (1 + s - t_k)/(1 + s)) +
+   floor, t_k = (n - k)/n, s = 0.008. */
+DRLDEF void drl_ou_schedule(int n, float floor, float *c);
+
+/* One Euler-Maruyama step of the controlled Ornstein-Uhlenbeck process around N(0, sigma0^2), x0 to
+   x1, and its part of the path log-density:
+     x1    = x + eta (-x / sigma0^2 + u) + sqrt(2 eta) xi
+     ratio = log q(x1 | x) - log p(x | x1) = sum_i (x - (1 - eta / sigma0^2) x1)^2 / (4 eta) - xi^2 / 2
+     x, u, xi [B, A], eta [1, A];  *x1 [B, A], *ratio [B, 1] out.
+   The same xi serves both lines; written as a difference of log-densities float32 would not do. */
+DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta, drl_tensor *xi, float sigma0,
+                        drl_tensor **x1, drl_tensor **ratio);
+
+/* ============================================================================ >>critic
+   Value functions: categorical (C51), CrossQ's network with Batch Renorm, twin scalar critics. */
+
+/* Support of a categorical value distribution: z_j = v_min + j (v_max - v_min) / (atoms - 1). */
+typedef struct drl_atoms {
+    int count;
+    float v_min, v_max;
+} drl_atoms;
+
+/* Project distributions p [B, atoms] moved to shift[b] + scale[b] z onto the support, clipped to its
+   ends; out [B, atoms] is overwritten, or added to with weight if accumulate is 1:
+     y_m = clip(shift + scale z_m, v_min, v_max), its mass shared by the two neighbours of y_m.
+   Source  Bellemare et al. 2017, arXiv:1707.06887, algorithm 1. */
+DRLDEF void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, const float *p,
+                            const float *shift, const float *scale, float weight, int accumulate,
+                            float *out);
+
+/* Loss [1, 1] of logits [B, atoms] against target distributions [B, atoms] (constant):
+     -mean_b sum_m T ln(p + 1e-15) + bonus mean_b sum_m p ln(p + 1e-15),   p = softmax(logits). */
+DRLDEF drl_tensor *drl_c51_loss(drl_tape *tape, drl_tensor *logits, const float *target, float bonus);
+
+/* Expected value [B, 1] of each row: sum_m z_m softmax(logits)_m. */
+DRLDEF drl_tensor *drl_c51_mean(drl_tape *tape, drl_tensor *logits, const drl_atoms *atoms);
+
+/* One critic of CrossQ (Bhatt et al. 2024): BRN(input) -> 2 x [Linear, ReLU, BRN] -> Linear. */
+typedef struct drl_crossq {
+    drl_brn bn[3];
+    drl_dense l0, l1, out;
+} drl_crossq;
+
+/* Add the tensors of a critic in -> width -> width -> out; running statistics go to `running`. */
+DRLDEF void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *running, const char *prefix,
+                           int in, int width, int out);
+
+/* LeCun-normal weights, zero biases, norms at identity. */
+DRLDEF void drl_crossq_init(drl_crossq *q, drl_rng *rng);
+
+/* Forward in train mode: batch statistics over all rows of x, running statistics are updated. */
+DRLDEF drl_tensor *drl_crossq_train(drl_tape *tape, drl_crossq *q, drl_tensor *x, int renorm);
+
+/* Forward in eval mode with all parameters constant: gradients flow to x alone. */
+DRLDEF drl_tensor *drl_crossq_eval(drl_tape *tape, const drl_crossq *q, drl_tensor *x);
+
+/* Twin scalar critics Q1, Q2 (MLPs on [obs, act]) with targets. */
+typedef struct drl_twin {
+    drl_params params, target;
+    drl_mlp q[2], q_target[2];
+} drl_twin;
+
+/* Allocate and initialize both critics in -> hidden x (layers - 1) -> 1; targets are copies. */
+DRLDEF drl_status drl_twin_init(drl_twin *twin, drl_context *ctx, int in, int hidden, int layers, drl_act act,
+                                drl_rng *rng);
+
+/* Give the memory back. Idempotent. */
+DRLDEF void drl_twin_free(drl_twin *twin);
+
+/* Return min(Q1, Q2) [B, 1] of x [B, in], from the targets or from the critics themselves (as
+   constants: gradients flow to x alone). */
+DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, drl_twin *twin, drl_tensor *x, int target);
+
+/* Loss [1, 1]: sum over both critics of mean((Q - y)^2), y [B] constant. */
+DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, drl_twin *twin, drl_tensor *x, const float *y);
+
+/* Return the table of all ops, those of >>ops and those above, in no special order; *count rows. */
+DRLDEF const drl_op *const *drl_ops(int *count);
+
+/* ============================================================================ >>env
+   What a task must offer, and a check that it keeps its promises. */
+#define DRL_ENV_TERMINATED 1 /* the task is over: the value after this step is 0             */
+#define DRL_ENV_TRUNCATED 2  /* cut off (time, simulator fault): the value goes on           */
+
+/* A task, as functions over a user pointer. Functions return 0, or not 0 if the simulator failed.
+   The time limit is kept by the caller, not by the task. */
+typedef struct drl_env {
+    const char *name;
+    int obs_dim, act_dim;
+    const float *act_low, *act_high; /* [act_dim] finite bounds, in the task's units. Borrowed.      */
+    int time_limit;                  /* steps until truncation, 0: none                              */
+    void *user;
+    int (*reset_fn)(void *user, uint64_t seed, float *obs);                     /* obs [obs_dim] out */
+    int (*step_fn)(void *user, const float *action, float *obs, float *reward, int *flags);
+    int (*render_fn)(void *user);                               /* optional: NULL                    */
+    size_t (*state_size_fn)(const void *user);                  /* optional, all three or none       */
+    int (*save_fn)(const void *user, void *state, size_t size); /* bitwise, in mid-episode           */
+    int (*load_fn)(void *user, const void *state, size_t size);
+    void (*free_fn)(void *user);                                /* optional                          */
+} drl_env;
+
+/* Check a task for what beginners get wrong: dimensions, bounds, finite values, reset and step that
+   repeat with the same seed, an action that does something, an episode that ends. Runs about 300
+   steps. Findings go to the log, the first to drl_context_error.
+     faults  out  number of findings; may be NULL
+   Errors   DRL_ERR_ENV if a finding makes training impossible. */
+DRLDEF drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *faults);
+
+/* Reset or step a task and look at what it returns: a value that is not finite is reported with its
+   source and index (in training also environment and step). action [act_dim] in [-1, 1] is rescaled
+   to the task's bounds. Errors DRL_ERR_ENV if the task's function failed, DRL_ERR_NAN, DRL_ERR_RANGE
+   if the action is not finite. */
+DRLDEF drl_status drl_env_reset(drl_context *ctx, const drl_env *env, uint64_t seed, float *obs);
+DRLDEF drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *action, float *obs,
+                               float *reward, int *flags);
+
+/* ============================================================================ >>replay
+   What was experienced: uniform ring buffer, and running statistics of observations. */
+typedef struct drl_replay_config {
+    int obs_dim, act_dim;
+    int64_t capacity; /* transitions, envs .. 2^31 - 1                                            */
+    int envs;         /* 1  environments, pushed in turn                                          */
+    int n_step;       /* 1  rewards summed before bootstrapping                                   */
+    float gamma;      /* 0.99                                                                     */
+} drl_replay_config;
+
+/* Ring of transitions. Termination and truncation are kept apart: only termination ends the value. */
+typedef struct drl_replay {
+    drl_replay_config cfg;
+    drl_context *ctx;
+    float *obs, *act, *reward, *next_obs; /* [capacity, ...]                                      */
+    uint8_t *flags;                       /* [capacity] DRL_ENV_TERMINATED | DRL_ENV_TRUNCATED    */
+    int32_t *next;                        /* [capacity] place of the episode's next one, -1: none */
+    int64_t *last;                        /* [envs] place of each environment's newest, -1: none  */
+    int64_t size, head;                   /* transitions held, next place to write                */
+    int64_t turn;                         /* environment that is pushed next                      */
+    size_t bytes;
+} drl_replay;
+
+/* Rows sampled from a replay. discount = gamma^n (0 after a termination). Borrowed arrays. */
+typedef struct drl_batch {
+    int rows;
+    float *obs, *act, *next_obs; /* [rows, obs_dim], [rows, act_dim] in [-1, 1], [rows, obs_dim]  */
+    float *reward, *discount;    /* [rows]                                                        */
+} drl_batch;
+
+/* Return defaults for the given dimensions: capacity 1e6, 1 environment, 1 step, gamma 0.99. */
+DRLDEF drl_replay_config drl_replay_config_default(int obs_dim, int act_dim);
+
+/* Return the bytes that a replay of this config allocates. */
+DRLDEF size_t drl_replay_bytes(const drl_replay_config *cfg);
+
+/* Allocate the ring. Errors DRL_ERR_MEMORY, DRL_ERR_RANGE. */
+DRLDEF drl_status drl_replay_init(drl_replay *replay, drl_context *ctx, const drl_replay_config *cfg);
+
+/* Give the memory back. Idempotent. */
+DRLDEF void drl_replay_free(drl_replay *replay);
+
+/* Append one transition of the environment whose turn it is; the oldest is overwritten when full.
+   Arrays are copied. */
+DRLDEF void drl_replay_push(drl_replay *replay, const float *obs, const float *act, float reward,
+                            const float *next_obs, int flags);
+
+/* Instead of a push: the environment whose turn it is has no transition, and its next one does not
+   follow on its last (its step failed, it was reset). */
+DRLDEF void drl_replay_skip(drl_replay *replay);
+
+/* Fill batch->rows rows drawn uniformly with replacement: n_step rewards are summed, fewer at the end
+   of an episode or of what was pushed. The batch's arrays are the caller's.
+   Errors DRL_ERR_STATE if the replay is empty.   RNG  rows draws. */
+DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch *batch);
+
+/* Append everything to an enumeration for saving, as prefix + "obs" and so on. */
+DRLDEF void drl_replay_state(drl_replay *replay, drl_state *state, const char *prefix);
+
+/* ============================================================================ >>norm
+   Running mean and variance per element (Welford), in double. */
+typedef struct drl_norm {
+    drl_context *ctx;
+    int dim;
+    double count;
+    double *mean, *m2; /* [dim] m2 = sum of squared deviations */
+} drl_norm;
+
+/* Allocate for dim elements, count 0. */
+DRLDEF drl_status drl_norm_init(drl_norm *norm, drl_context *ctx, int dim);
+
+/* Give the memory back. Idempotent. */
+DRLDEF void drl_norm_free(drl_norm *norm);
+
+/* Take one vector x [dim] into the statistics. */
+DRLDEF void drl_norm_update(drl_norm *norm, const float *x);
+
+/* y = clip((x - mean) / sqrt(var + 1e-8), -clip, clip), rows of dim; y may be x. With fewer than two
+   vectors seen y = x. */
+DRLDEF void drl_norm_apply(const drl_norm *norm, int rows, const float *x, float clip, float *y);
+
+/* ============================================================================ >>agent
+   One face for all algorithms, the off-policy training loop, evaluation. */
+typedef enum drl_mode {
+    DRL_MODE_EXPLORE, /* as in training                                                           */
+    DRL_MODE_EVAL     /* deterministic where the method has it, else sampled                      */
+} drl_mode;
+
+/* A figure of the last update, for logs. */
+typedef struct drl_metric {
+    const char *name;
+    double value;
+} drl_metric;
+
+/* An algorithm as functions over `self` (drl_dime_agent and the like make it). Borrows self. */
+typedef struct drl_agent {
+    const char *algo;
+    int obs_dim, act_dim;
+    float gamma;
+    int64_t random_steps; /* environment steps with uniform actions before the first update       */
+    void *self;
+    drl_status (*act_fn)(void *self, drl_mode mode, int rows, const float *obs, float *act);
+    drl_status (*update_fn)(void *self, drl_replay *replay); /* the updates of one environment step */
+    int64_t (*updates_fn)(const void *self);                 /* gradient updates so far             */
+    const drl_metric *(*metrics_fn)(const void *self, int *count); /* fixed names and order         */
+} drl_agent;
+
+typedef struct drl_trainer_config {
+    uint64_t seed;            /* 1                                                                */
+    int64_t replay_capacity;  /* 1000000  cut to what `steps` needs by the examples               */
+    int n_step;               /* 1                                                                */
+    int time_limit_terminal;  /* 0  1: the time limit counts as termination (as some papers' code) */
+} drl_trainer_config;
+
+/* Off-policy training: environments, replay, agent. */
+typedef struct drl_trainer {
+    drl_trainer_config cfg;
+    drl_context *ctx;
+    drl_agent agent;
+    const drl_env *envs; /* [env_count] borrowed                                                  */
+    int env_count;
+    drl_replay replay;
+    drl_rng random;      /* uniform actions at the start                                          */
+    float *obs, *next_obs, *act;        /* [env_count, ...]                                       */
+    int *length;                        /* [env_count] steps of the running episode               */
+    double *ret;                        /* [env_count] return of the running episode              */
+    int64_t *episode;                   /* [env_count] episodes started                           */
+    int64_t steps;                      /* environment steps so far, all environments             */
+    int64_t episodes;                   /* finished                                               */
+    int64_t faults;                     /* transitions dropped because a task failed or gave nan  */
+    double last_return;
+    int last_length;
+    double recent_return[100];          /* ring of the last finished episodes                     */
+    int recent_length[100];
+} drl_trainer;
+
+/* Return the defaults written in drl_trainer_config. */
+DRLDEF drl_trainer_config drl_trainer_config_default(void);
+
+/* Start training: allocates the replay and resets the environments. envs must have the agent's
+   dimensions and are borrowed, as is agent.self. Errors DRL_ERR_SHAPE, DRL_ERR_MEMORY, DRL_ERR_ENV. */
+DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx, const drl_trainer_config *cfg,
+                                   const drl_env *envs, int env_count, drl_agent agent);
+
+/* One step of every environment, then the agent's updates, one share for each environment step. A
+   failed or nan step drops the transition, resets that environment and is counted; 1000 such steps
+   in total are an error.   Errors   the agent's, DRL_ERR_ENV. */
+DRLDEF drl_status drl_trainer_step(drl_trainer *trainer);
+
+/* Mean return and length of the last (up to 100) finished episodes; 0 if there is none. */
+DRLDEF double drl_trainer_return(const drl_trainer *trainer);
+DRLDEF double drl_trainer_length(const drl_trainer *trainer);
+
+/* Give the memory back; environments and agent stay. Idempotent. */
+DRLDEF void drl_trainer_free(drl_trainer *trainer);
+
+/* Result of an evaluation; standard deviation over episodes (divided by n). */
+typedef struct drl_evaluation {
+    int episodes;
+    double mean, std, min, max, length;
+} drl_evaluation;
+
+/* Run episodes on an environment of its own (not one of the trainer's), seeds seed, seed + 1, ...
+     returns  out  [episodes] returns, may be NULL
+   Errors   the agent's and the environment's. */
+DRLDEF drl_status drl_evaluate(drl_context *ctx, const drl_agent *agent, const drl_env *env, int episodes,
+                               uint64_t seed, drl_evaluation *result, double *returns);
+
+/* ============================================================================ >>dime
+   DIME - diffusion-based maximum-entropy RL. The section's head is in the implementation. */
+#ifndef DIFFRL_NO_DIME
+typedef struct drl_dime_config {
+    int obs_dim, act_dim;
+    uint64_t seed;        /* 1        weights, noise, batches                                     */
+    /* chain: value in the paper's code                                                           */
+    int steps;            /* 16       N, denoising steps                                          */
+    float prior_std;      /* 2.5      sigma_0 of x_0 ~ N(0, sigma_0^2)                            */
+    float dt;             /* 0.1      initial step size softplus(rho), learned                    */
+    float friction;       /* 1        initial friction softplus(phi) per dimension, learned       */
+    float step_floor;     /* 0.001    m of the cosine step schedule                               */
+    /* networks                                                                                   */
+    int actor_width;      /* 256      hidden width of the control network, GELU                   */
+    int actor_layers;     /* 3        hidden layers                                               */
+    int time_frequencies; /* 256      Fourier features of the step index                          */
+    int critic_width;     /* 2048     two hidden layers, ReLU, Batch Renorm                       */
+    int atoms;            /* 101      support of the value distribution                           */
+    float v_min, v_max;   /* -1600 1600  Gym; DeepMind Control: -200 200                          */
+    float brn_momentum;   /* 0.99     running statistics                                          */
+    int brn_warmup;       /* 100000   updates with plain batch normalization                      */
+    /* learning                                                                                   */
+    float value_entropy;  /* 0.005    bonus for the entropy of the predicted value distribution   */
+    float gamma;          /* 0.99     discount                                                    */
+    int batch;            /* 256      rows of an update                                           */
+    int utd;              /* 2        critic updates per environment step                         */
+    int policy_delay;     /* 3        critic updates per actor update                             */
+    int64_t random_steps; /* 5000     uniform actions before the first update                     */
+    float lr_actor;       /* 3e-4                                                                 */
+    float lr_critic;      /* 3e-4                                                                 */
+    float beta1;          /* 0.5      Adam, actor and critic                                      */
+    float actor_clip;     /* 1        element-wise bound of the actor's gradient                  */
+    float alpha;          /* 1        initial temperature                                         */
+    float lr_alpha;       /* 1e-3     Adam with default betas                                     */
+    float target;         /* 4        run cost per action dimension that alpha aims at            */
+} drl_dime_config;
+
+/* Return the values of the paper's code, for Gym's MuJoCo tasks (preset "paper"). */
+DRLDEF drl_dime_config drl_dime_config_default(int obs_dim, int act_dim);
+
+/* Set the preset of this name: "paper"; "cpu", what learns fastest per second on two cores; "toy", small
+   networks for tasks like a pendulum. Keeps dimensions and seed.  Errors  DRL_ERR_NAME. */
+DRLDEF drl_status drl_dime_config_preset(drl_context *ctx, drl_dime_config *cfg, const char *name);
+
+/* Return the table of config fields, for drl_fields_set and the like; *count rows. */
+DRLDEF const drl_field *drl_dime_fields(int *count);
+
+/* The agent. Transparent, caller-allocated; everything it holds is listed by drl_dime_state. */
+typedef struct drl_dime {
+    drl_dime_config cfg;
+    drl_context *ctx;
+    /* actor: control network u(x, s, k), step size and friction */
+    drl_params actor;
+    drl_fourier time;
+    drl_mlp trunk;
+    drl_tensor *rho, *phi;
+    float c[DRL_STEPS_MAX]; /* step schedule c_k */
+    /* critics and temperature */
+    drl_params critic, running, temperature;
+    drl_crossq q[2];
+    drl_tensor *kappa; /* ln alpha */
+    drl_atoms support;
+    drl_adam_config adam_actor, adam_critic, adam_alpha;
+    /* work */
+    drl_tape tape;
+    drl_batch batch;
+    float *block, *noise, *next_act, *next_density, *target, *shift, *scale, *probability;
+    size_t block_size;
+    drl_rng rng_act, rng_eval, rng_batch, rng_noise;
+    int64_t critic_updates, actor_updates;
+    drl_metric metrics[8];
+} drl_dime;
+
+/* Allocate and initialize an agent. ctx is borrowed, cfg copied.
+   Errors  DRL_ERR_RANGE names the field, DRL_ERR_MEMORY; then nothing is held. */
+DRLDEF drl_status drl_dime_init(drl_dime *dime, drl_context *ctx, const drl_dime_config *cfg);
+
+/* Give the memory back. Idempotent. */
+DRLDEF void drl_dime_free(drl_dime *dime);
+
+/* Sample actions for rows states: run the chain from noise to x_N, a = tanh(x_N). Both modes sample,
+   from streams of their own (the method has no deterministic action).
+     obs [rows, obs_dim] in,  act [rows, act_dim] out, in (-1, 1).   RNG  rows (N + 1) act_dim normals. */
+DRLDEF drl_status drl_dime_act(drl_dime *dime, drl_mode mode, int rows, const float *obs, float *act);
+
+/* The updates of one environment step: utd critic updates, each on a batch of its own, and an actor
+   and temperature update after every policy_delay-th. Errors: the tape's, DRL_ERR_NAN. */
+DRLDEF drl_status drl_dime_update(drl_dime *dime, drl_replay *replay);
+
+/* Return the agent's face for drl_trainer and drl_evaluate. Borrows dime. */
+DRLDEF drl_agent drl_dime_agent(drl_dime *dime);
+
+/* Append everything that the agent holds; optimizer 0: only what acting needs. */
+DRLDEF void drl_dime_state(drl_dime *dime, drl_state *state, int optimizer);
+
+#ifndef DIFFRL_NO_STDIO
+/* Write the actor's weights and the configuration to one safetensors file, atomically. meta (task,
+   ...) is added to its metadata; may be NULL. Errors as drl_state_save. */
+DRLDEF drl_status drl_dime_save(drl_dime *dime, const char *path, const drl_meta *meta);
+
+/* Make an agent that can act from a file of drl_dime_save: configuration from the metadata, then
+   weights. Errors  DRL_ERR_FILE, DRL_ERR_FORMAT, ...; nothing is held then. */
+DRLDEF drl_status drl_dime_load(drl_dime *dime, drl_context *ctx, const char *path);
+#endif
+#endif /* DIFFRL_NO_DIME */
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* DIFFRL_H */
+#if defined(__INTELLISENSE__) && !defined(DIFFRL_IMPLEMENTATION)
+#define DIFFRL_IMPLEMENTATION
+#endif
+
+#if defined(DIFFRL_IMPLEMENTATION) && !defined(DIFFRL_IMPLEMENTATION_DONE)
+#define DIFFRL_IMPLEMENTATION_DONE
+
+/* ============================================================================ >>config
+   Platform, hooks, and the rules that keep the bits the same everywhere. */
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+#if (defined(DIFFRL_MALLOC) && !defined(DIFFRL_FREE)) || \
+    (!defined(DIFFRL_MALLOC) && defined(DIFFRL_FREE))
+#error "diffrl.h: define both of DIFFRL_MALLOC(size) and DIFFRL_FREE(ptr), or none"
+#endif
+#ifndef DIFFRL_MALLOC
+#include <stdlib.h>
+#define DIFFRL_MALLOC(size) malloc(size)
+#define DIFFRL_FREE(ptr) free(ptr)
+#endif
+#ifndef DIFFRL_ASSERT
+#include <assert.h>
+#define DIFFRL_ASSERT(x) assert(x)
+#endif
+
+#if !defined(DIFFRL_NO_SIMD) && (defined(__GNUC__) || defined(__clang__))
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+#endif
+
+/* Same bits: every rounding is written out. a*b+c must not be fused behind our back, and no sum may
+   be reordered. gcc obeys the pragma below even at -Ofast; clang cannot be held to it. */
+#if defined(__clang__)
+#if defined(__FAST_MATH__) && !defined(DIFFRL_ALLOW_FAST_MATH)
+#error "diffrl.h: clang -ffast-math changes results; compile without it, or define DIFFRL_ALLOW_FAST_MATH"
+#endif
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("O3", "fp-contract=off", "no-fast-math", "no-trapping-math", "no-math-errno")
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define DRLI_INLINE static inline __attribute__((always_inline))
+#define DRLI_UNUSED __attribute__((unused))
+#else
+#define DRLI_INLINE static inline
+#define DRLI_UNUSED
+#endif
+
+/* Which vector paths can be compiled. They are chosen at run time: no -march flag is needed. */
+#if !defined(DIFFRL_NO_SIMD) && (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+#define DRLI_X86 1
+#if defined(__clang__)
+#define DRLI_AVX512 \
+    __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma"), min_vector_width(512)))
+#else
+#define DRLI_AVX512 \
+    __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,prefer-vector-width=512")))
+#endif
+#define DRLI_AVX2 __attribute__((target("avx2,fma")))
+#elif !defined(DIFFRL_NO_SIMD) && (defined(__GNUC__) || defined(__clang__)) && \
+    defined(__aarch64__)
+#define DRLI_NEON 1
+#endif
+
+/* DRLI_KERNEL(name, PARAMS, ARGS) compiles drli_<name>_body, a plain always-inline C loop, once per
+   instruction set and defines drli_<name> that picks one by its first parameter `int isa`. The
+   compiler vectorises each copy; fmaf is written out in the body, so all copies round alike. */
+#if defined(DRLI_X86)
+#define DRLI_KERNEL(name, PARAMS, ARGS)                                                          \
+    DRLI_AVX512 static void drli_##name##_avx512 PARAMS { drli_##name##_body ARGS; }             \
+    DRLI_AVX2 static void drli_##name##_avx2 PARAMS { drli_##name##_body ARGS; }                 \
+    static void drli_##name##_base PARAMS { drli_##name##_body ARGS; }                           \
+    DRLI_UNUSED static void drli_##name PARAMS                                                   \
+    {                                                                                            \
+        if (isa == DRL_ISA_AVX512) drli_##name##_avx512 ARGS;                                    \
+        else if (isa == DRL_ISA_AVX2) drli_##name##_avx2 ARGS;                                   \
+        else drli_##name##_base ARGS;                                                            \
+    }
+#else
+#define DRLI_KERNEL(name, PARAMS, ARGS)                                                          \
+    DRLI_UNUSED static void drli_##name PARAMS { drli_##name##_body ARGS; }
+#endif
+
+#define DRLI_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define DRLI_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define DRLI_COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ============================================================================ >>memory
+   Status, text, log, allocator, arena. */
+
+DRLDEF const char *drl_status_string(drl_status status)
+{
+#define DRLI_STATUS_TEXT(name, value, text) \
+    case name: return text;
+    switch (status) { DRL_STATUS_LIST(DRLI_STATUS_TEXT) }
+    return "unknown status";
+}
+
+/* Text builder: appends to a fixed buffer and cuts what does not fit. Numbers never depend on the
+   locale, which printf's do. */
+typedef struct drli_text {
+    char *at, *end; /* end is the place of the last terminating zero */
+} drli_text;
+
+static drli_text drli_text_begin(char *buffer, size_t size)
+{
+    drli_text t;
+    t.at = buffer;
+    t.end = buffer + size - 1;
+    *buffer = 0;
+    return t;
+}
+
+static void drli_text_add(drli_text *t, const char *s)
+{
+    while (*s && t->at < t->end) *t->at++ = *s++;
+    *t->at = 0;
+}
+
+static void drli_text_int(drli_text *t, int64_t v)
+{
+    char digits[24];
+    int n = 23;
+    uint64_t u = v < 0 ? 0u - (uint64_t)v : (uint64_t)v;
+    digits[n] = 0;
+    do {
+        digits[--n] = (char)('0' + (int)(u % 10));
+        u /= 10;
+    } while (u);
+    if (v < 0) digits[--n] = '-';
+    drli_text_add(t, digits + n);
+}
+
+/* Multiply v by 10^e with few roundings. */
+static double drli_pow10(double v, int e)
+{
+    static const double p[] = {1e1, 1e2, 1e4, 1e8, 1e16, 1e32, 1e64, 1e128, 1e256};
+    int i, n = e < 0 ? -e : e;
+    for (i = 8; i >= 0; i--) {
+        if ((n >> i) & 1) v = e < 0 ? v / p[i] : v * p[i];
+    }
+    return v;
+}
+
+/* As "%.<digits>g": digits 1 .. 17, shortest form without trailing zeros. 9 digits carry any float
+   there and back (error of the scaling is under 1e-15). */
+static void drli_text_double(drli_text *t, double v, int digits)
+{
+    char d[20], out[40];
+    int i, e = 0, n = 0, last;
+    uint64_t u, limit = 1;
+    if (v != v) { drli_text_add(t, "nan"); return; }
+    if (v < 0 || (v == 0 && 1 / v < 0)) { drli_text_add(t, "-"); v = -v; }
+    if (v > 1.7976931348623157e308) { drli_text_add(t, "inf"); return; }
+    if (v == 0) { drli_text_add(t, "0"); return; }
+    for (i = 0; i < digits; i++) limit *= 10;
+    e = (int)floor(log10(v));
+    u = (uint64_t)(drli_pow10(v, digits - 1 - e) + 0.5);
+    if (u >= limit) { e++; u = (uint64_t)(drli_pow10(v, digits - 1 - e) + 0.5); }
+    if (u < limit / 10) { e--; u = (uint64_t)(drli_pow10(v, digits - 1 - e) + 0.5); }
+    for (i = digits - 1; i >= 0; i--) {
+        d[i] = (char)('0' + (int)(u % 10));
+        u /= 10;
+    }
+    last = digits - 1;
+    while (last > 0 && d[last] == '0') last--;
+    if (e < -5 || e >= digits) { /* d.ddde+xx */
+        out[n++] = d[0];
+        if (last > 0) out[n++] = '.';
+        for (i = 1; i <= last; i++) out[n++] = d[i];
+        out[n++] = 'e';
+        out[n] = 0;
+        drli_text_add(t, out);
+        drli_text_int(t, e);
+        return;
+    }
+    if (e < 0) {
+        out[n++] = '0';
+        out[n++] = '.';
+        for (i = -1; i > e; i--) out[n++] = '0';
+    }
+    for (i = 0; i <= (last > e ? last : e); i++) {
+        out[n++] = i <= last ? d[i] : '0';
+        if (i == e && last > e) out[n++] = '.';
+    }
+    out[n] = 0;
+    drli_text_add(t, out);
+}
+
+/* A small printf: %s, %d (int), %l (int64_t), %g (double, 9 digits), %%. */
+static void drli_text_vadd(drli_text *t, const char *format, va_list args)
+{
+    for (; *format; format++) {
+        char one[2] = {0, 0};
+        if (*format != '%') { one[0] = *format; drli_text_add(t, one); continue; }
+        format++;
+        if (*format == 's') drli_text_add(t, va_arg(args, const char *));
+        else if (*format == 'd') drli_text_int(t, va_arg(args, int));
+        else if (*format == 'l') drli_text_int(t, va_arg(args, int64_t));
+        else if (*format == 'g') drli_text_double(t, va_arg(args, double), 9);
+        else drli_text_add(t, "%");
+    }
+}
+
+DRLI_UNUSED static void drli_text_format(drli_text *t, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    drli_text_vadd(t, format, args);
+    va_end(args);
+}
+
+/* Set the context's error, log it, and return the status, so that callers can write
+   `return drli_fail(ctx, DRL_ERR_SHAPE, "drl_linear: ...")`. Format as drli_text_vadd. */
+static drl_status drli_fail(drl_context *ctx, drl_status status, const char *format, ...)
+{
+    va_list args;
+    drli_text t = drli_text_begin(ctx->message, sizeof(ctx->message));
+    va_start(args, format);
+    drli_text_vadd(&t, format, args);
+    va_end(args);
+    ctx->status = status;
+    if (ctx->cfg.log_fn) ctx->cfg.log_fn(ctx->cfg.log_user, DRL_LOG_ERROR, status, ctx->message);
+    return status;
+}
+
+DRLDEF const char *drl_context_error(const drl_context *ctx)
+{
+    return ctx->message;
+}
+
+/* The block that the allocator gave starts before the aligned pointer; its address is kept in the
+   eight bytes before the pointer. */
+DRLDEF void *drl_memory_alloc(drl_context *ctx, size_t size)
+{
+    const drl_allocator *a = &ctx->cfg.allocator;
+    size_t total = size + 64 + sizeof(void *);
+    unsigned char *raw = NULL, *p;
+    if (total > size) {
+        raw = (unsigned char *)(a->alloc_fn ? a->alloc_fn(total, a->user) : DIFFRL_MALLOC(total));
+    }
+    if (!raw) {
+        drli_fail(ctx, DRL_ERR_MEMORY,
+                  "drl_memory_alloc: the allocator has no %l bytes (held now: %l); use smaller "
+                  "networks, batch or replay", (int64_t)size, (int64_t)ctx->bytes);
+        return NULL;
+    }
+    p = raw + sizeof(void *);
+    p += (64 - (uintptr_t)p % 64) % 64;
+    memcpy(p - sizeof(void *), &raw, sizeof(void *));
+    memset(p, 0, size);
+    ctx->allocations++;
+    ctx->bytes += size;
+    if (ctx->bytes > ctx->bytes_peak) ctx->bytes_peak = ctx->bytes;
+    return p;
+}
+
+DRLDEF void drl_memory_free(drl_context *ctx, void *ptr, size_t size)
+{
+    void *raw;
+    if (!ptr) return;
+    memcpy(&raw, (unsigned char *)ptr - sizeof(void *), sizeof(void *));
+    ctx->bytes -= size;
+    if (ctx->cfg.allocator.free_fn) {
+        ctx->cfg.allocator.free_fn(raw, size + 64 + sizeof(void *), ctx->cfg.allocator.user);
+    } else {
+        DIFFRL_FREE(raw);
+    }
+}
+
+typedef struct drli_block {
+    struct drli_block *next; /* older */
+    size_t size, used;       /* of the payload, which starts 64 bytes after the block */
+} drli_block;
+
+static drl_status drli_arena_grow(drl_arena *arena, size_t size)
+{
+    drli_block *b = (drli_block *)drl_memory_alloc(arena->ctx, size + 64);
+    if (!b) return DRL_ERR_MEMORY;
+    b->next = arena->block;
+    b->size = size;
+    b->used = 0;
+    arena->block = b;
+    return DRL_OK;
+}
+
+DRLDEF drl_status drl_arena_init(drl_arena *arena, drl_context *ctx, size_t size)
+{
+    memset(arena, 0, sizeof(*arena));
+    arena->ctx = ctx;
+    return size ? drli_arena_grow(arena, size) : DRL_OK;
+}
+
+DRLDEF void *drl_arena_alloc(drl_arena *arena, size_t n)
+{
+    drli_block *b = arena->block;
+    void *p;
+    n = (n + 63) / 64 * 64;
+    if (!b || b->size - b->used < n) {
+        size_t size = b ? 2 * b->size : 65536;
+        if (drli_arena_grow(arena, DRLI_MAX(size, n)) != DRL_OK) return NULL;
+        b = arena->block;
+    }
+    p = (unsigned char *)b + 64 + b->used;
+    b->used += n;
+    arena->used += n;
+    if (arena->used > arena->peak) arena->peak = arena->used;
+    return p;
+}
+
+static void drli_arena_drop(drl_arena *arena)
+{
+    while (arena->block) {
+        drli_block *b = arena->block;
+        arena->block = b->next;
+        drl_memory_free(arena->ctx, b, b->size + 64);
+    }
+}
+
+DRLDEF void drl_arena_reset(drl_arena *arena)
+{
+    if (arena->block && arena->block->next) { /* more than one block: merge */
+        size_t need = arena->peak;
+        drli_arena_drop(arena);
+        drli_arena_grow(arena, need); /* if it fails, the next alloc tries again and reports */
+    } else if (arena->block) {
+        arena->block->used = 0;
+    }
+    arena->used = 0;
+}
+
+DRLDEF drl_arena_mark drl_arena_save(const drl_arena *arena)
+{
+    drl_arena_mark mark;
+    mark.block = arena->block;
+    mark.block_used = arena->block ? arena->block->used : 0;
+    mark.used = arena->used;
+    return mark;
+}
+
+/* A block that was added after the mark stays and starts anew; the older one keeps its place. */
+DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark)
+{
+    drli_block *b = arena->block;
+    for (; b && b != mark.block; b = b->next) b->used = 0;
+    if (b) b->used = mark.block_used;
+    arena->used = mark.used;
+}
+
+DRLDEF void drl_arena_free(drl_arena *arena)
+{
+    if (arena->ctx) drli_arena_drop(arena);
+    memset(arena, 0, sizeof(*arena));
+}
+
+/* The worker threads of a context. The caller is worker 0; the others wait for `generation` to
+   move, run their piece of the task and count `pending` down. They spin for about 20 us before they
+   sleep, because updates run hundreds of short tasks one after the other. */
+#if !defined(DIFFRL_NO_THREADS) && (defined(__GNUC__) || defined(__clang__)) && \
+    (defined(__unix__) || defined(__APPLE__))
+#define DRLI_THREADS 1
+#include <pthread.h>
+#include <sched.h>
+#define DRLI_SPIN 2000
+
+typedef struct drli_worker {
+    struct drli_pool *pool;
+    pthread_t thread;
+    int index;
+} drli_worker;
+
+typedef struct drli_pool {
+    pthread_mutex_t mutex; /* only for sleeping */
+    pthread_cond_t wake;
+    unsigned generation;   /* atomic: which task this is */
+    int pending;           /* atomic: workers that have not finished it */
+    int sleepers;          /* atomic */
+    int stop;
+    drl_task_fn fn;        /* the task: fn over [0, n) in `pieces` pieces */
+    void *arg;
+    int n, pieces, started;
+    drli_worker *workers;
+} drli_pool;
+
+DRLI_INLINE void drli_pause(int round)
+{
+    if (round % 64 == 63) { sched_yield(); return; }
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
+/* Piece p of the task: fixed contiguous ranges. */
+static void drli_pool_piece(const drli_pool *pool, int p)
+{
+    int begin, end;
+    if (p >= pool->pieces) return;
+    begin = (int)((int64_t)pool->n * p / pool->pieces);
+    end = (int)((int64_t)pool->n * (p + 1) / pool->pieces);
+    if (begin < end) pool->fn(pool->arg, begin, end, p);
+}
+
+static void *drli_pool_main(void *arg)
+{
+    drli_worker *self = (drli_worker *)arg;
+    drli_pool *pool = self->pool;
+    unsigned seen = 0;
+    for (;;) {
+        int i;
+        for (i = 0; i < DRLI_SPIN; i++) {
+            if (__atomic_load_n(&pool->generation, __ATOMIC_ACQUIRE) != seen) break;
+            drli_pause(i);
+        }
+        if (i == DRLI_SPIN) {
+            pthread_mutex_lock(&pool->mutex);
+            __atomic_add_fetch(&pool->sleepers, 1, __ATOMIC_SEQ_CST);
+            while (__atomic_load_n(&pool->generation, __ATOMIC_SEQ_CST) == seen) {
+                pthread_cond_wait(&pool->wake, &pool->mutex);
+            }
+            __atomic_sub_fetch(&pool->sleepers, 1, __ATOMIC_SEQ_CST);
+            pthread_mutex_unlock(&pool->mutex);
+        }
+        seen++;
+        if (pool->stop) return NULL;
+        drli_pool_piece(pool, self->index);
+        __atomic_sub_fetch(&pool->pending, 1, __ATOMIC_RELEASE);
+    }
+}
+
+/* Publish the task (or the stop) to the workers. A worker that goes to sleep counts itself before it
+   looks at generation for the last time, so either it sees the new one or we see the sleeper. */
+static void drli_pool_start(drli_pool *pool)
+{
+    __atomic_store_n(&pool->pending, pool->started, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&pool->generation, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&pool->sleepers, __ATOMIC_SEQ_CST) > 0) {
+        pthread_mutex_lock(&pool->mutex);
+        pthread_cond_broadcast(&pool->wake);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+}
+
+static size_t drli_pool_size(int threads)
+{
+    return sizeof(drli_pool) + (size_t)(threads - 1) * sizeof(drli_worker);
+}
+
+static void drli_pool_free(drl_context *ctx)
+{
+    drli_pool *pool = ctx->pool;
+    int i;
+    if (!pool) return;
+    pool->stop = 1;
+    drli_pool_start(pool);
+    for (i = 0; i < pool->started; i++) pthread_join(pool->workers[i].thread, NULL);
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->mutex);
+    drl_memory_free(ctx, pool, drli_pool_size(ctx->cfg.threads));
+    ctx->pool = NULL;
+}
+
+static drl_status drli_pool_init(drl_context *ctx)
+{
+    int i, threads = ctx->cfg.threads;
+    drli_pool *pool = (drli_pool *)drl_memory_alloc(ctx, drli_pool_size(threads));
+    if (!pool) return DRL_ERR_MEMORY;
+    pool->workers = (drli_worker *)(void *)(pool + 1);
+    ctx->pool = pool;
+    pthread_mutex_init(&pool->mutex, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    for (i = 0; i < threads - 1; i++) {
+        drli_worker *w = &pool->workers[i];
+        w->pool = pool;
+        w->index = i + 1;
+        if (pthread_create(&w->thread, NULL, drli_pool_main, w)) {
+            return drli_fail(ctx, DRL_ERR_MEMORY,
+                             "drl_context_init: the system gave %d of %d threads; set threads lower",
+                             i + 1, threads);
+        }
+        pool->started++;
+    }
+    return DRL_OK;
+}
+
+static void drli_pool_run(drli_pool *pool, int n, int pieces, drl_task_fn fn, void *arg)
+{
+    int i;
+    pool->fn = fn;
+    pool->arg = arg;
+    pool->n = n;
+    pool->pieces = pieces;
+    drli_pool_start(pool);
+    drli_pool_piece(pool, 0);
+    for (i = 0; __atomic_load_n(&pool->pending, __ATOMIC_ACQUIRE) > 0; i++) {
+        drli_pause(i < DRLI_SPIN ? i : 63); /* a long wait leaves the core to others */
+    }
+}
+#else
+static drl_status drli_pool_init(drl_context *ctx)
+{
+    return drli_fail(ctx, DRL_ERR_RANGE,
+                     "drl_context_init: threads is %d, but this build has no threads; set threads to "
+                     "1, or give parallel_fn, or do not define DIFFRL_NO_THREADS",
+                     ctx->cfg.threads);
+}
+
+static void drli_pool_free(drl_context *ctx)
+{
+    (void)ctx;
+}
+#endif
+
+DRLDEF void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn, void *arg)
+{
+    int pieces = n / DRLI_MAX(grain, 1);
+    if (n <= 0) return;
+    pieces = DRLI_MIN(pieces, ctx->cfg.threads);
+    if (pieces > 1 && ctx->cfg.parallel_fn) {
+        ctx->cfg.parallel_fn(ctx->cfg.parallel_user, n, pieces, fn, arg);
+        return;
+    }
+#if defined(DRLI_THREADS)
+    if (pieces > 1 && ctx->pool) {
+        drli_pool_run(ctx->pool, n, pieces, fn, arg);
+        return;
+    }
+#endif
+    fn(arg, 0, n, 0);
+}
+
+DRLDEF drl_context_config drl_context_config_default(void)
+{
+    drl_context_config cfg;
+    memset(&cfg, 0, sizeof(cfg));
+    cfg.threads = 1;
+    cfg.isa = DRL_ISA_AUTO;
+    return cfg;
+}
+
+/* Can this CPU, under this operating system, run the vector path? */
+static int drli_isa_supported(drl_isa isa)
+{
+    if (isa == DRL_ISA_SCALAR) return 1;
+#if defined(DRLI_X86)
+    __builtin_cpu_init();
+    if (isa == DRL_ISA_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (isa == DRL_ISA_AVX512) {
+        return drli_isa_supported(DRL_ISA_AVX2) && __builtin_cpu_supports("avx512f") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq");
+    }
+#elif defined(DRLI_NEON)
+    if (isa == DRL_ISA_NEON) return 1;
+#endif
+    return 0;
+}
+
+/* Floats of packed B that one worker keeps: a block of DRLI_KC rows and DRLI_NC columns (>>kernels). */
+#define DRLI_KC 512
+#define DRLI_NC 256
+
+static drl_status drli_context_start(drl_context *ctx)
+{
+    static const drl_isa best[] = {DRL_ISA_AVX512, DRL_ISA_AVX2, DRL_ISA_NEON, DRL_ISA_SCALAR};
+    int i, threads = ctx->cfg.threads;
+    if (threads < 1 || threads > 1024) {
+        return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: threads is %d, expected 1 to 1024",
+                         threads);
+    }
+    if (!ctx->cfg.allocator.alloc_fn != !ctx->cfg.allocator.free_fn) {
+        return drli_fail(ctx, DRL_ERR_RANGE,
+                         "drl_context_init: the allocator has one of alloc_fn and free_fn; set both "
+                         "or none");
+    }
+    ctx->isa = ctx->cfg.isa;
+    for (i = 0; ctx->isa == DRL_ISA_AUTO; i++) {
+        if (drli_isa_supported(best[i])) ctx->isa = best[i];
+    }
+    if (!drli_isa_supported(ctx->isa)) {
+        return drli_fail(ctx, DRL_ERR_RANGE,
+                         "drl_context_init: this CPU or build has no isa %d (DRL_ISA_*); use "
+                         "DRL_ISA_AUTO", (int)ctx->isa);
+    }
+    ctx->scratch_size = (size_t)threads * DRLI_KC * DRLI_NC * sizeof(float);
+    ctx->scratch = drl_memory_alloc(ctx, ctx->scratch_size);
+    if (!ctx->scratch) return DRL_ERR_MEMORY;
+    if (threads > 1 && !ctx->cfg.parallel_fn) return drli_pool_init(ctx);
+    return DRL_OK;
+}
+
+static void drli_context_stop(drl_context *ctx)
+{
+    drli_pool_free(ctx);
+    drl_memory_free(ctx, ctx->scratch, ctx->scratch_size);
+    ctx->scratch = NULL;
+    ctx->scratch_size = 0;
+}
+
+DRLDEF drl_status drl_context_init(drl_context *ctx, const drl_context_config *cfg)
+{
+    drl_status status;
+    memset(ctx, 0, sizeof(*ctx));
+    ctx->cfg = cfg ? *cfg : drl_context_config_default();
+    status = drli_context_start(ctx);
+    if (status != DRL_OK) drli_context_stop(ctx); /* the message stays */
+    return status;
+}
+
+DRLDEF void drl_context_free(drl_context *ctx)
+{
+    drli_context_stop(ctx);
+    memset(ctx, 0, sizeof(*ctx));
+}
+/* ============================================================================ >>text
+   Numbers that come back as they went, in any locale; nearest words. */
+
+/* Multiply hi + lo, known to about 100 bits, by 10^e, |e| < 512. fma gives the rounding error of a
+   product exactly, and each power of ten is held as two doubles. */
+static void drli_scale10(double *hi, double *lo, int e)
+{
+    static const double p[9][2] = {
+        {1e1, 0}, {1e2, 0}, {1e4, 0}, {1e8, 0}, {1e16, 0}, {1e32, -5366162204393472.0},
+        {1e64, -2.1320419009454396e+47}, {1e128, -7.51744869165182e+111},
+        {1e256, -3.012765990014054e+239}};
+    int i, n = e < 0 ? -e : e;
+    for (i = 8; i >= 0; i--) {
+        double a = *hi, b = p[i][0], q, r;
+        if (!((n >> i) & 1)) continue;
+        q = e < 0 ? a / b : a * b;
+        if (q > 1.7976931348623157e308) { *hi = q; *lo = 0; return; }
+        if (e < 0) r = (fma(-q, b, a) + (*lo - q * p[i][1])) / b;
+        else r = fma(a, b, -q) + (*lo * b + a * p[i][1]);
+        *hi = q + r;
+        *lo = r - (*hi - q);
+    }
+}
+
+static int drli_is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Read a decimal number, [+-] digits [. digits] [e [+-] digits], and give the place after it.
+   Returns 0 if there is none. Too large gives inf. Rounded to nearest, but for ties closer than
+   2^-90; after 19 digits the rest is dropped. */
+static int drli_parse_double(const char *s, const char **end, double *out)
+{
+    uint64_t m = 0, whole;
+    double hi, lo, unit = 1;
+    int e = 0, n = 0, digits = 0, point = 0, negative = *s == '-';
+    if (*s == '-' || *s == '+') s++;
+    for (;; s++) {
+        if (*s == '.' && !point) { point = 1; continue; }
+        if (!drli_is_digit(*s)) break;
+        digits = 1;
+        if (m < (uint64_t)1000000000 * 1000000000) {
+            m = m * 10 + (uint64_t)(*s - '0');
+            e -= point;
+        } else {
+            e += !point;
+        }
+    }
+    if (!digits) return 0;
+    *end = s;
+    if (*s == 'e' || *s == 'E') {
+        const char *t = s + 1;
+        if (*t == '-' || *t == '+') t++;
+        if (drli_is_digit(*t)) {
+            for (; drli_is_digit(*t); t++) n = n < 100000 ? n * 10 + (*t - '0') : n;
+            e += s[1] == '-' ? -n : n;
+            *end = t;
+        }
+    }
+    if (e < 0) unit = 1.6069380442589903e60; /* 2^200 keeps lo out of the subnormal numbers */
+    whole = (uint64_t)(double)m;
+    hi = (double)m * unit;
+    lo = (whole <= m ? (double)(m - whole) : -(double)(whole - m)) * unit;
+    drli_scale10(&hi, &lo, DRLI_MAX(-400, DRLI_MIN(400, e)));
+    *out = (negative ? -hi : hi) / unit;
+    return 1;
+}
+
+/* Append the shortest text that reads back as v: as the same float if single is 1, else as the same
+   double. */
+static void drli_text_shortest(drli_text *t, double v, int single)
+{
+    char s[40];
+    const char *end;
+    double back, hi, lo;
+    const int64_t limit = (int64_t)100000000 * 100000000;
+    int64_t u;
+    int digits, e;
+    drli_text b;
+    for (digits = 1; digits <= (single ? 9 : 16); digits++) {
+        b = drli_text_begin(s, sizeof(s));
+        drli_text_double(&b, v, digits);
+        if (!drli_parse_double(s, &end, &back) || (single ? (float)back == (float)v : back == v)) {
+            drli_text_add(t, s);
+            return;
+        }
+    }
+    for (e = (int)floor(log10(fabs(v)));; e += digits) { /* 17 digits, log10 may be one off */
+        hi = fabs(v);
+        lo = 0;
+        drli_scale10(&hi, &lo, 16 - e);
+        u = (int64_t)hi + (int64_t)floor(lo + 0.5);
+        digits = u >= 10 * limit ? 1 : u < limit ? -1 : 0;
+        if (!digits) break;
+    }
+    b = drli_text_begin(s, sizeof(s));
+    drli_text_int(&b, u);
+    drli_text_add(t, v < 0 ? "-" : "");
+    s[17] = 0;
+    memmove(s + 2, s + 1, 17);
+    s[1] = '.';
+    drli_text_format(t, "%se%d", s, e);
+}
+
+/* Letter of a word to compare: case does not count, and - is _. */
+static int drli_fold(char c)
+{
+    if (c >= 'A' && c <= 'Z') return c - 'A' + 'a';
+    return c == '-' ? '_' : c;
+}
+
+static int drli_words_equal(const char *a, const char *b)
+{
+    while (*a && drli_fold(*a) == drli_fold(*b)) { a++; b++; }
+    return !*a && !*b;
+}
+
+/* Edit distance with swaps of neighbors (optimal string alignment) of the first 63 letters: row i
+   of the table is the cost of turning i letters of a into j letters of b. */
+static int drli_words_distance(const char *a, const char *b)
+{
+    int row[3][64], i, j, n = 0, m = 0;
+    while (n < 63 && a[n]) n++;
+    while (m < 63 && b[m]) m++;
+    for (i = 0; i <= n; i++) {
+        int *now = row[i % 3], *up = row[(i + 2) % 3], *up2 = row[(i + 1) % 3];
+        now[0] = i;
+        for (j = 1; j <= m; j++) {
+            int same, best;
+            if (i == 0) { now[j] = j; continue; }
+            same = drli_fold(a[i - 1]) == drli_fold(b[j - 1]);
+            best = DRLI_MIN(up[j] + 1, now[j - 1] + 1);
+            best = DRLI_MIN(best, up[j - 1] + !same);
+            if (i > 1 && j > 1 && drli_fold(a[i - 1]) == drli_fold(b[j - 2]) &&
+                drli_fold(a[i - 2]) == drli_fold(b[j - 1])) {
+                best = DRLI_MIN(best, up2[j - 2] + 1);
+            }
+            now[j] = best;
+        }
+    }
+    return row[n % 3][m];
+}
+
+/* Take `word` as the new best if it is nearer to `wanted` than the old one, and near at all: fewer
+   changes than half of the longer word's letters. */
+static void drli_words_nearer(const char *wanted, const char *word, const char **best, int *least)
+{
+    size_t length = DRLI_MIN(63, DRLI_MAX(strlen(wanted), strlen(word)));
+    int d = drli_words_distance(wanted, word);
+    if (2 * (size_t)d > length || (*best && d >= *least)) return;
+    *best = word;
+    *least = d;
+}
+
+DRLDEF const char *drl_text_nearest(const char *word, const char *const *words, int n)
+{
+    const char *best = NULL;
+    int i, least = 0;
+    for (i = 0; i < n; i++) drli_words_nearer(word, words[i], &best, &least);
+    return best;
+}
+
+
+/* ============================================================================ >>math
+   Branch-free, so that loops over them vectorize: both sides of a case are computed and one is
+   selected. Polynomials are minimax fits (relative error of the result) with coefficients rounded
+   to float one after the other. A sum hi + lo of two floats carries what one float cannot. */
+
+/* sqrtf may set errno and therefore would not vectorize: promise that nobody looks. */
+#if defined(__GNUC__) || defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wredundant-decls"
+extern __typeof__(sqrtf) sqrtf __attribute__((const));
+#pragma GCC diagnostic pop
+#endif
+
+DRLI_INLINE uint32_t drli_bits(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof(u));
+    return u;
+}
+
+DRLI_INLINE float drli_float(uint32_t u)
+{
+    float x;
+    memcpy(&x, &u, sizeof(x));
+    return x;
+}
+
+DRLI_INLINE float drli_absf(float x) { return drli_float(drli_bits(x) & 0x7fffffffu); }
+
+/* |x| with the sign of s; x must not be negative */
+DRLI_INLINE float drli_signf(float x, float s)
+{
+    return drli_float(drli_bits(x) | (drli_bits(s) & 0x80000000u));
+}
+
+#define DRLI_NAN drli_float(0x7fc00000u)
+#define DRLI_INF drli_float(0x7f800000u)
+
+/* before a loop whose arrays are equal or apart: no test for overlap, also vectorized in place */
+#if defined(__clang__)
+#define DRLI_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define DRLI_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define DRLI_INDEPENDENT
+#endif
+
+/* Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits. */
+#define DRLI_ROUND 12582912.0f
+#define DRLI_ROUND_BITS 0x4b400000u
+
+/* exp(r) - 1 for |r| <= log(2) / 2, relative error 2^-26 */
+DRLI_INLINE float drli_expm1_near(float r)
+{
+    float p = 0.001386831631f;
+    p = fmaf(p, r, 0.008366423659f);
+    p = fmaf(p, r, 0.04166746512f);
+    p = fmaf(p, r, 0.1666654497f);
+    p = fmaf(p, r, 0.4999999702f);
+    return fmaf(r * r, p, r);
+}
+
+/* A number (1 + q) a b, where a and b are powers of two: two steps of scaling keep the precision of
+   results near and below the smallest normal number. */
+typedef struct drli_scaled {
+    float q, a, b;
+} drli_scaled;
+
+/* exp(r) 2^n for |n| <= 160; t = n + DRLI_ROUND */
+DRLI_INLINE drli_scaled drli_exp_scaled(float r, float t)
+{
+    drli_scaled s;
+    uint32_t n = drli_bits(t) - DRLI_ROUND_BITS + 1024u, half = n >> 1;
+    s.q = drli_expm1_near(r);
+    s.a = drli_float((half - 512u + 127u) << 23);
+    s.b = drli_float((n - half - 512u + 127u) << 23);
+    return s;
+}
+
+/* exp(x) for -110 <= x <= 89: x = n log(2) + r */
+DRLI_INLINE drli_scaled drli_exp_split(float x)
+{
+    float t = fmaf(x, 1.44269504f, DRLI_ROUND), n = t - DRLI_ROUND;
+    float r = fmaf(n, 1.904654212e-9f, fmaf(n, -0.693147182f, x));
+    return drli_exp_scaled(r, t);
+}
+
+DRLI_INLINE float drli_expf(float x)
+{
+    drli_scaled s;
+    x = x > 89.0f ? 89.0f : x;
+    x = x < -110.0f ? -110.0f : x;
+    s = drli_exp_split(x);
+    return (1.0f + s.q) * s.a * s.b;
+}
+
+/* log(x) of a normal positive x: x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2) */
+DRLI_INLINE float drli_log_normal(float x)
+{
+    uint32_t u = drli_bits(x), k = (u - 0x3f3504f3u + 0x40000000u) >> 23; /* biased by 128 */
+    float n = (float)((int32_t)k - 128), f = drli_float(u - ((k - 128u) << 23)) - 1.0f;
+    float p = -0.07636403292f;
+    p = fmaf(p, f, 0.1276220083f);
+    p = fmaf(p, f, -0.1315961331f);
+    p = fmaf(p, f, 0.1420158148f);
+    p = fmaf(p, f, -0.1662340909f);
+    p = fmaf(p, f, 0.2000124156f);
+    p = fmaf(p, f, -0.2500081956f);
+    p = fmaf(p, f, 0.3333333135f);
+    p = fmaf(p, f, -0.5f);
+    p = fmaf(f * f, p, n * -1.904654212e-9f);
+    return fmaf(n, 0.693147182f, f + p);
+}
+
+DRLI_INLINE float drli_logf(float x)
+{
+    float small = x < 1.17549435e-38f ? 1.0f : 0.0f; /* subnormal: scale by 2^24 */
+    float y = drli_log_normal(small > 0.0f ? x * 16777216.0f : x) - small * 16.6355323f;
+    y = x == 0.0f ? -DRLI_INF : y;
+    y = x < 0.0f ? DRLI_NAN : y;
+    return x < DRLI_INF ? y : x; /* inf and nan */
+}
+
+/* tanh(a) = e / (e + 2), e = exp(2 a) - 1 = 2^n (exp(r) - 1) + 2^n - 1, without cancellation */
+DRLI_INLINE float drli_tanhf(float x)
+{
+    float a = drli_absf(x), t, n, r, scale, e;
+    a = a > 10.0f ? 10.0f : a;
+    t = fmaf(a, 2.88539008f, DRLI_ROUND);
+    n = t - DRLI_ROUND;
+    r = fmaf(n, 1.904654212e-9f, fmaf(n, -0.693147182f, a + a));
+    scale = drli_float((drli_bits(t) << 23) + 0x3f800000u);
+    e = fmaf(scale, drli_expm1_near(r), scale - 1.0f);
+    return drli_signf(e / (e + 2.0f), x);
+}
+
+/* exp(-|x|) */
+DRLI_INLINE float drli_exp_decay(float x)
+{
+    float a = drli_absf(x);
+    drli_scaled s = drli_exp_split(a > 110.0f ? -110.0f : -a);
+    return (1.0f + s.q) * s.a * s.b;
+}
+
+DRLI_INLINE float drli_sigmoidf(float x)
+{
+    float e = drli_exp_decay(x);
+    return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+}
+
+/* max(x, 0) + log(1 + e), e = exp(-|x|); log(1 + e) = 2 atanh(u / 2), u = 2 e / (2 + e) */
+DRLI_INLINE float drli_softplusf(float x)
+{
+    float e = drli_exp_decay(x), u = (e + e) / (2.0f + e), v = u * u;
+    float p = 0.0005470081815f;
+    p = fmaf(p, v, 0.0021877361f);
+    p = fmaf(p, v, 0.01250669919f);
+    p = fmaf(p, v, 0.08333302289f);
+    return (x < 0.0f ? 0.0f : x) + fmaf(u * v, p, u);
+}
+
+/* tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2), e = exp(x); one exp and one division */
+DRLI_INLINE float drli_mishf(float x)
+{
+    float c = x > 20.0f ? 20.0f : x, e, g;
+    drli_scaled s;
+    c = c < -110.0f ? -110.0f : c;
+    s = drli_exp_split(c);
+    e = (1.0f + s.q) * s.a * s.b;
+    g = e + 2.0f;
+    return x > 20.0f ? x : fmaf(c, s.q, c) * s.a * (g / fmaf(e, g, 2.0f)) * s.b;
+}
+
+/* (tanh(softplus(z)) z)' = e ((e + 2) (q + 2) + 4 z (e + 1)) / (q + 2)^2, q = e (e + 2) */
+DRLI_INLINE float drli_mish_slope(float z)
+{
+    float c = z > 20.0f ? 20.0f : z, e, g, d;
+    c = c < -110.0f ? -110.0f : c;
+    e = drli_expf(c);
+    g = e + 2.0f;
+    d = fmaf(e, g, 2.0f);
+    return e * fmaf(g, d, 4.0f * c * (e + 1.0f)) / (d * d);
+}
+
+/* x / (1 + exp(-w)), w = x (c0 + c1 x^2). Far left the result is x exp(w), whose relative error is
+   the absolute error of w: c0 + c1 x^2, times log2(e), is carried as hi + lo. */
+DRLI_INLINE float drli_geluf(float x)
+{
+    float low = x < -11.0f ? -11.0f : x, a = drli_absf(low), a2, hi, lo, t, n, f;
+    drli_scaled s;
+    a = a > 11.0f ? 11.0f : a;
+    a2 = a * a;
+    hi = fmaf(0.102943242f, a2, 2.30220795f);
+    lo = fmaf(0.102943242f, a2, 2.30220795f - hi); /* exact */
+    lo = fmaf(0.102943242f, fmaf(a, a, -a2), lo) + fmaf(-2.01619854e-9f, a2, 2.5136697e-7f);
+    t = fmaf(-a, hi, DRLI_ROUND);
+    n = t - DRLI_ROUND;
+    f = fmaf(-a, lo, fmaf(-a, hi, -n));
+    s = drli_exp_scaled(f * 0.693147182f, t);
+    n = fmaf((1.0f + s.q) * s.a, s.b, 1.0f);
+    return x < 0.0f ? fmaf(low, s.q, low) * s.a / n * s.b : x / n;
+}
+
+/* s + z s (1 - s) w', s = 1 / (1 + exp(-w)), w' = c0 + 3 c1 z^2 */
+DRLI_INLINE float drli_gelu_slope(float z)
+{
+    float c = z < -11.0f ? -11.0f : z, c2, e, d;
+    drli_scaled s;
+    c = c > 11.0f ? 11.0f : c;
+    c2 = c * c;
+    s = drli_exp_split(drli_absf(c) * fmaf(-0.0713548163f, c2, -1.59576912f));
+    e = (1.0f + s.q) * s.a * s.b;
+    d = 1.0f / (1.0f + e);
+    return d * fmaf(c * fmaf(0.214064449f, c2, 1.59576912f), e * d, z < 0.0f ? e : 1.0f);
+}
+
+/* x = n pi / 2 + r, |r| < 0.8, for |x| <= 1e5: pi / 2 in three parts, the first product exact */
+DRLI_INLINE float drli_trig_reduce(float x, uint32_t *quadrant)
+{
+    float t = fmaf(x, 0.636619772f, DRLI_ROUND), n = t - DRLI_ROUND;
+    *quadrant = drli_bits(t);
+    return fmaf(n, -5.39030295e-15f, fmaf(n, -7.54978942e-8f, fmaf(n, -1.57079625f, x)));
+}
+
+DRLI_INLINE float drli_sin_near(float r)
+{
+    float z = r * r, p = -0.0001950788283f;
+    p = fmaf(p, z, 0.008332106285f);
+    p = fmaf(p, z, -0.1666665375f);
+    return fmaf(r * z, p, r);
+}
+
+DRLI_INLINE float drli_cos_near(float r)
+{
+    float z = r * r, p = 2.44300827e-5f;
+    p = fmaf(p, z, -0.001388729783f);
+    p = fmaf(p, z, 0.04166664556f);
+    p = fmaf(p, z, -0.5f);
+    return fmaf(p, z, 1.0f);
+}
+
+/* sin(r + quadrant pi / 2) */
+DRLI_INLINE float drli_sin_quadrant(float r, uint32_t quadrant)
+{
+    float y = quadrant & 1u ? drli_cos_near(r) : drli_sin_near(r);
+    return drli_float(drli_bits(y) ^ ((quadrant & 2u) << 30));
+}
+
+#define DRLI_TRIG_MAX 1e5f
+
+/* sin and cos for loops: nan if |x| > DRLI_TRIG_MAX. The public ones have no limit. */
+DRLI_INLINE float drli_sinf(float x)
+{
+    uint32_t q;
+    float r = drli_trig_reduce(x, &q), y = drli_sin_quadrant(r, q);
+    y = x == 0.0f ? x : y; /* -0 */
+    return drli_absf(x) <= DRLI_TRIG_MAX ? y : DRLI_NAN;
+}
+
+DRLI_INLINE float drli_cosf(float x)
+{
+    uint32_t q;
+    float r = drli_trig_reduce(x, &q), y = drli_sin_quadrant(r, q + 1u);
+    return drli_absf(x) <= DRLI_TRIG_MAX ? y : DRLI_NAN;
+}
+
+/* |x| < 0.84: x P(x^2); else 1 - exp(-Q(|x|)) */
+DRLI_INLINE float drli_erff(float x)
+{
+    float a = drli_absf(x), z = x * x, p = -0.0006374964141f, q = -0.0002047255548f, y;
+    p = fmaf(p, z, 0.005061881617f);
+    p = fmaf(p, z, -0.02680953592f);
+    p = fmaf(p, z, 0.112829119f);
+    p = fmaf(p, z, -0.3761259317f);
+    p = fmaf(p, z, 0.1283791661f);
+    a = a > 4.0f ? 4.0f : a;
+    q = fmaf(q, a, 0.003127755364f);
+    q = fmaf(q, a, -0.02255693637f);
+    q = fmaf(q, a, 0.1046011373f);
+    q = fmaf(q, a, 0.6364371777f);
+    q = fmaf(q, a, 1.12810719f);
+    q = fmaf(q, a, 9.39219899e-5f);
+    y = 1.0f - drli_expf(-q);
+    return a < 0.84f ? fmaf(x, p, x) : drli_signf(y, x);
+}
+
+/* erfinv(x) / x as a function of w = -log(1 - x^2) (idea: Giles 2010); w <= 16 for floats x, more
+   for the tails of drl_rng_truncated_normal */
+DRLI_INLINE float drli_erfinv_ratio(float w)
+{
+    float c = w - 3.0f, s = sqrtf(w), d = s - 3.0f, t = 1.0f / s;
+    float p = -5.828992844e-9f, q = -0.0002195907f, y = -26.96730232f;
+    p = fmaf(p, c, -4.404456799e-9f);
+    p = fmaf(p, c, 4.555879229e-7f);
+    p = fmaf(p, c, -1.883951541e-6f);
+    p = fmaf(p, c, -1.275683644e-5f);
+    p = fmaf(p, c, 0.0001954672771f);
+    p = fmaf(p, c, -0.0008360744687f);
+    p = fmaf(p, c, -0.005738559179f);
+    p = fmaf(p, c, 0.2416303307f);
+    p = fmaf(p, c, 1.62354207f);
+    q = fmaf(q, d, 0.001327040256f);
+    q = fmaf(q, d, -0.003468352836f);
+    q = fmaf(q, d, 0.005710067693f);
+    q = fmaf(q, d, -0.00766244065f);
+    q = fmaf(q, d, 0.009444220923f);
+    q = fmaf(q, d, 1.001676202f);
+    q = fmaf(q, d, 2.832976818f);
+    y = fmaf(y, t, 31.92583084f);
+    y = fmaf(y, t, -16.92042351f);
+    y = fmaf(y, t, 5.848588467f);
+    y = fmaf(y, t, -1.37242043f);
+    y = fmaf(y, t, -0.01664150506f) + s;
+    return w < 6.0f ? p : w < 15.95f ? q : y;
+}
+
+DRLI_INLINE float drli_erfinvf(float x)
+{
+    float a = drli_absf(x), c = a < 1.0f ? a : 0.5f;
+    float y = x * drli_erfinv_ratio(-drli_log_normal(fmaf(-c, c, 1.0f)));
+    y = a == 1.0f ? x * DRLI_INF : y;
+    return a <= 1.0f ? y : DRLI_NAN;
+}
+
+/* As drli_trig_reduce for any finite |x| >= 2: x 2/pi modulo 4 in fixed point, from those 96 bits
+   of 2/pi that matter for the exponent of x (Payne and Hanek 1983). */
+static float drli_trig_reduce_large(float x, uint32_t *quadrant)
+{
+    static const uint32_t two_over_pi[] = {0u,          0xa2f9836eu, 0x4e441529u, 0xfc2757d1u,
+                                           0xf534ddc0u, 0xdb629599u, 0x3c439041u, 0xfe5163abu};
+    uint32_t u = drli_bits(x), m = (u & 0x7fffffu) | 0x800000u, w[3], i;
+    uint32_t first = ((u >> 23) & 0xffu) - 120u, shift = first % 32u; /* |x| = m 2^(first - 30) */
+    uint64_t turn; /* in units of 2^-62 quarters, the whole turns have fallen off */
+    float r;
+    for (i = 0; i < 3u; i++) {
+        const uint32_t *p = two_over_pi + first / 32u + i;
+        w[i] = shift ? p[0] << shift | p[1] >> (32u - shift) : p[0];
+    }
+    turn = ((uint64_t)m * w[0] << 32) + (uint64_t)m * w[1] + ((uint64_t)m * w[2] >> 32);
+    *quadrant = (uint32_t)((turn + ((uint64_t)1 << 61)) >> 62);
+    r = (float)(int64_t)(turn - ((uint64_t)*quadrant << 62)) * 3.40612158e-19f; /* 2^-62 pi / 2 */
+    if (x > 0.0f) return r;
+    *quadrant = 0u - *quadrant;
+    return -r;
+}
+
+DRLDEF float drl_expf(float x) { return drli_expf(x); }
+DRLDEF float drl_logf(float x) { return drli_logf(x); }
+DRLDEF float drl_tanhf(float x) { return drli_tanhf(x); }
+DRLDEF float drl_sigmoidf(float x) { return drli_sigmoidf(x); }
+DRLDEF float drl_softplusf(float x) { return drli_softplusf(x); }
+DRLDEF float drl_mishf(float x) { return drli_mishf(x); }
+DRLDEF float drl_geluf(float x) { return drli_geluf(x); }
+DRLDEF float drl_erff(float x) { return drli_erff(x); }
+DRLDEF float drl_erfinvf(float x) { return drli_erfinvf(x); }
+
+DRLDEF float drl_sinf(float x)
+{
+    uint32_t q;
+    float r, a = drli_absf(x);
+    if (a <= DRLI_TRIG_MAX || !(a < DRLI_INF)) return drli_sinf(x);
+    r = drli_trig_reduce_large(x, &q);
+    return drli_sin_quadrant(r, q);
+}
+
+DRLDEF float drl_cosf(float x)
+{
+    uint32_t q;
+    float r, a = drli_absf(x);
+    if (a <= DRLI_TRIG_MAX || !(a < DRLI_INF)) return drli_cosf(x);
+    r = drli_trig_reduce_large(x, &q);
+    return drli_sin_quadrant(r, q + 1u);
+}
+
+/* An activation is two kernels: y = VALUE(x), and dz (+)= dy SLOPE, where SLOPE sees x, which is
+   whatever of z and y it is computed from. `keep` masks the old dz. */
+#define DRLI_ACTIVATION(name, VALUE, SLOPE)                                                      \
+    DRLI_INLINE void drli_##name##_body(int isa, size_t n, const float *z, float *y)             \
+    {                                                                                            \
+        size_t i;                                                                                \
+        (void)isa;                                                                               \
+        DRLI_INDEPENDENT                                                                         \
+        for (i = 0; i < n; i++) {                                                                \
+            float x = z[i];                                                                      \
+            y[i] = VALUE;                                                                        \
+        }                                                                                        \
+    }                                                                                            \
+    DRLI_KERNEL(name, (int isa, size_t n, const float *z, float *y), (isa, n, z, y))             \
+    DRLI_INLINE void drli_##name##_back_body(int isa, size_t n, const float *from,               \
+                                             const float *dy, float *dz, uint32_t keep)          \
+    {                                                                                            \
+        size_t i;                                                                                \
+        (void)isa;                                                                               \
+        DRLI_INDEPENDENT                                                                         \
+        for (i = 0; i < n; i++) {                                                                \
+            float x = from[i];                                                                   \
+            (void)x;                                                                             \
+            dz[i] = fmaf(dy[i], SLOPE, drli_float(drli_bits(dz[i]) & keep));                     \
+        }                                                                                        \
+    }                                                                                            \
+    DRLI_KERNEL(name##_back,                                                                     \
+                (int isa, size_t n, const float *from, const float *dy, float *dz,               \
+                 uint32_t keep),                                                                 \
+                (isa, n, from, dy, dz, keep))
+
+#if defined(__clang__) /* it tells us where it cannot do as DRLI_INDEPENDENT says */
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+DRLI_ACTIVATION(act_none, x, 1.0f)
+DRLI_ACTIVATION(act_relu, x < 0.0f ? 0.0f : x, (x > 0.0f ? 1.0f : 0.0f))
+DRLI_ACTIVATION(act_tanh, drli_tanhf(x), fmaf(-x, x, 1.0f))
+DRLI_ACTIVATION(act_sigmoid, drli_sigmoidf(x), x * (1.0f - x))
+DRLI_ACTIVATION(act_softplus, drli_softplusf(x), drli_sigmoidf(x))
+DRLI_ACTIVATION(act_mish, drli_mishf(x), drli_mish_slope(x))
+DRLI_ACTIVATION(act_gelu, drli_geluf(x), drli_gelu_slope(x))
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
+
+/* y = f(z) on this thread; y may be z. */
+static void drli_act_apply(int isa, drl_act act, size_t n, const float *z, float *y)
+{
+    switch (act) {
+    case DRL_ACT_NONE: if (y != z) drli_act_none(isa, n, z, y); break;
+    case DRL_ACT_RELU: drli_act_relu(isa, n, z, y); break;
+    case DRL_ACT_TANH: drli_act_tanh(isa, n, z, y); break;
+    case DRL_ACT_SIGMOID: drli_act_sigmoid(isa, n, z, y); break;
+    case DRL_ACT_SOFTPLUS: drli_act_softplus(isa, n, z, y); break;
+    case DRL_ACT_MISH: drli_act_mish(isa, n, z, y); break;
+    case DRL_ACT_GELU: drli_act_gelu(isa, n, z, y); break;
+    case DRL_ACT_COUNT: break;
+    }
+}
+
+/* dz = dy f', plus the old dz if keep is all ones; on this thread */
+static void drli_act_back(int isa, drl_act act, size_t n, const float *z, const float *y,
+                          const float *dy, float *dz, uint32_t keep)
+{
+    switch (act) {
+    case DRL_ACT_NONE: drli_act_none_back(isa, n, dy, dy, dz, keep); break;
+    case DRL_ACT_RELU: drli_act_relu_back(isa, n, y, dy, dz, keep); break;
+    case DRL_ACT_TANH: drli_act_tanh_back(isa, n, y, dy, dz, keep); break;
+    case DRL_ACT_SIGMOID: drli_act_sigmoid_back(isa, n, y, dy, dz, keep); break;
+    case DRL_ACT_SOFTPLUS: drli_act_softplus_back(isa, n, z, dy, dz, keep); break;
+    case DRL_ACT_MISH: drli_act_mish_back(isa, n, z, dy, dz, keep); break;
+    case DRL_ACT_GELU: drli_act_gelu_back(isa, n, z, dy, dz, keep); break;
+    case DRL_ACT_COUNT: break;
+    }
+}
+
+/* Threads take whole blocks of this many elements, at least two at a time. */
+#define DRLI_ACT_BLOCK 16384u
+
+typedef struct drli_act_task {
+    int isa;
+    drl_act act;
+    size_t n;
+    const float *z, *y, *dy; /* dy NULL: forward */
+    float *out;
+    uint32_t keep;
+} drli_act_task;
+
+static void drli_act_run(void *arg, int begin, int end, int worker)
+{
+    const drli_act_task *t = (const drli_act_task *)arg;
+    size_t at = (size_t)begin * DRLI_ACT_BLOCK, n = (size_t)end * DRLI_ACT_BLOCK;
+    (void)worker;
+    n = DRLI_MIN(n, t->n) - at;
+    if (t->dy) {
+        drli_act_back(t->isa, t->act, n, t->z ? t->z + at : NULL, t->y ? t->y + at : NULL,
+                      t->dy + at, t->out + at, t->keep);
+    } else {
+        drli_act_apply(t->isa, t->act, n, t->z + at, t->out + at);
+    }
+}
+
+static void drli_act_start(drl_context *ctx, drl_act act, size_t n, const float *z, const float *y,
+                           const float *dy, float *out, uint32_t keep)
+{
+    drli_act_task t;
+    t.isa = (int)ctx->isa;
+    t.act = act;
+    t.n = n;
+    t.z = z;
+    t.y = y;
+    t.dy = dy;
+    t.out = out;
+    t.keep = keep;
+    drl_parallel_for(ctx, (int)((n + DRLI_ACT_BLOCK - 1) / DRLI_ACT_BLOCK), 2, drli_act_run, &t);
+}
+
+DRLDEF void drl_act_forward(drl_context *ctx, drl_act act, size_t n, const float *z, float *y)
+{
+    drli_act_start(ctx, act, n, z, NULL, NULL, y, 0u);
+}
+
+DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z,
+                             const float *y, const float *dy, float *dz, int accumulate)
+{
+    drli_act_start(ctx, act, n, z, y, dy, dz, accumulate ? 0xffffffffu : 0u);
+}
+
+/* ============================================================================ >>rng
+   Philox4x32-10: ten rounds of multiply and xor turn a counter of four words into four random ones.
+   Counter: block = position / 4 in the low two words, stream in the high two. */
+
+#define DRLI_PHILOX_ROUND(r)                                                                     \
+    p = (uint64_t)a * 0xd2511f53u;                                                               \
+    q = (uint64_t)c * 0xcd9e8d57u;                                                               \
+    a = (uint32_t)(q >> 32) ^ b ^ (k0 + r * 0x9e3779b9u);                                        \
+    b = (uint32_t)q;                                                                             \
+    c = (uint32_t)(p >> 32) ^ d ^ (k1 + r * 0xbb67ae85u);                                        \
+    d = (uint32_t)p;
+
+typedef struct drli_philox4 {
+    uint32_t a, b, c, d;
+} drli_philox4;
+
+DRLI_INLINE drli_philox4 drli_philox(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t k0,
+                                     uint32_t k1)
+{
+    drli_philox4 out;
+    uint64_t p, q;
+    DRLI_PHILOX_ROUND(0u)
+    DRLI_PHILOX_ROUND(1u)
+    DRLI_PHILOX_ROUND(2u)
+    DRLI_PHILOX_ROUND(3u)
+    DRLI_PHILOX_ROUND(4u)
+    DRLI_PHILOX_ROUND(5u)
+    DRLI_PHILOX_ROUND(6u)
+    DRLI_PHILOX_ROUND(7u)
+    DRLI_PHILOX_ROUND(8u)
+    DRLI_PHILOX_ROUND(9u)
+    out.a = a;
+    out.b = b;
+    out.c = c;
+    out.d = d;
+    return out;
+}
+
+/* the four words of a block */
+static void drli_rng_block(const drl_rng *rng, uint64_t block, uint32_t *w)
+{
+    drli_philox4 x = drli_philox((uint32_t)block, (uint32_t)(block >> 32), (uint32_t)rng->stream,
+                                 (uint32_t)(rng->stream >> 32), rng->key[0], rng->key[1]);
+    w[0] = x.a;
+    w[1] = x.b;
+    w[2] = x.c;
+    w[3] = x.d;
+}
+
+/* The two words of a pair as radius and angle: z = sqrt(-2 log(u)) cos(2 pi v), or sin. */
+DRLI_INLINE float drli_normal_radius(uint32_t w)
+{
+    float u = fmaf((float)w, 2.3283064365e-10f, 1.1641532183e-10f); /* (w + 1/2) / 2^32 */
+    return sqrtf(-2.0f * drli_log_normal(u));
+}
+
+/* sin(2 pi v + quarter pi / 2) */
+DRLI_INLINE float drli_normal_turn(uint32_t w, uint32_t quarter)
+{
+    uint32_t v = w + 0x20000000u; /* nearest quarter turn and the rest */
+    float r = (float)((int32_t)(v & 0x3fffffffu) - 0x20000000) * 1.46291808e-9f; /* 2 pi / 2^32 */
+    return drli_sin_quadrant(r, (v >> 30) + quarter);
+}
+
+/* Fills work in chunks of 16 blocks, 64 words, aligned to 64 positions. */
+#define DRLI_CHUNK 64u
+
+/* Words of the chunk that starts at a block: w[16 k + j] is word k of block j. */
+DRLI_INLINE void drli_chunk_words(const drl_rng *rng, uint64_t block, uint32_t *w)
+{
+    uint32_t j, low = (uint32_t)block, high = (uint32_t)(block >> 32);
+    uint32_t s0 = (uint32_t)rng->stream, s1 = (uint32_t)(rng->stream >> 32);
+    uint32_t k0 = rng->key[0], k1 = rng->key[1];
+    for (j = 0; j < 16u; j++) {
+        drli_philox4 x = drli_philox(low + j, high, s0, s1, k0, k1);
+        w[j] = x.a;
+        w[16u + j] = x.b;
+        w[32u + j] = x.c;
+        w[48u + j] = x.d;
+    }
+}
+
+DRLI_INLINE void drli_normal_chunks_body(int isa, const drl_rng *rng, uint64_t block,
+                                         uint32_t chunks, float *x)
+{
+    uint32_t w[DRLI_CHUNK], i, j;
+    (void)isa;
+    for (i = 0; i < chunks; i++, block += 16u, x += DRLI_CHUNK) {
+        drli_chunk_words(rng, block, w);
+        for (j = 0; j < 16u; j++) {
+            float r = drli_normal_radius(w[j]), s = drli_normal_radius(w[32u + j]);
+            x[4u * j] = r * drli_normal_turn(w[16u + j], 1u);
+            x[4u * j + 1u] = r * drli_normal_turn(w[16u + j], 0u);
+            x[4u * j + 2u] = s * drli_normal_turn(w[48u + j], 1u);
+            x[4u * j + 3u] = s * drli_normal_turn(w[48u + j], 0u);
+        }
+    }
+}
+DRLI_KERNEL(normal_chunks,
+            (int isa, const drl_rng *rng, uint64_t block, uint32_t chunks, float *x),
+            (isa, rng, block, chunks, x))
+
+DRLI_INLINE float drli_uniform(uint32_t w)
+{
+    return (float)(int32_t)(w >> 8) * 5.9604644775390625e-8f; /* 2^-24 */
+}
+
+DRLI_INLINE float drli_uniform_in(uint32_t w, float low, float high)
+{
+    float x = fmaf(drli_uniform(w), high - low, low);
+    return x < high ? x : low; /* rounding may reach high */
+}
+
+DRLI_INLINE void drli_uniform_chunks_body(int isa, const drl_rng *rng, uint64_t block,
+                                          uint32_t chunks, float *x, float low, float high)
+{
+    uint32_t w[DRLI_CHUNK], i, j;
+    (void)isa;
+    for (i = 0; i < chunks; i++, block += 16u, x += DRLI_CHUNK) {
+        drli_chunk_words(rng, block, w);
+        for (j = 0; j < 16u; j++) {
+            x[4u * j] = drli_uniform_in(w[j], low, high);
+            x[4u * j + 1u] = drli_uniform_in(w[16u + j], low, high);
+            x[4u * j + 2u] = drli_uniform_in(w[32u + j], low, high);
+            x[4u * j + 3u] = drli_uniform_in(w[48u + j], low, high);
+        }
+    }
+}
+DRLI_KERNEL(uniform_chunks,
+            (int isa, const drl_rng *rng, uint64_t block, uint32_t chunks, float *x, float low,
+             float high),
+            (isa, rng, block, chunks, x, low, high))
+
+/* A fill: a part of a chunk, whole chunks shared out to the workers, a part of a chunk. */
+typedef struct drli_fill {
+    int isa, normal;
+    drl_rng rng;
+    float *x;
+    float low, high;
+} drli_fill;
+
+static void drli_fill_chunks(const drli_fill *f, uint64_t position, uint32_t chunks, float *x)
+{
+    if (f->normal) drli_normal_chunks(f->isa, &f->rng, position / 4u, chunks, x);
+    else drli_uniform_chunks(f->isa, &f->rng, position / 4u, chunks, x, f->low, f->high);
+}
+
+static void drli_fill_run(void *arg, int begin, int end, int worker)
+{
+    const drli_fill *f = (const drli_fill *)arg;
+    size_t at = (size_t)begin * DRLI_CHUNK;
+    (void)worker;
+    drli_fill_chunks(f, f->rng.position + at, (uint32_t)(end - begin), f->x + at);
+}
+
+static void drli_fill_start(drl_context *ctx, drl_rng *rng, drli_fill *f, float *x, size_t n)
+{
+    float part[DRLI_CHUNK];
+    size_t first = (size_t)(rng->position % DRLI_CHUNK), m, chunks;
+    f->isa = (int)ctx->isa;
+    f->rng = *rng;
+    rng->position += n;
+    if (first && n) {
+        m = DRLI_MIN(DRLI_CHUNK - first, n);
+        drli_fill_chunks(f, f->rng.position - first, 1u, part);
+        memcpy(x, part + first, m * sizeof(float));
+        f->rng.position += m;
+        x += m;
+        n -= m;
+    }
+    chunks = n / DRLI_CHUNK;
+    f->x = x;
+    if (chunks) drl_parallel_for(ctx, (int)chunks, 512, drli_fill_run, f);
+    m = n % DRLI_CHUNK;
+    if (m) {
+        drli_fill_chunks(f, f->rng.position + (n - m), 1u, part);
+        memcpy(x + (n - m), part, m * sizeof(float));
+    }
+}
+
+DRLDEF void drl_rng_uniform_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n, float low,
+                                 float high)
+{
+    drli_fill f;
+    f.normal = 0;
+    f.low = low;
+    f.high = high;
+    drli_fill_start(ctx, rng, &f, x, n);
+}
+
+DRLDEF void drl_rng_normal_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n)
+{
+    drli_fill f;
+    f.normal = 1;
+    f.low = f.high = 0.0f;
+    drli_fill_start(ctx, rng, &f, x, n);
+}
+
+/* one-to-one scrambling of 64 bits (the finalizer of SplitMix64, Steele et al. 2014) */
+static uint64_t drli_mix64(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static drl_rng drli_rng_at(uint32_t key0, uint32_t key1, uint64_t stream)
+{
+    drl_rng rng;
+    rng.key[0] = key0;
+    rng.key[1] = key1;
+    rng.stream = drli_mix64(stream);
+    rng.position = 0;
+    rng.reserved = 0;
+    return rng;
+}
+
+DRLDEF drl_rng drl_rng_make(uint64_t seed, const char *name)
+{
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+    for (; *name; name++) hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
+    return drli_rng_at((uint32_t)seed, (uint32_t)(seed >> 32), hash);
+}
+
+DRLDEF drl_rng drl_rng_split(const drl_rng *rng, uint64_t index)
+{
+    return drli_rng_at(rng->key[0], rng->key[1], rng->stream + (index + 1u) * 0x9e3779b97f4a7c15u);
+}
+
+DRLDEF uint32_t drl_rng_bits(drl_rng *rng)
+{
+    uint32_t w[4];
+    uint64_t i = rng->position++;
+    drli_rng_block(rng, i / 4u, w);
+    return w[i % 4u];
+}
+
+DRLDEF float drl_rng_uniform(drl_rng *rng)
+{
+    return drli_uniform(drl_rng_bits(rng));
+}
+
+DRLDEF float drl_rng_normal(drl_rng *rng)
+{
+    uint32_t w[4], pair;
+    uint64_t i = rng->position++;
+    drli_rng_block(rng, i / 4u, w);
+    pair = (uint32_t)i & 2u;
+    return drli_normal_radius(w[pair]) * drli_normal_turn(w[pair + 1u], i % 2u ? 0u : 1u);
+}
+
+/* P(Z > z) for z >= 0, relative error 5e-7: exp(-z^2 / 2) (1 + 2 x)^-1 P((x - 2) / (x + 2)),
+   x = z / sqrt(2) (form: Shepherd and Laframboise 1981) */
+static float drli_normal_above(float z)
+{
+    float x = z * 0.707106781f, q = (x - 2.0f) / (x + 2.0f), h = 0.5f * z * z;
+    float p = -0.000586302951f;
+    if (z > 13.5f) return 0.0f;
+    p = fmaf(p, q, 0.001158576692f);
+    p = fmaf(p, q, 0.008054633625f);
+    p = fmaf(p, q, -0.008106459863f);
+    p = fmaf(p, q, -0.05403749272f);
+    p = fmaf(p, q, 0.1640753895f);
+    p = fmaf(p, q, -0.1660473347f);
+    p = fmaf(p, q, -0.092765145f);
+    p = fmaf(p, q, 1.276978612f);
+    p *= 0.5f * drli_expf(-h) / fmaf(2.0f, x, 1.0f);
+    return fmaf(-p, fmaf(0.5f * z, z, -h), p);
+}
+
+/* z >= 0 with P(Z > z) = p, 0 < p <= 1/2 */
+static float drli_normal_quantile(float p)
+{
+    float t = fmaf(-2.0f, p, 1.0f);
+    return 1.41421356f * t * drli_erfinv_ratio(-drli_logf(4.0f * p * (1.0f - p)));
+}
+
+/* For z > low >= 12: z = low + t, where exp(-low t - t^2 / 2) is uniform. */
+static float drli_normal_far(float v, float low, float high)
+{
+    float end = drli_expf(-0.5f * (high - low) * (high + low));
+    float e = -2.0f * drli_logf(fmaf(v, 1.0f - end, end));
+    return low + e / (low + sqrtf(fmaf(low, low, e)));
+}
+
+DRLDEF float drl_rng_truncated_normal(drl_rng *rng, float low, float high)
+{
+    uint32_t w = drl_rng_bits(rng);
+    float u = fmaf((float)w, 2.3283064365e-10f, 1.1641532183e-10f), z;   /* (w + 1/2) / 2^32 */
+    float v = fmaf((float)~w, 2.3283064365e-10f, 1.1641532183e-10f);     /* 1 - u            */
+    if (low > 12.0f) {
+        z = drli_normal_far(v, low, high);
+    } else if (high < -12.0f) {
+        z = -drli_normal_far(u, -high, -low);
+    } else if (low >= 0.0f) {
+        float end = drli_normal_above(high);
+        z = drli_normal_quantile(fmaf(v, drli_normal_above(low) - end, end));
+    } else if (high <= 0.0f) {
+        float end = drli_normal_above(-low);
+        z = -drli_normal_quantile(fmaf(u, drli_normal_above(-high) - end, end));
+    } else {
+        float below = drli_normal_above(-low), above = drli_normal_above(high);
+        float mass = 1.0f - below - above, p = fmaf(u, mass, below), q = fmaf(v, mass, above);
+        z = p < q ? -drli_normal_quantile(p) : drli_normal_quantile(q);
+    }
+    return z < low ? low : z > high ? high : z;
+}
+
+DRLDEF uint32_t drl_rng_integer(drl_rng *rng, uint32_t n)
+{
+    uint64_t product = (uint64_t)drl_rng_bits(rng) * n; /* the high word is the result */
+    if ((uint32_t)product < n) {
+        uint32_t reject = (0u - n) % n; /* 2^32 mod n low words would be too many */
+        while ((uint32_t)product < reject) product = (uint64_t)drl_rng_bits(rng) * n;
+    }
+    return (uint32_t)(product >> 32);
+}
+
+DRLDEF void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n)
+{
+    uint32_t i, j, keep;
+    for (i = 0; i < n; i++) index[i] = i;
+    for (i = n; i > 1u; i--) {
+        j = drl_rng_integer(rng, i);
+        keep = index[i - 1u];
+        index[i - 1u] = index[j];
+        index[j] = keep;
+    }
+}
+
+/* ============================================================================ >>kernels
+   The matrix product. C is computed in tiles of some rows x 2 vectors that stay in registers while k
+   runs. B is read panel by panel, as wide as a tile: the first tile of a panel reads it where it is
+   and packs it on the way, without a pass of its own; B' is transposed into panels first. A is never
+   packed. Measured on Zen 5: 95 to 98 % of the multiply-add peak at 256 x 256 x 256. */
+
+DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const float *a, int lda,
+                               const float *b, int ldb, float *c, int ldc,
+                               const drl_epilogue *epilogue)
+{
+    const ptrdiff_t a_row = form == DRL_GEMM_TN ? 1 : lda, a_col = form == DRL_GEMM_TN ? lda : 1;
+    const ptrdiff_t b_row = form == DRL_GEMM_NT ? 1 : ldb, b_col = form == DRL_GEMM_NT ? ldb : 1;
+    int i, j, p;
+    for (i = 0; i < m; i++) {
+        for (j = 0; j < n; j++) {
+            float *y = c + (ptrdiff_t)i * ldc + j;
+            float sum = epilogue && epilogue->accumulate ? *y : 0.0f;
+            for (p = 0; p < k; p++) sum = fmaf(a[i * a_row + p * a_col], b[p * b_row + j * b_col], sum);
+            if (epilogue && epilogue->bias) sum += epilogue->bias[j];
+            if (epilogue && epilogue->base) sum += epilogue->base[(ptrdiff_t)i * epilogue->base_ld + j];
+            if (epilogue && epilogue->pre) epilogue->pre[(ptrdiff_t)i * ldc + j] = sum;
+            if (epilogue && epilogue->act != DRL_ACT_NONE) {
+                drli_act_apply(DRL_ISA_SCALAR, epilogue->act, 1, &sum, &sum);
+            }
+            *y = sum;
+        }
+    }
+}
+
+/* One tile of the product: rows x (2 vectors) of out = start + A B (+ bias) (+ base). */
+typedef struct drli_tile {
+    int k;
+    const float *a;
+    ptrdiff_t a_row, a_col;   /* element (i, p) of A is a[i * a_row + p * a_col]  */
+    const float *b;
+    ptrdiff_t b_row;          /* row p of the panel starts at b + p * b_row       */
+    float *copy;              /* the panel is copied here on the way; NULL: not   */
+    const float *start;       /* where the sum starts, rows ld apart; NULL: zeros */
+    float *out;               /* rows ld apart; may be start                      */
+    ptrdiff_t ld;
+    const float *bias, *base; /* NULL: none                                       */
+    ptrdiff_t base_ld;
+} drli_tile;
+
+/* DRLI_TILE_BODY defines drli_tile_<name>_body(t, rows, vecs) for constant rows x vecs <= 24. V is the
+   vector type of W floats. Per step of k it loads vecs vectors of B and broadcasts rows elements of A:
+   12 x 2 sums fill 24 of the 32 registers of AVX-512 and NEON, 6 x 2 fill 12 of the 16 of AVX2, and
+   from 8 sums on the latency of the fused multiply-add is hidden. Tiles of fewer rows are as fast per
+   row down to 4, so rows are shared out evenly among tiles. One row takes 8 vectors instead. */
+#if defined(__clang__)
+#define DRLI_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define DRLI_UNROLL _Pragma("GCC unroll 16")
+#endif
+#define DRLI_EACH(i, n) DRLI_UNROLL for (i = 0; i < n; i++)
+#define DRLI_TILE_BODY(name, TARGET, V, W, ZERO, SET1, LOAD, STORE, FMA, ADD)                    \
+    TARGET DRLI_INLINE void drli_tile_##name##_body(const drli_tile *t, const int rows,          \
+                                                    const int vecs)                              \
+    {                                                                                            \
+        V s[24], x[8], y;                                                                        \
+        const float *a = t->a, *b = t->b;                                                        \
+        const ptrdiff_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row;                    \
+        float *copy = t->copy;                                                                   \
+        int r, v, p;                                                                             \
+        if (t->start) {                                                                          \
+            DRLI_EACH(r, rows) DRLI_EACH(v, vecs)                                                \
+                s[r * vecs + v] = LOAD(t->start + r * t->ld + v * W);                            \
+        } else {                                                                                 \
+            DRLI_EACH(r, rows) DRLI_EACH(v, vecs) s[r * vecs + v] = ZERO;                        \
+        }                                                                                        \
+        for (p = 0; p < t->k; p++) {                                                             \
+            DRLI_EACH(v, vecs) x[v] = LOAD(b + v * W);                                           \
+            if (copy) { /* and call the next panel from memory */                                \
+                DRLI_EACH(v, vecs) STORE(copy + v * W, x[v]);                                    \
+                __builtin_prefetch(b + vecs * W);                                                \
+                if (W > 8) __builtin_prefetch(b + vecs * W + 16);                                \
+                copy += vecs * W;                                                                \
+            }                                                                                    \
+            __builtin_prefetch(a + 32); /* for A', whose rows the hardware does not foresee */   \
+            DRLI_EACH(r, rows) {                                                                 \
+                y = SET1(a[r * a_row]);                                                          \
+                DRLI_EACH(v, vecs) s[r * vecs + v] = FMA(y, x[v], s[r * vecs + v]);              \
+            }                                                                                    \
+            a += a_col;                                                                          \
+            b += b_row;                                                                          \
+        }                                                                                        \
+        if (t->bias) {                                                                           \
+            DRLI_EACH(v, vecs) x[v] = LOAD(t->bias + v * W);                                     \
+            DRLI_EACH(r, rows) DRLI_EACH(v, vecs)                                                \
+                s[r * vecs + v] = ADD(s[r * vecs + v], x[v]);                                    \
+        }                                                                                        \
+        if (t->base) {                                                                           \
+            DRLI_EACH(r, rows) DRLI_EACH(v, vecs)                                                \
+                s[r * vecs + v] = ADD(s[r * vecs + v], LOAD(t->base + r * t->base_ld + v * W));  \
+        }                                                                                        \
+        DRLI_EACH(r, rows) DRLI_EACH(v, vecs) STORE(t->out + r * t->ld + v * W, s[r * vecs + v]); \
+    }
+
+/* drli_tile_<name>(t, rows, vecs) for rows 1 .. 6 or 1 .. 12, vecs 1 or 2, and 1 x 8. */
+#define DRLI_TILE_CASE(name, r)                                                                  \
+    case 16 * r + 1: drli_tile_##name##_body(t, r, 1); break;                                     \
+    case 16 * r + 2: drli_tile_##name##_body(t, r, 2); break;
+#define DRLI_TILE_6(name)                                                                        \
+    DRLI_TILE_CASE(name, 1) DRLI_TILE_CASE(name, 2) DRLI_TILE_CASE(name, 3)                      \
+    DRLI_TILE_CASE(name, 4) DRLI_TILE_CASE(name, 5) DRLI_TILE_CASE(name, 6)
+#define DRLI_TILE_12(name)                                                                       \
+    DRLI_TILE_6(name) DRLI_TILE_CASE(name, 7) DRLI_TILE_CASE(name, 8) DRLI_TILE_CASE(name, 9)    \
+    DRLI_TILE_CASE(name, 10) DRLI_TILE_CASE(name, 11) DRLI_TILE_CASE(name, 12)
+#define DRLI_TILE_RUN(name, TARGET, CASES)                                                       \
+    TARGET static void drli_tile_##name(const drli_tile *t, int rows, int vecs)                  \
+    {                                                                                            \
+        switch (16 * rows + vecs) {                                                              \
+        CASES(name)                                                                              \
+        default: drli_tile_##name##_body(t, 1, 8); break;                                        \
+        }                                                                                        \
+    }
+
+#if defined(DRLI_X86)
+DRLI_TILE_BODY(avx512, DRLI_AVX512, __m512, 16, _mm512_setzero_ps(), _mm512_set1_ps, _mm512_loadu_ps,
+               _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps)
+DRLI_TILE_RUN(avx512, DRLI_AVX512, DRLI_TILE_12)
+DRLI_TILE_BODY(avx2, DRLI_AVX2, __m256, 8, _mm256_setzero_ps(), _mm256_set1_ps, _mm256_loadu_ps,
+               _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps)
+DRLI_TILE_RUN(avx2, DRLI_AVX2, DRLI_TILE_6)
+#elif defined(DRLI_NEON)
+#define DRLI_NEON_FMA(x, y, z) vfmaq_f32(z, x, y)
+DRLI_TILE_BODY(neon, , float32x4_t, 4, vdupq_n_f32(0.0f), vdupq_n_f32, vld1q_f32, vst1q_f32,
+               DRLI_NEON_FMA, vaddq_f32)
+DRLI_TILE_RUN(neon, , DRLI_TILE_12)
+#endif
+
+/* The same for any CPU, with vectors of 8 floats. */
+static void drli_tile_scalar(const drli_tile *t, int rows, int vecs)
+{
+    float s[64];
+    const int n = 8 * vecs;
+    int r, j, p;
+    for (r = 0; r < rows; r++) {
+        for (j = 0; j < n; j++) s[j] = t->start ? t->start[r * t->ld + j] : 0.0f;
+        for (p = 0; p < t->k; p++) {
+            const float y = t->a[r * t->a_row + p * t->a_col], *b = t->b + p * t->b_row;
+            if (t->copy && r == 0) memcpy(t->copy + p * n, b, (size_t)n * sizeof(float));
+            for (j = 0; j < n; j++) s[j] = fmaf(y, b[j], s[j]);
+        }
+        for (j = 0; t->bias && j < n; j++) s[j] += t->bias[j];
+        for (j = 0; t->base && j < n; j++) s[j] += t->base[r * t->base_ld + j];
+        for (j = 0; j < n; j++) t->out[r * t->ld + j] = s[j];
+    }
+}
+
+/* What an instruction set brings: the largest tile, and the function that computes one. */
+typedef struct drli_tiling {
+    int rows, width; /* width: floats per vector */
+    void (*run)(const drli_tile *t, int rows, int vecs);
+} drli_tiling;
+
+static drli_tiling drli_tiling_get(int isa)
+{
+    drli_tiling tiling = {4, 8, drli_tile_scalar};
+#if defined(DRLI_X86)
+    if (isa == DRL_ISA_AVX512) { tiling.rows = 12; tiling.width = 16; tiling.run = drli_tile_avx512; }
+    if (isa == DRL_ISA_AVX2) { tiling.rows = 6; tiling.run = drli_tile_avx2; }
+#elif defined(DRLI_NEON)
+    if (isa == DRL_ISA_NEON) { tiling.rows = 12; tiling.width = 4; tiling.run = drli_tile_neon; }
+#endif
+    (void)isa;
+    return tiling;
+}
+
+/* dst[p * dst_ld + j] = src[j * src_ld + p] for p < rows, j < cols. */
+DRLI_INLINE void drli_transpose_loop(int rows, int cols, const float *src, ptrdiff_t src_ld, float *dst,
+                                     ptrdiff_t dst_ld)
+{
+    int j, p;
+    for (j = 0; j < cols; j++) {
+        for (p = 0; p < rows; p++) dst[p * dst_ld + j] = src[j * src_ld + p];
+    }
+}
+
+#if defined(DRLI_X86)
+/* The same, 8 x 8 at a time in registers. */
+DRLI_AVX2 static void drli_transpose_avx2(int rows, int cols, const float *src, ptrdiff_t src_ld,
+                                          float *dst, ptrdiff_t dst_ld)
+{
+    __m256 r[8], u0, u1, u2, u3;
+    int i, j, p;
+    for (j = 0; j + 8 <= cols; j += 8) {
+        for (p = 0; p + 8 <= rows; p += 8) {
+            const float *x = src + j * src_ld + p;
+            float *y = dst + p * dst_ld + j;
+            for (i = 0; i < 8; i++) { /* rows i % 4 and i % 4 + 4, four columns of each */
+                r[i] = _mm256_insertf128_ps(
+                    _mm256_castps128_ps256(_mm_loadu_ps(x + i % 4 * src_ld + i / 4 * 4)),
+                    _mm_loadu_ps(x + (i % 4 + 4) * src_ld + i / 4 * 4), 1);
+            }
+            for (i = 0; i < 8; i += 4, y += 4 * dst_ld) {
+                u0 = _mm256_unpacklo_ps(r[i], r[i + 1]);
+                u1 = _mm256_unpackhi_ps(r[i], r[i + 1]);
+                u2 = _mm256_unpacklo_ps(r[i + 2], r[i + 3]);
+                u3 = _mm256_unpackhi_ps(r[i + 2], r[i + 3]);
+                _mm256_storeu_ps(y, _mm256_shuffle_ps(u0, u2, 0x44));
+                _mm256_storeu_ps(y + dst_ld, _mm256_shuffle_ps(u0, u2, 0xee));
+                _mm256_storeu_ps(y + 2 * dst_ld, _mm256_shuffle_ps(u1, u3, 0x44));
+                _mm256_storeu_ps(y + 3 * dst_ld, _mm256_shuffle_ps(u1, u3, 0xee));
+            }
+        }
+        drli_transpose_loop(rows - p, 8, src + j * src_ld + p, src_ld, dst + p * dst_ld + j, dst_ld);
+    }
+    drli_transpose_loop(rows, cols - j, src + j * src_ld, src_ld, dst + j, dst_ld);
+}
+#endif
+
+static void drli_transpose(int isa, int rows, int cols, const float *src, ptrdiff_t src_ld, float *dst,
+                           ptrdiff_t dst_ld)
+{
+#if defined(DRLI_X86)
+    if (isa != DRL_ISA_SCALAR) {
+        drli_transpose_avx2(rows, cols, src, src_ld, dst, dst_ld);
+        return;
+    }
+#endif
+    (void)isa;
+    drli_transpose_loop(rows, cols, src, src_ld, dst, dst_ld);
+}
+
+/* Pack k rows and n columns of B or B' into one panel [k, cols], zeros beyond n. */
+static void drli_gemm_pack(int isa, int transposed, int k, int n, const float *b, ptrdiff_t ldb,
+                           float *panel, int cols)
+{
+    int j, p;
+    if (transposed) drli_transpose(isa, k, n, b, ldb, panel, cols);
+    for (p = 0; p < k && (!transposed || n < cols); p++) {
+        for (j = 0; !transposed && j < n; j++) panel[p * cols + j] = b[p * ldb + j];
+        for (j = n; j < cols; j++) panel[p * cols + j] = 0.0f;
+    }
+}
+
+/* A tile that reaches over the edge of C goes through a full-width copy. */
+static void drli_tile_edge(const drli_tiling *tiling, const drli_tile *tile, int rows, int vecs, int n)
+{
+    float c[12 * 32];
+    drli_tile t = *tile;
+    int r, j;
+    t.start = tile->start ? c : NULL;
+    t.out = c;
+    t.ld = vecs * tiling->width;
+    t.bias = t.base = NULL;
+    memset(c, 0, (size_t)(rows * t.ld) * sizeof(float));
+    for (r = 0; t.start && r < rows; r++) {
+        memcpy(c + r * t.ld, tile->start + r * tile->ld, (size_t)n * sizeof(float));
+    }
+    tiling->run(&t, rows, vecs);
+    for (r = 0; r < rows; r++) {
+        for (j = 0; j < n; j++) {
+            float sum = c[r * t.ld + j];
+            if (tile->bias) sum += tile->bias[j];
+            if (tile->base) sum += tile->base[r * tile->base_ld + j];
+            tile->out[r * tile->ld + j] = sum;
+        }
+    }
+}
+
+/* A product, or the part of one that a worker does. */
+typedef struct drli_gemm_job {
+    drl_context *ctx;
+    drl_gemm_form form;
+    int m, n, k, lda, ldb, ldc;
+    const float *a, *b;
+    float *c;
+    drl_epilogue e;
+    int by_columns; /* cut along columns in units of 32, or along rows */
+} drli_gemm_job;
+
+/* Add A[., pc .. pc+kc) B[pc .. pc+kc, .) to rows ic .. ic+mc and columns jc .. jc+nc of C. */
+static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int nc, int pc, int kc, int ic,
+                            int mc)
+{
+    const drli_tiling tiling = drli_tiling_get((int)g->ctx->isa);
+    const drl_epilogue *e = &g->e;
+    const int nt = g->form == DRL_GEMM_NT, last = pc + kc == g->k;
+    const int few = g->m <= 4 * tiling.rows; /* then packing costs more than it gives */
+    float *out = last && e->pre ? e->pre : g->c;
+    int i, j, cols, vecs, rows, tiles;
+    drli_tile t;
+    t.k = kc;
+    t.a_row = g->form == DRL_GEMM_TN ? 1 : g->lda;
+    t.a_col = g->form == DRL_GEMM_TN ? g->lda : 1;
+    t.ld = g->ldc;
+    t.base_ld = e->base_ld;
+    for (j = jc; j < jc + nc; j += cols) {
+        const float *b = g->b + (nt ? j * (ptrdiff_t)g->ldb + pc : pc * (ptrdiff_t)g->ldb + j);
+        float *panel = packed + (ptrdiff_t)(j - jc) * kc;
+        const int left = jc + nc - j;
+        vecs = g->m == 1 && !nt && left >= 8 * tiling.width ? 8 : left > tiling.width ? 2 : 1;
+        cols = vecs * tiling.width;
+        if (ic == 0 && (nt || left < cols)) {
+            drli_gemm_pack((int)g->ctx->isa, nt, kc, DRLI_MIN(left, cols), b, g->ldb, panel, cols);
+        }
+        tiles = (mc + tiling.rows - 1) / tiling.rows;
+        for (i = ic; i < ic + mc; i += rows, tiles--) {
+            const ptrdiff_t at = i * (ptrdiff_t)g->ldc + j;
+            const int in_place = !nt && left >= cols && (few || i == 0);
+            rows = (ic + mc - i + tiles - 1) / tiles;
+            t.a = g->a + i * t.a_row + pc * t.a_col;
+            t.b = in_place ? b : panel;
+            t.b_row = in_place ? g->ldb : cols;
+            t.copy = in_place && !few ? panel : NULL;
+            t.start = pc || e->accumulate ? g->c + at : NULL;
+            t.out = out + at;
+            t.bias = last && e->bias ? e->bias + j : NULL;
+            t.base = last && e->base ? e->base + i * t.base_ld + j : NULL;
+            if (left >= cols) tiling.run(&t, rows, vecs);
+            else drli_tile_edge(&tiling, &t, rows, vecs, left);
+        }
+    }
+    for (i = ic; last && i < ic + mc; i++) {
+        const ptrdiff_t at = i * (ptrdiff_t)g->ldc + jc;
+        if (e->act != DRL_ACT_NONE) {
+            drli_act_apply((int)g->ctx->isa, e->act, (size_t)nc, out + at, g->c + at);
+        } else if (e->pre) {
+            memcpy(g->c + at, out + at, (size_t)nc * sizeof(float));
+        }
+    }
+}
+
+/* Blocks: DRLI_KC x DRLI_NC of B fill half of a second-level cache of 1 MiB; DRLI_MC rows of C are
+   finished, activation included, while they are near. */
+#define DRLI_MC 48
+static void drli_gemm_run(const drli_gemm_job *g, int worker)
+{
+    float *packed = (float *)g->ctx->scratch + (size_t)worker * DRLI_KC * DRLI_NC;
+    int jc, pc, ic;
+    for (jc = 0; jc < g->n; jc += DRLI_NC) {
+        for (pc = 0; pc == 0 || pc < g->k; pc += DRLI_KC) {
+            for (ic = 0; ic < g->m; ic += DRLI_MC) {
+                drli_gemm_block(g, packed, jc, DRLI_MIN(DRLI_NC, g->n - jc), pc,
+                                DRLI_MIN(DRLI_KC, g->k - pc), ic, DRLI_MIN(DRLI_MC, g->m - ic));
+            }
+        }
+    }
+}
+
+static drli_gemm_job drli_gemm_job_make(drl_context *ctx, drl_gemm_form form, int m, int n, int k,
+                                        const float *a, int lda, const float *b, int ldb, float *c,
+                                        int ldc, const drl_epilogue *epilogue)
+{
+    drli_gemm_job g;
+    memset(&g, 0, sizeof(g));
+    g.ctx = ctx;
+    g.form = form;
+    g.m = m; g.n = n; g.k = k;
+    g.a = a; g.lda = lda;
+    g.b = b; g.ldb = ldb;
+    g.c = c; g.ldc = ldc;
+    if (epilogue) g.e = *epilogue;
+    return g;
+}
+
+static void drli_gemm_part(void *arg, int begin, int end, int worker)
+{
+    drli_gemm_job g = *(const drli_gemm_job *)arg;
+    ptrdiff_t i = 0, j = 0;
+    if (g.by_columns) {
+        j = (ptrdiff_t)begin * 32;
+        g.n = DRLI_MIN(end * 32, g.n) - begin * 32;
+    } else {
+        i = begin;
+        g.m = end - begin;
+    }
+    g.a += i * (g.form == DRL_GEMM_TN ? 1 : g.lda);
+    g.b += j * (g.form == DRL_GEMM_NT ? g.ldb : 1);
+    g.c += i * g.ldc + j;
+    if (g.e.bias) g.e.bias += j;
+    if (g.e.base) g.e.base += i * g.e.base_ld + j;
+    if (g.e.pre) g.e.pre += i * g.ldc + j;
+    drli_gemm_run(&g, worker);
+}
+
+DRLDEF void drl_gemm_worker(drl_context *ctx, int worker, drl_gemm_form form, int m, int n, int k,
+                            const float *a, int lda, const float *b, int ldb, float *c, int ldc,
+                            const drl_epilogue *epilogue)
+{
+    const drli_gemm_job g = drli_gemm_job_make(ctx, form, m, n, k, a, lda, b, ldb, c, ldc, epilogue);
+    drli_gemm_run(&g, worker);
+}
+
+DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a, int lda,
+                     const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue)
+{
+    drli_gemm_job g = drli_gemm_job_make(ctx, form, m, n, k, a, lda, b, ldb, c, ldc, epilogue);
+    const int threads = ctx->cfg.threads;
+    if (threads == 1 || 2.0 * m * n * k < 2e5) { /* not worth the wake-up */
+        drli_gemm_run(&g, 0);
+        return;
+    }
+    g.by_columns = n >= 64 * threads && m < 4 * n;
+    if (g.by_columns) drl_parallel_for(ctx, (n + 31) / 32, 1, drli_gemm_part, &g);
+    else drl_parallel_for(ctx, m, 12, drli_gemm_part, &g);
+}
+
+DRLI_INLINE void drli_column_sum_body(int isa, int rows, int cols, const float *x, ptrdiff_t ldx,
+                                      float *out, int accumulate)
+{
+    int i, j;
+    (void)isa;
+    for (j = 0; !accumulate && j < cols; j++) out[j] = 0.0f;
+    for (i = 0; i + 4 <= rows; i += 4, x += 4 * ldx) {
+        for (j = 0; j < cols; j++) {
+            out[j] = (((out[j] + x[j]) + x[ldx + j]) + x[2 * ldx + j]) + x[3 * ldx + j];
+        }
+    }
+    for (; i < rows; i++, x += ldx) {
+        for (j = 0; j < cols; j++) out[j] += x[j];
+    }
+}
+DRLI_KERNEL(column_sum, (int isa, int rows, int cols, const float *x, ptrdiff_t ldx, float *out,
+                         int accumulate), (isa, rows, cols, x, ldx, out, accumulate))
+
+typedef struct drli_column_job {
+    drl_context *ctx;
+    int rows, ldx, accumulate;
+    const float *x;
+    float *out;
+} drli_column_job;
+
+static void drli_column_part(void *arg, int begin, int end, int worker)
+{
+    const drli_column_job *g = (const drli_column_job *)arg;
+    (void)worker;
+    drli_column_sum((int)g->ctx->isa, g->rows, end - begin, g->x + begin, g->ldx, g->out + begin,
+                    g->accumulate);
+}
+
+DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx, float *out,
+                           int accumulate)
+{
+    drli_column_job g;
+    g.ctx = ctx;
+    g.rows = rows;
+    g.ldx = ldx;
+    g.accumulate = accumulate;
+    g.x = x;
+    g.out = out;
+    drl_parallel_for(ctx, cols, (double)rows * cols < 1e5 ? cols : 64, drli_column_part, &g);
+}
+
+/* Elementwise, for the tape: z (+)= x + y, z (+)= x y, y (+)= s x, y += s x. */
+DRLI_INLINE void drli_add_body(int isa, size_t n, const float *x, const float *y, float *z,
+                               int accumulate)
+{
+    size_t i;
+    (void)isa;
+    if (accumulate) for (i = 0; i < n; i++) z[i] += x[i] + y[i];
+    else for (i = 0; i < n; i++) z[i] = x[i] + y[i];
+}
+DRLI_KERNEL(add, (int isa, size_t n, const float *x, const float *y, float *z, int accumulate),
+            (isa, n, x, y, z, accumulate))
+
+DRLI_INLINE void drli_mul_body(int isa, size_t n, const float *x, const float *y, float *z,
+                               int accumulate)
+{
+    size_t i;
+    (void)isa;
+    if (accumulate) for (i = 0; i < n; i++) z[i] = fmaf(x[i], y[i], z[i]);
+    else for (i = 0; i < n; i++) z[i] = x[i] * y[i];
+}
+DRLI_KERNEL(mul, (int isa, size_t n, const float *x, const float *y, float *z, int accumulate),
+            (isa, n, x, y, z, accumulate))
+
+DRLI_INLINE void drli_scale_body(int isa, size_t n, float s, const float *x, float *y)
+{
+    size_t i;
+    (void)isa;
+    for (i = 0; i < n; i++) y[i] = s * x[i];
+}
+DRLI_KERNEL(scale, (int isa, size_t n, float s, const float *x, float *y), (isa, n, s, x, y))
+
+DRLI_INLINE void drli_axpy_body(int isa, size_t n, float s, const float *x, float *y)
+{
+    size_t i;
+    (void)isa;
+    for (i = 0; i < n; i++) y[i] = fmaf(s, x[i], y[i]);
+}
+DRLI_KERNEL(axpy, (int isa, size_t n, float s, const float *x, float *y), (isa, n, s, x, y))
+/* ============================================================================ >>io
+   Checksum; entries and pairs; reader: UTF-8, JSON, places, sums; writer; files. */
+
+typedef struct drli_dtype_info {
+    const char *name;
+    int size, order;         /* order: place in a file, as the format's own writer sorts      */
+    unsigned char top, next; /* bits of the last two bytes that are all 1 in inf and nan      */
+} drli_dtype_info;
+
+static const drli_dtype_info drli_dtypes[DRL_DTYPE_COUNT] = {
+    {"F32", 4, 3, 0x7f, 0x80}, {"F64", 8, 2, 0x7f, 0xf0}, {"F16", 2, 6, 0x7c, 0},
+    {"BF16", 2, 5, 0x7f, 0x80}, {"I64", 8, 1, 0, 0}, {"I32", 4, 4, 0, 0},
+    {"U64", 8, 0, 0, 0}, {"U8", 1, 7, 0, 0}, {"BOOL", 1, 8, 0, 0}};
+
+DRLDEF const char *drl_dtype_name(drl_dtype dtype)
+{
+    return (unsigned)dtype < DRL_DTYPE_COUNT ? drli_dtypes[dtype].name : "unknown dtype";
+}
+
+DRLDEF size_t drl_dtype_size(drl_dtype dtype)
+{
+    return (unsigned)dtype < DRL_DTYPE_COUNT ? (size_t)drli_dtypes[dtype].size : 0;
+}
+
+/* CRC-32C (Castagnoli, reflected 0x82f63b78): by the instruction that every CPU with AVX2 has, or
+   by half bytes. Starts from 0; the result of one piece is the start of the next. */
+#if defined(DRLI_X86)
+__attribute__((target("sse4.2"))) static uint32_t drli_crc32c_sse(uint32_t crc, const void *data,
+                                                                  size_t n)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    uint64_t c = ~crc, v;
+    for (; n >= 8; n -= 8, p += 8) {
+        memcpy(&v, p, 8);
+        c = _mm_crc32_u64(c, v);
+    }
+    for (; n; n--) c = _mm_crc32_u8((uint32_t)c, *p++);
+    return ~(uint32_t)c;
+}
+#endif
+
+static uint32_t drli_crc32c(drl_isa isa, uint32_t crc, const void *data, size_t n)
+{
+    static const uint32_t table[16] = {
+        0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+        0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+        0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
+    const unsigned char *p = (const unsigned char *)data;
+#if defined(DRLI_X86)
+    if (isa == DRL_ISA_AVX2 || isa == DRL_ISA_AVX512) return drli_crc32c_sse(crc, data, n);
+#endif
+    (void)isa;
+    for (crc = ~crc; n; n--) {
+        crc ^= *p++;
+        crc = (crc >> 4) ^ table[crc & 15];
+        crc = (crc >> 4) ^ table[crc & 15];
+    }
+    return ~crc;
+}
+
+/* Bytes of a tensor, *fits: whether they are below half of what a size_t holds. */
+static size_t drli_entry_size(const drl_entry *e, int *fits)
+{
+    size_t bytes = drl_dtype_size(e->dtype);
+    int i;
+    *fits = 1;
+    for (i = 0; i < e->rank; i++) {
+        uint64_t d = (uint64_t)e->shape[i];
+        if (d && bytes > (size_t)-1 / 2 / d) { *fits = 0; return 0; }
+        bytes *= (size_t)d;
+    }
+    return bytes;
+}
+
+DRLDEF size_t drl_entry_bytes(const drl_entry *entry)
+{
+    int fits;
+    return drli_entry_size(entry, &fits);
+}
+
+/* Copy a tensor's bytes between memory and file, which is little-endian: byte i of a number of
+   `size` bytes is byte i ^ (size - 1) where that is the other way round. */
+static void drli_entry_copy(const drl_entry *e, void *to, const void *from)
+{
+    const uint16_t one = 1;
+    unsigned char low;
+    size_t i, n = drl_entry_bytes(e), swap = drl_dtype_size(e->dtype) - 1;
+    memcpy(&low, &one, 1);
+    if (low && n) memcpy(to, from, n);
+    for (i = 0; i < n && !low; i++) {
+        ((unsigned char *)to)[i] = ((const unsigned char *)from)[i ^ swap];
+    }
+}
+
+/* Copy s to out [65] as a terminal may show it: printable ASCII, at most 64 letters. */
+static const char *drli_show(char *out, const char *s)
+{
+    int i;
+    for (i = 0; i < 64 && s[i]; i++) out[i] = (char)(s[i] >= 32 && s[i] < 127 ? s[i] : '?');
+    out[i] = 0;
+    return out;
+}
+
+/* "F32 [17, 256]" to out [96] */
+static const char *drli_entry_show(char *out, const drl_entry *e)
+{
+    drli_text t = drli_text_begin(out, 96);
+    int i;
+    drli_text_format(&t, "%s [", drl_dtype_name(e->dtype));
+    for (i = 0; i < e->rank; i++) drli_text_format(&t, "%s%l", i ? ", " : "", e->shape[i]);
+    drli_text_add(&t, "]");
+    return out;
+}
+
+/* The order in a written file, and the order of places in a file that is read, empty ones first. */
+static int drli_by_dtype(const drl_entry *a, const drl_entry *b)
+{
+    int d = drli_dtypes[a->dtype].order - drli_dtypes[b->dtype].order;
+    return d ? d : strcmp(a->name, b->name);
+}
+
+static int drli_by_place(const drl_entry *a, const drl_entry *b)
+{
+    const char *p = (const char *)a->data, *q = (const char *)b->data;
+    if (p != q) return p < q ? -1 : 1;
+    return (drl_entry_bytes(a) > 0) - (drl_entry_bytes(b) > 0);
+}
+
+/* Shell sort: no recursion, no memory. */
+static void drli_entries_sort(drl_entry *e, int n,
+                              int (*compare)(const drl_entry *, const drl_entry *))
+{
+    int gap, i, j;
+    for (gap = n / 2; gap > 0; gap = gap == 2 ? 1 : gap * 5 / 11) {
+        for (i = gap; i < n; i++) {
+            drl_entry one = e[i];
+            for (j = i; j >= gap && compare(&one, &e[j - gap]) < 0; j -= gap) e[j] = e[j - gap];
+            e[j] = one;
+        }
+    }
+}
+
+static const drl_entry *drli_entries_find(const drl_entry *e, int n, const char *name)
+{
+    int i;
+    for (i = 0; i < n; i++) {
+        if (!strcmp(e[i].name, name)) return &e[i];
+    }
+    return NULL;
+}
+
+DRLDEF void drl_state_init(drl_state *state, drl_context *ctx)
+{
+    memset(state, 0, sizeof(*state));
+    state->ctx = ctx;
+}
+
+DRLDEF void drl_state_free(drl_state *state)
+{
+    if (state->ctx) {
+        drl_memory_free(state->ctx, state->entries, (size_t)state->capacity * sizeof(drl_entry));
+    }
+    memset(state, 0, sizeof(*state));
+}
+
+static int drli_name_good(const char *s)
+{
+    int i;
+    for (i = 0; s[i]; i++) {
+        int c = drli_fold(s[i]);
+        if (i == 63 || !((c >= 'a' && c <= 'z') || (c >= '-' && c <= '9') || c == '_')) return 0;
+    }
+    return i > 0 && strcmp(s, "__metadata__") != 0;
+}
+
+static drl_status drli_state_push(drl_state *state, const drl_entry *entry)
+{
+    if (state->count == state->capacity) {
+        int capacity = state->capacity ? 2 * state->capacity : 64;
+        drl_entry *e;
+        if (capacity > DRL_ENTRIES_MAX) {
+            return drli_fail(state->ctx, DRL_ERR_RANGE, "drl_state_add: expected at most %d "
+                             "tensors; add fewer and larger ones", DRL_ENTRIES_MAX);
+        }
+        e = (drl_entry *)drl_memory_alloc(state->ctx, (size_t)capacity * sizeof(*e));
+        if (!e) return DRL_ERR_MEMORY;
+        if (state->count) memcpy(e, state->entries, (size_t)state->count * sizeof(*e));
+        drl_memory_free(state->ctx, state->entries, (size_t)state->capacity * sizeof(*e));
+        state->entries = e;
+        state->capacity = capacity;
+    }
+    state->entries[state->count++] = *entry;
+    return DRL_OK;
+}
+
+DRLDEF void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
+                          const int64_t *shape, void *data)
+{
+    drl_entry e;
+    char shown[65];
+    int i, fits, good = (unsigned)dtype < DRL_DTYPE_COUNT && rank >= 0 && rank <= 4;
+    if (state->status != DRL_OK) return;
+    if (!drli_name_good(name) || drli_entries_find(state->entries, state->count, name)) {
+        state->status = drli_fail(state->ctx, DRL_ERR_NAME, "drl_state_add: expected a new name of "
+                                  "1 to 63 letters, digits and . _ - /, got '%s'",
+                                  drli_show(shown, name));
+        return;
+    }
+    memset(&e, 0, sizeof(e));
+    memcpy(e.name, name, strlen(name));
+    e.dtype = dtype;
+    e.rank = good ? rank : 0;
+    e.data = data;
+    for (i = 0; i < e.rank; i++) {
+        e.shape[i] = shape[i];
+        good = good && shape[i] >= 0;
+    }
+    if (!good || (drli_entry_size(&e, &fits) && !data) || !fits) {
+        state->status = drli_fail(state->ctx, DRL_ERR_SHAPE, "drl_state_add: %s: expected data, a "
+                                  "known dtype, and at most 4 sizes of 0 or more whose product "
+                                  "fits in memory", name);
+        return;
+    }
+    state->status = drli_state_push(state, &e);
+}
+
+DRLDEF void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows, int cols)
+{
+    int64_t shape[2];
+    shape[0] = rows;
+    shape[1] = cols;
+    drl_state_add(state, name, DRL_F32, cols ? 2 : 1, shape, data);
+}
+
+DRLDEF void drl_state_add_rng(drl_state *state, const char *name, drl_rng *rng)
+{
+    static const int64_t two = 2, three = 3;
+    char full[80];
+    drli_text t = drli_text_begin(full, sizeof(full));
+    drli_text_format(&t, "%s.key", name);
+    drl_state_add(state, full, DRL_I32, 1, &two, rng->key);
+    t = drli_text_begin(full, sizeof(full));
+    drli_text_format(&t, "%s.position", name);
+    drl_state_add(state, full, DRL_U64, 1, &three, &rng->stream); /* stream, position, reserved */
+}
+
+/* Is s [n] well-formed UTF-8: no overlong forms, no surrogates, at most U+10FFFF? */
+static int drli_utf8_good(const char *text, size_t n)
+{
+    const unsigned char *s = (const unsigned char *)text, *end = s + n;
+    while (s < end) {
+        unsigned c = *s++, low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
+        unsigned high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+        int more = c < 0x80 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+        if ((c >= 0x80 && c < 0xc2) || c > 0xf4) return 0;
+        for (; more > 0; more--, s++, low = 0x80, high = 0xbf) {
+            if (s == end || *s < low || *s > high) return 0;
+        }
+    }
+    return 1;
+}
+
+DRLDEF void drl_meta_init(drl_meta *meta, drl_context *ctx)
+{
+    memset(meta, 0, sizeof(*meta));
+    meta->ctx = meta->arena.ctx = ctx;
+}
+
+DRLDEF void drl_meta_free(drl_meta *meta)
+{
+    drl_arena_free(&meta->arena);
+    memset(meta, 0, sizeof(*meta));
+}
+
+DRLDEF const char *drl_meta_get(const drl_meta *meta, const char *key)
+{
+    int i;
+    for (i = 0; i < meta->count; i++) {
+        if (!strcmp(meta->pairs[i].key, key)) return meta->pairs[i].value;
+    }
+    return NULL;
+}
+
+/* Put a pair at the end; strings borrowed. */
+static void drli_meta_push(drl_meta *meta, const char *key, const char *value)
+{
+    if (meta->count == meta->capacity) {
+        int capacity = meta->capacity ? 2 * meta->capacity : 64;
+        drl_pair *p = (drl_pair *)drl_arena_alloc(&meta->arena, (size_t)capacity * sizeof(*p));
+        if (!p) { meta->status = DRL_ERR_MEMORY; return; }
+        if (meta->count) memcpy(p, meta->pairs, (size_t)meta->count * sizeof(*p));
+        meta->pairs = p;
+        meta->capacity = capacity;
+    }
+    meta->pairs[meta->count].key = key;
+    meta->pairs[meta->count++].value = value;
+}
+
+DRLDEF void drl_meta_set(drl_meta *meta, const char *key, const char *value)
+{
+    size_t k = strlen(key), v = strlen(value);
+    char *copy, shown[65];
+    int i;
+    if (meta->status != DRL_OK) return;
+    if (k < 1 || k > 64 || !drli_utf8_good(key, k) || !drli_utf8_good(value, v)) {
+        meta->status = drli_fail(meta->ctx, DRL_ERR_FORMAT, "drl_meta_set: '%s': expected UTF-8 "
+                                 "text and a key of 1 to 64 bytes", drli_show(shown, key));
+        return;
+    }
+    copy = (char *)drl_arena_alloc(&meta->arena, k + v + 2);
+    if (!copy) { meta->status = DRL_ERR_MEMORY; return; }
+    memcpy(copy, key, k + 1);
+    memcpy(copy + k + 1, value, v + 1);
+    for (i = 0; i < meta->count && strcmp(meta->pairs[i].key, key) != 0; i++) {}
+    if (i < meta->count) meta->pairs[i].value = copy + k + 1;
+    else drli_meta_push(meta, copy, copy + k + 1);
+}
+
+/* Place of a key among the pairs that save writes itself, from 1; 0 for other keys. */
+static int drli_meta_own(const char *key)
+{
+    static const char *const own[] = {"format", "version", "crc32c", "meta_crc32c"};
+    int i = DRLI_COUNT(own);
+    while (i > 0 && strcmp(key, own[i - 1]) != 0) i--;
+    return i;
+}
+
+/* Checksum of a pair, 0 for the checksums. Their sum does not depend on the order of the pairs,
+   which other programs may change. */
+static uint32_t drli_pair_crc(drl_isa isa, const char *key, const char *value)
+{
+    uint32_t crc;
+    if (drli_meta_own(key) > 2) return 0;
+    crc = drli_crc32c(isa, 0, key, strlen(key) + 1);
+    return drli_crc32c(isa, crc, value, strlen(value));
+}
+
+static const char *drli_hex8(char *out, uint32_t v)
+{
+    int i;
+    for (i = 7; i >= 0; i--, v >>= 4) out[i] = "0123456789abcdef"[v & 15];
+    out[8] = 0;
+    return out;
+}
+
+/* A reader of JSON in the one form that the format has: an object of objects of strings and lists
+   of whole numbers. It goes through the header once, without recursion, and decodes strings where
+   they are. The first error sticks and moves `at` to the end, where everything stops. */
+typedef struct drli_json {
+    drl_file *file;
+    const char *path, *name; /* for messages */
+    char *begin, *at, *end;
+    size_t data_size;
+    drl_status status;
+} drli_json;
+
+static void drli_json_fail(drli_json *p, const char *what, const char *got)
+{
+    char name[65], shown[65];
+    if (p->status != DRL_OK) return;
+    p->status = drli_fail(p->file->ctx, DRL_ERR_FORMAT, "drl_file_open: %s: header byte %l%s%s: "
+                          "%s%s", p->path, (int64_t)(p->at - p->begin), p->name ? ", in " : "",
+                          p->name ? drli_show(name, p->name) : "", what, drli_show(shown, got));
+    p->at = p->end;
+}
+
+/* The next byte that is not blank, 0 at the end. */
+static char drli_json_peek(drli_json *p)
+{
+    while (p->at < p->end && memchr(" \t\n\r", *p->at, 4)) p->at++;
+    return (char)(p->at < p->end ? *p->at : 0);
+}
+
+/* Take the byte c if it is next. */
+static int drli_json_take(drli_json *p, char c)
+{
+    if (drli_json_peek(p) != c) return 0;
+    p->at++;
+    return 1;
+}
+
+static void drli_json_need(drli_json *p, char c)
+{
+    char text[2];
+    text[0] = c;
+    text[1] = 0;
+    if (!drli_json_take(p, c)) drli_json_fail(p, "expected ", text);
+}
+
+/* uXXXX of an escape. */
+static uint32_t drli_json_hex(drli_json *p)
+{
+    uint32_t code = 0;
+    int i;
+    for (i = 0; i < 5; i++) {
+        int c = p->at < p->end ? drli_fold(*p->at) : 0, letter = c >= 'a' && c <= 'f';
+        if (i == 0 ? c != 'u' : !letter && !(c >= '0' && c <= '9')) {
+            drli_json_fail(p, "expected an escape of JSON", "");
+            return 0;
+        }
+        if (i > 0) code = code * 16 + (uint32_t)(letter ? c - 'a' + 10 : c - '0');
+        p->at++;
+    }
+    return code;
+}
+
+/* Decode what follows a backslash as UTF-8 to out, which never overtakes `at`. Returns its end. */
+static char *drli_json_escape(drli_json *p, char *out)
+{
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    const char *plain = p->at < p->end ? (const char *)memchr(from, *p->at, 8) : NULL;
+    uint32_t c, low = 0;
+    int more;
+    if (plain) {
+        p->at++;
+        *out = to[plain - from];
+        return out + 1;
+    }
+    c = drli_json_hex(p);
+    if (c >= 0xd800 && c < 0xdc00 && p->at < p->end && *p->at == '\\') {
+        p->at++;
+        low = drli_json_hex(p);
+    }
+    if (low >= 0xdc00 && low < 0xe000) c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+    if (c == 0 || (c >= 0xd800 && c < 0xe000)) {
+        drli_json_fail(p, "zero byte or half of a surrogate pair in a string", "");
+        return out;
+    }
+    more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+    *out++ = (char)(more ? (0xf00 >> (more + 1) & 0xff) | (int)(c >> (6 * more)) : (int)c);
+    while (more--) *out++ = (char)(0x80 | (int)(c >> (6 * more) & 0x3f));
+    return out;
+}
+
+/* A string, decoded and ended by a zero in place; "" after an error. */
+static const char *drli_json_string(drli_json *p)
+{
+    char *out, *start;
+    if (!drli_json_take(p, '"')) drli_json_fail(p, "expected a string", "");
+    for (out = start = p->at; p->at < p->end && *p->at != '"';) {
+        if ((unsigned char)*p->at < 32) drli_json_fail(p, "control character in a string", "");
+        else if (*p->at != '\\') *out++ = *p->at++;
+        else { p->at++; out = drli_json_escape(p, out); }
+    }
+    if (p->at == p->end) { drli_json_fail(p, "string without end", ""); return ""; }
+    p->at++;
+    *out = 0;
+    return start;
+}
+
+/* A list of at most max whole numbers below 10^18. Returns how many. */
+static int drli_json_list(drli_json *p, int64_t *v, int max)
+{
+    int n = 0;
+    drli_json_need(p, '[');
+    if (drli_json_take(p, ']')) return 0;
+    do {
+        const char *start, *end;
+        int64_t u = 0;
+        drli_json_peek(p);
+        start = p->at;
+        end = p->end - start < 18 ? p->end : start + 18;
+        for (; p->at < end && drli_is_digit(*p->at); p->at++) u = u * 10 + (*p->at - '0');
+        if (p->at == start || (p->at - start > 1 && *start == '0')) {
+            drli_json_fail(p, "expected a whole number, 0 or more, without leading zeros", "");
+        } else if (p->at < p->end && drli_is_digit(*p->at)) {
+            drli_json_fail(p, "number of more than 18 digits", "");
+        } else if (n == max) {
+            drli_json_fail(p, "list is too long", "");
+        } else {
+            v[n++] = u;
+        }
+    } while (drli_json_take(p, ','));
+    drli_json_need(p, ']');
+    return n;
+}
+
+static drl_dtype drli_json_dtype(drli_json *p)
+{
+    const char *name = drli_json_string(p);
+    int i = 0;
+    while (i < DRL_DTYPE_COUNT && strcmp(name, drli_dtypes[i].name) != 0) i++;
+    if (i < DRL_DTYPE_COUNT) return (drl_dtype)i;
+    drli_json_fail(p, "this library does not read dtype ", name);
+    return DRL_U8;
+}
+
+/* {"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}, the three in any order */
+static void drli_json_tensor(drli_json *p)
+{
+    static const char *const keys[] = {"dtype", "shape", "data_offsets"};
+    drl_file *f = p->file;
+    drl_entry *e = &f->entries[f->count];
+    const char *fault = f->count == f->capacity ? "more tensors than DRL_ENTRIES_MAX"
+                      : strlen(p->name) > 63 ? "name of more than 63 bytes"
+                      : drl_file_find(f, p->name) ? "this name was there before" : NULL;
+    int64_t place[2] = {0, 0};
+    size_t bytes;
+    int i, fits, n = 0, seen = 0;
+    if (fault) { drli_json_fail(p, fault, ""); return; }
+    memcpy(e->name, p->name, strlen(p->name));
+    drli_json_need(p, '{');
+    do {
+        const char *key = drli_json_string(p);
+        for (i = 0; i < 3 && strcmp(key, keys[i]) != 0; i++) {}
+        if (i == 3 || (seen >> i & 1)) drli_json_fail(p, "unknown or second field ", key);
+        seen |= 1 << i;
+        drli_json_need(p, ':');
+        if (i == 0) e->dtype = drli_json_dtype(p);
+        if (i == 1) e->rank = drli_json_list(p, e->shape, 4);
+        if (i == 2) n = drli_json_list(p, place, 2);
+    } while (drli_json_take(p, ','));
+    drli_json_need(p, '}');
+    bytes = drli_entry_size(e, &fits);
+    if (seen != 7 || n != 2) fault = "expected dtype, shape and two data_offsets";
+    else if (place[0] > place[1]) fault = "data ends before it begins";
+    else if ((uint64_t)place[1] > p->data_size) fault = "data lies beyond the end of the file";
+    else if (!fits) fault = "shape is too large";
+    else if ((uint64_t)(place[1] - place[0]) != bytes) fault = "shape and data_offsets differ";
+    if (fault) drli_json_fail(p, fault, "");
+    if (p->status != DRL_OK) return;
+    e->data = p->end + place[0];
+    f->count++;
+}
+
+/* {"key":"value", ...} */
+static void drli_json_meta(drli_json *p)
+{
+    drl_meta *meta = &p->file->meta;
+    drli_json_need(p, '{');
+    if (drli_json_take(p, '}')) return;
+    do {
+        const char *value, *key = drli_json_string(p);
+        drli_json_need(p, ':');
+        value = drli_json_string(p);
+        if (drl_meta_get(meta, key)) drli_json_fail(p, "second value of ", key);
+        if (meta->count == DRL_META_MAX + 4) drli_json_fail(p, "more pairs than DRL_META_MAX", "");
+        if (p->status == DRL_OK) drli_meta_push(meta, key, value);
+        if (p->status == DRL_OK) p->status = meta->status;
+    } while (drli_json_take(p, ','));
+    drli_json_need(p, '}');
+}
+
+static void drli_json_header(drli_json *p)
+{
+    int metas = 0;
+    if (*p->at != '{') drli_json_fail(p, "expected { at once", "");
+    drli_json_need(p, '{');
+    if (!drli_json_take(p, '}')) {
+        do {
+            const char *name = drli_json_string(p);
+            drli_json_need(p, ':');
+            p->name = name;
+            if (strcmp(name, "__metadata__") != 0) drli_json_tensor(p);
+            else if (metas++) drli_json_fail(p, "this name was there before", "");
+            else drli_json_meta(p);
+            p->name = NULL;
+        } while (drli_json_take(p, ','));
+        drli_json_need(p, '}');
+    }
+    if (drli_json_peek(p) || p->at < p->end) drli_json_fail(p, "text after the end", "");
+}
+
+/* The tensors cover the data without overlap, hole or tail. */
+static void drli_json_places(drli_json *p)
+{
+    drl_file *f = p->file;
+    const char *at = p->end;
+    int i;
+    drli_entries_sort(f->entries, f->count, drli_by_place);
+    for (i = 0; i < f->count; i++) {
+        const char *data = (const char *)f->entries[i].data;
+        p->name = f->entries[i].name;
+        if (data < at) drli_json_fail(p, "data overlaps that of another tensor", "");
+        if (data > at) drli_json_fail(p, "data comes after a hole", "");
+        at = data + drl_entry_bytes(&f->entries[i]);
+    }
+    p->name = NULL;
+    if (at != p->end + p->data_size) drli_json_fail(p, "more data than the tensors have", "");
+}
+
+/* Our own files have a version and two checksums. Others need not, but what is there must agree. */
+static void drli_json_sums(drli_json *p)
+{
+    static const char *const keys[] = {"crc32c", "meta_crc32c"};
+    const drl_meta *meta = &p->file->meta;
+    const char *format = drl_meta_get(meta, "format"), *version = drl_meta_get(meta, "version");
+    int i, own = format && !strcmp(format, "diffrl");
+    uint32_t sums[2] = {0, 0};
+    char hex[9];
+    if (own && (!version || strcmp(version, "1") != 0)) {
+        drli_json_fail(p, "expected version 1, got ", version ? version : "none");
+    }
+    for (i = 0; i < meta->count; i++) {
+        sums[1] += drli_pair_crc(meta->ctx->isa, meta->pairs[i].key, meta->pairs[i].value);
+    }
+    for (i = 0; i < 2; i++) {
+        const char *want = drl_meta_get(meta, keys[i]);
+        if (!want && !own) continue;
+        if (i == 0) sums[0] = drli_crc32c(meta->ctx->isa, 0, p->end, p->data_size);
+        if (want && !strcmp(want, drli_hex8(hex, sums[i]))) continue;
+        drli_json_fail(p, i ? "metadata do not have their checksum, " : "data do not have their "
+                       "checksum, ", want ? want : "which is missing");
+    }
+}
+
+DRLDEF void drl_file_close(drl_file *file)
+{
+    if (file->ctx) {
+        drl_memory_free(file->ctx, file->entries, (size_t)file->capacity * sizeof(drl_entry));
+        drl_memory_free(file->ctx, file->bytes, file->size);
+        drl_meta_free(&file->meta);
+    }
+    memset(file, 0, sizeof(*file));
+}
+
+static drl_status drli_file_start(drl_file *file, drl_context *ctx, size_t size)
+{
+    memset(file, 0, sizeof(*file));
+    drl_meta_init(&file->meta, ctx);
+    file->bytes = (unsigned char *)drl_memory_alloc(ctx, size);
+    if (!file->bytes) return DRL_ERR_MEMORY;
+    file->ctx = ctx;
+    file->size = size;
+    return DRL_OK;
+}
+
+/* Check the file that lies in bytes; close it if it is bad. */
+static drl_status drli_file_parse(drl_file *f, const char *path)
+{
+    drl_context *ctx = f->ctx;
+    drli_json p;
+    uint64_t n = 0;
+    int i;
+    memset(&p, 0, sizeof(p));
+    for (i = 7; i >= 0 && f->size >= 8; i--) n = n << 8 | f->bytes[i];
+    if (n < 2 || n > 100000000 || n > f->size - 8) {
+        p.status = drli_fail(ctx, DRL_ERR_FORMAT, "drl_file_open: %s: expected a safetensors "
+                             "header of 2 to 100000000 bytes, got %l in a file of %l", path,
+                             (int64_t)n, (int64_t)f->size);
+        drl_file_close(f);
+        return p.status;
+    }
+    p.file = f;
+    p.path = path;
+    p.begin = p.at = (char *)f->bytes + 8;
+    p.end = p.begin + n;
+    p.data_size = f->size - 8 - (size_t)n;
+    f->capacity = DRLI_MIN(DRL_ENTRIES_MAX, (int)(n / 50) + 1); /* a tensor is 50 bytes of text */
+    f->entries = (drl_entry *)drl_memory_alloc(ctx, (size_t)f->capacity * sizeof(drl_entry));
+    if (!f->entries) p.status = DRL_ERR_MEMORY;
+    else if (!drli_utf8_good(p.begin, (size_t)n)) drli_json_fail(&p, "header is not UTF-8", "");
+    else drli_json_header(&p);
+    if (p.status == DRL_OK) drli_json_places(&p);
+    if (p.status == DRL_OK) drli_json_sums(&p);
+    if (p.status != DRL_OK) drl_file_close(f);
+    return p.status;
+}
+
+DRLDEF drl_status drl_file_open_memory(drl_file *file, drl_context *ctx, const void *bytes,
+                                       size_t size)
+{
+    drl_status status = drli_file_start(file, ctx, size);
+    if (status != DRL_OK) return status;
+    if (size) memcpy(file->bytes, bytes, size);
+    return drli_file_parse(file, "memory");
+}
+
+DRLDEF const drl_entry *drl_file_find(const drl_file *file, const char *name)
+{
+    return drli_entries_find(file->entries, file->count, name);
+}
+
+/* Has `from`, a tensor of a file or NULL, the form of `to`, and only values that may be loaded? */
+static drl_status drli_entry_check(drl_context *ctx, const drl_entry *from, const drl_entry *to,
+                                   int flags)
+{
+    char want[96], got[96];
+    size_t i, size = drl_dtype_size(to->dtype), bytes = drl_entry_bytes(to);
+    unsigned top = drli_dtypes[to->dtype].top, next = drli_dtypes[to->dtype].next;
+    if (!from) {
+        return drli_fail(ctx, DRL_ERR_NAME, "drl_file_load: expected a tensor %s, %s, but the file "
+                         "has none of that name", to->name, drli_entry_show(want, to));
+    }
+    if (from->dtype != to->dtype || from->rank != to->rank ||
+        memcmp(from->shape, to->shape, (size_t)to->rank * sizeof(to->shape[0])) != 0) {
+        return drli_fail(ctx, DRL_ERR_SHAPE, "drl_file_load: tensor %s: expected %s, got %s; was "
+                         "the file made with the same settings?", to->name,
+                         drli_entry_show(want, to), drli_entry_show(got, from));
+    }
+    for (i = 0; i < bytes && top && !(flags & DRL_LOAD_NAN); i += size) {
+        const unsigned char *last = (const unsigned char *)from->data + i + size - 1;
+        if ((last[0] & top) == top && (last[-1] & next) == next) {
+            return drli_fail(ctx, DRL_ERR_NAN, "drl_file_load: tensor %s: the number at index %l "
+                             "is not finite", to->name, (int64_t)(i / size));
+        }
+    }
+    return DRL_OK;
+}
+
+DRLDEF drl_status drl_file_load(const drl_file *file, drl_state *state, int flags)
+{
+    drl_status status = state->status;
+    char shown[65], form[96];
+    int i;
+    for (i = 0; i < state->count && status == DRL_OK; i++) {
+        const drl_entry *to = &state->entries[i];
+        status = drli_entry_check(state->ctx, drl_file_find(file, to->name), to, flags);
+    }
+    for (i = 0; i < file->count && status == DRL_OK && !(flags & DRL_LOAD_EXTRA); i++) {
+        const drl_entry *from = &file->entries[i];
+        if (drli_entries_find(state->entries, state->count, from->name)) continue;
+        status = drli_fail(state->ctx, DRL_ERR_NAME, "drl_file_load: the file has a tensor %s, %s, "
+                           "that the object has not; DRL_LOAD_EXTRA skips it",
+                           drli_show(shown, from->name), drli_entry_show(form, from));
+    }
+    for (i = 0; i < state->count && status == DRL_OK; i++) {
+        const drl_entry *to = &state->entries[i];
+        drli_entry_copy(to, to->data, drl_file_find(file, to->name)->data);
+    }
+    return status;
+}
+
+/* Load from an open file and close it. */
+static drl_status drli_state_load(drl_file *file, drl_state *state, drl_meta *meta, int flags)
+{
+    drl_status status;
+    int i;
+    for (i = 0; meta && i < file->meta.count; i++) {
+        const drl_pair *pair = &file->meta.pairs[i];
+        if (!drli_meta_own(pair->key)) drl_meta_set(meta, pair->key, pair->value);
+    }
+    status = meta ? meta->status : DRL_OK;
+    if (status == DRL_OK) status = drl_file_load(file, state, flags);
+    drl_file_close(file);
+    return status;
+}
+
+DRLDEF drl_status drl_state_load_memory(drl_context *ctx, const void *bytes, size_t size,
+                                        drl_state *state, drl_meta *meta, int flags)
+{
+    drl_file file;
+    drl_status status = drl_file_open_memory(&file, ctx, bytes, size);
+    return status == DRL_OK ? drli_state_load(&file, state, meta, flags) : status;
+}
+
+/* Where text goes; at NULL it is only counted. */
+typedef struct drli_sink {
+    char *at;
+    size_t n;
+} drli_sink;
+
+static void drli_put(drli_sink *sink, const char *s)
+{
+    size_t n = strlen(s);
+    if (sink->at) memcpy(sink->at + sink->n, s, n);
+    sink->n += n;
+}
+
+/* "s" with what JSON wants escaped. */
+static void drli_put_string(drli_sink *sink, const char *s)
+{
+    char c[7] = {0};
+    for (drli_put(sink, "\""); *s; s++) {
+        if ((unsigned char)*s < 32) {
+            memcpy(c, "\\u00", 4);
+            c[4] = (char)('0' + (*s >> 4));
+            c[5] = "0123456789abcdef"[*s & 15];
+        } else {
+            c[0] = *s;
+            c[1] = 0;
+            if (*s == '"' || *s == '\\') drli_put(sink, "\\");
+        }
+        drli_put(sink, c);
+    }
+    drli_put(sink, "\"");
+}
+
+static void drli_put_pair(drli_sink *sink, const char *before, const char *key, const char *value)
+{
+    drli_put(sink, before);
+    drli_put_string(sink, key);
+    drli_put(sink, ":");
+    drli_put_string(sink, value);
+}
+
+static void drli_put_meta(drli_sink *sink, const drl_meta *meta, drl_isa isa, uint32_t crc)
+{
+    char hex[9];
+    uint32_t sum = drli_pair_crc(isa, "format", "diffrl") + drli_pair_crc(isa, "version", "1");
+    int i;
+    drli_put(sink, "\"__metadata__\":");
+    drli_put_pair(sink, "{", "format", "diffrl");
+    drli_put_pair(sink, ",", "version", "1");
+    drli_put_pair(sink, ",", "crc32c", drli_hex8(hex, crc));
+    for (i = 0; meta && i < meta->count; i++) {
+        const drl_pair *pair = &meta->pairs[i];
+        if (drli_meta_own(pair->key)) continue;
+        drli_put_pair(sink, ",", pair->key, pair->value);
+        sum += drli_pair_crc(isa, pair->key, pair->value);
+    }
+    drli_put_pair(sink, ",", "meta_crc32c", drli_hex8(hex, sum));
+    drli_put(sink, "}");
+}
+
+/* Write the header, without its length, and return the bytes of all tensors. */
+static size_t drli_put_header(drli_sink *sink, const drl_state *state, const drl_meta *meta,
+                              uint32_t crc)
+{
+    char one[320];
+    size_t place = 0;
+    int i, j;
+    drli_put(sink, "{");
+    drli_put_meta(sink, meta, state->ctx->isa, crc);
+    for (i = 0; i < state->count; i++) { /* names and dtypes need no escapes */
+        const drl_entry *e = &state->entries[i];
+        drli_text t = drli_text_begin(one, sizeof(one));
+        drli_text_format(&t, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", e->name,
+                         drl_dtype_name(e->dtype));
+        for (j = 0; j < e->rank; j++) drli_text_format(&t, "%s%l", j ? "," : "", e->shape[j]);
+        drli_text_format(&t, "],\"data_offsets\":[%l,%l]}", (int64_t)place,
+                         (int64_t)(place + drl_entry_bytes(e)));
+        drli_put(sink, one);
+        place += drl_entry_bytes(e);
+    }
+    drli_put(sink, "}");
+    while (sink->n % 8) drli_put(sink, " ");
+    return place;
+}
+
+DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, const drl_meta *meta,
+                                        void *buffer, size_t capacity, size_t *size)
+{
+    drli_sink sink = {NULL, 0};
+    char *file = (char *)buffer;
+    size_t header, data, place = 0;
+    int i, pairs = 0;
+    *size = 0;
+    if (state->status != DRL_OK) return state->status;
+    if (meta && meta->status != DRL_OK) return meta->status;
+    for (i = 0; meta && i < meta->count; i++) pairs += !drli_meta_own(meta->pairs[i].key);
+    drli_entries_sort(state->entries, state->count, drli_by_dtype);
+    data = drli_put_header(&sink, state, meta, 0);
+    header = sink.n;
+    *size = 8 + header + data;
+    if (pairs > DRL_META_MAX || header > 100000000 || (buffer && capacity < *size)) {
+        return drli_fail(ctx, DRL_ERR_RANGE, "drl_state_save: expected at most %d pairs and "
+                         "100000000 bytes of header, got %d and %l; a buffer of %l bytes, got %l",
+                         DRL_META_MAX, pairs, (int64_t)header, (int64_t)*size, (int64_t)capacity);
+    }
+    if (!buffer) return DRL_OK;
+    for (i = 0; i < state->count; i++) {
+        const drl_entry *e = &state->entries[i];
+        drli_entry_copy(e, file + 8 + header + place, e->data);
+        place += drl_entry_bytes(e);
+    }
+    sink.at = file + 8;
+    sink.n = 0;
+    drli_put_header(&sink, state, meta, drli_crc32c(ctx->isa, 0, file + 8 + header, data));
+    for (i = 0; i < 8; i++) file[i] = (char)(unsigned char)((uint64_t)header >> (8 * i));
+    return DRL_OK;
+}
+
+#ifndef DIFFRL_NO_STDIO
+#include <errno.h>
+#include <stdio.h>
+#if defined(__unix__) || defined(__APPLE__)
+#define DRLI_POSIX 1
+#include <fcntl.h>
+#include <unistd.h>
+#endif
+
+DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *path)
+{
+    unsigned char first[8];
+    long size = 0;
+    int good;
+    drl_status status = DRL_OK;
+    FILE *in = fopen(path, "rb");
+    memset(file, 0, sizeof(*file));
+    good = in != NULL; /* a folder can be opened, but not read */
+    if (good) good = fread(first, 1, 8, in) == 8 || !ferror(in);
+    if (good) good = !fseek(in, 0, SEEK_END) && (size = ftell(in)) >= 0 && !fseek(in, 0, SEEK_SET);
+    if (good) status = drli_file_start(file, ctx, (size_t)size);
+    if (good && status == DRL_OK) {
+        errno = 0;
+        good = fread(file->bytes, 1, (size_t)size, in) == (size_t)size;
+    }
+    if (!good) {
+        status = drli_fail(ctx, DRL_ERR_FILE, "drl_file_open: %s cannot be read: %s", path,
+                           errno ? strerror(errno) : "it became shorter");
+        drl_file_close(file);
+    }
+    if (in) fclose(in);
+    return status == DRL_OK ? drli_file_parse(file, path) : status;
+}
+
+DRLDEF drl_status drl_state_load(drl_context *ctx, const char *path, drl_state *state,
+                                 drl_meta *meta, int flags)
+{
+    drl_file file;
+    drl_status status = drl_file_open(&file, ctx, path);
+    return status == DRL_OK ? drli_state_load(&file, state, meta, flags) : status;
+}
+
+/* Write a new file, called path and more, and bring it to the disk. Returns 0, or -1 with errno set
+   and nothing left. */
+#if defined(DRLI_POSIX)
+static int drli_temp_write(char *temp, size_t temp_size, const char *path, const char *p, size_t n)
+{
+    int i, reason, fd = -1;
+    errno = EEXIST;
+    for (i = 0; i < 100 && fd < 0 && errno == EEXIST; i++) { /* crashes leave names behind */
+        drli_text t = drli_text_begin(temp, temp_size);
+        drli_text_format(&t, "%s.tmp.%l.%d", path, (int64_t)getpid(), i);
+        fd = open(temp, O_WRONLY | O_CREAT | O_EXCL, 0666); /* follows no links; umask applies */
+    }
+    if (fd < 0) return -1;
+    while (n) {
+        ssize_t k = write(fd, p, DRLI_MIN(n, (size_t)1 << 30));
+        if (k < 0 && errno == EINTR) continue;
+        if (k <= 0) break;
+        p += k;
+        n -= (size_t)k;
+    }
+    reason = n || fsync(fd) ? errno : 0;
+    if (close(fd) && !reason) reason = errno;
+    if (reason) remove(temp);
+    errno = reason;
+    return reason ? -1 : 0;
+}
+
+/* Put temp in the place of path, and bring the change of the folder to the disk, as far as the file
+   system can. Uses up the text of temp. */
+static int drli_temp_rename(char *temp, const char *path)
+{
+    size_t n = strlen(path);
+    int fd;
+    if (rename(temp, path)) return -1;
+    while (n && path[n - 1] != '/') n--;
+    memcpy(temp, n ? path : ".", DRLI_MAX(n, 1));
+    temp[DRLI_MAX(n, 1)] = 0;
+    fd = open(temp, O_RDONLY);
+    if (fd < 0) return 0;
+    (void)fsync(fd);
+    (void)close(fd);
+    return 0;
+}
+#else
+static int drli_temp_write(char *temp, size_t temp_size, const char *path, const char *p, size_t n)
+{
+    drli_text t = drli_text_begin(temp, temp_size);
+    FILE *out;
+    int bad;
+    drli_text_format(&t, "%s.tmp", path);
+    out = fopen(temp, "wb");
+    if (!out) return -1;
+    bad = fwrite(p, 1, n, out) != n;
+    if (fclose(out) || bad) { remove(temp); return -1; }
+    return 0;
+}
+
+/* Some systems do not rename onto a file that is there. */
+static int drli_temp_rename(char *temp, const char *path)
+{
+    return rename(temp, path) && (remove(path) || rename(temp, path)) ? -1 : 0;
+}
+#endif
+
+DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
+                                 const drl_meta *meta)
+{
+    size_t size, temp_size = strlen(path) + 48;
+    char *bytes, *temp;
+    drl_status status = drl_state_save_memory(ctx, state, meta, NULL, 0, &size);
+    if (status != DRL_OK) return status;
+    bytes = (char *)drl_memory_alloc(ctx, size + temp_size);
+    if (!bytes) return DRL_ERR_MEMORY;
+    temp = bytes + size;
+    status = drl_state_save_memory(ctx, state, meta, bytes, size, &size);
+    errno = 0;
+    if (status == DRL_OK && drli_temp_write(temp, temp_size, path, bytes, size)) {
+        status = drli_fail(ctx, DRL_ERR_FILE, "drl_state_save: %s.tmp.* cannot be written: %s; the "
+                           "old file, if any, is intact", path, strerror(errno));
+    } else if (status == DRL_OK && drli_temp_rename(temp, path)) {
+        status = drli_fail(ctx, DRL_ERR_FILE, "drl_state_save: %s cannot be replaced: %s; it is "
+                           "intact", path, strerror(errno));
+        remove(temp);
+    }
+    drl_memory_free(ctx, bytes, size + temp_size);
+    return status;
+}
+#endif /* DIFFRL_NO_STDIO */
+
+/* ============================================================================ >>fields
+   Values between memory and text; tables. */
+
+/* The name of choice i to out [DRL_FIELD_TEXT]; returns 0 if there is none. */
+static int drli_choice_name(const drl_field *field, int i, char *out)
+{
+    const char *s = field->choices;
+    int n = 0;
+    for (; i > 0 && *s; s++) i -= *s == '|';
+    while (n < DRL_FIELD_TEXT - 1 && s[n] && s[n] != '|') { out[n] = s[n]; n++; }
+    out[n] = 0;
+    return n > 0 && i == 0;
+}
+
+static size_t drli_field_size(const drl_field *field)
+{
+    return field->type == DRL_FIELD_INT64 || field->type == DRL_FIELD_UINT64 ||
+           field->type == DRL_FIELD_DOUBLE ? 8 : 4;
+}
+
+/* The value of a field; *bits are its bytes. */
+static double drli_field_value(const drl_field *field, const void *value, uint64_t *bits)
+{
+    int i;
+    float f;
+    double d;
+    memcpy(&i, value, sizeof(i));
+    memcpy(&f, value, sizeof(f));
+    if (drli_field_size(field) == 4) return field->type == DRL_FIELD_FLOAT ? (double)f : i;
+    memcpy(bits, value, sizeof(*bits));
+    memcpy(&d, value, sizeof(d));
+    if (field->type == DRL_FIELD_DOUBLE) return d;
+    return field->type == DRL_FIELD_INT64 ? (double)(int64_t)*bits : (double)*bits;
+}
+
+/* The value of a field as text, the shortest that reads back as the same. */
+static void drli_field_print(const drl_field *field, const void *value, char *out)
+{
+    uint64_t bits = 0;
+    double v = drli_field_value(field, value, &bits);
+    drli_text t = drli_text_begin(out, DRL_FIELD_TEXT);
+    if (field->type == DRL_FIELD_FLOAT || field->type == DRL_FIELD_DOUBLE) {
+        drli_text_shortest(&t, v, field->type == DRL_FIELD_FLOAT);
+    } else if (field->type == DRL_FIELD_INT64) {
+        drli_text_int(&t, (int64_t)bits);
+    } else if (field->type == DRL_FIELD_UINT64) {
+        if (bits > 9) drli_text_int(&t, (int64_t)(bits / 10));
+        drli_text_int(&t, (int64_t)(bits % 10));
+    } else if (field->type == DRL_FIELD_BOOL && (v == 0 || v == 1)) {
+        drli_text_add(&t, v == 1 ? "true" : "false");
+    } else if (field->type != DRL_FIELD_CHOICE || v < 0 || !drli_choice_name(field, (int)v, out)) {
+        drli_text_int(&t, (int)v);
+    }
+}
+
+/* Is a value in its range? Bounds of floats are rounded as their values are. */
+static int drli_field_good(const drl_field *field, const void *value)
+{
+    uint64_t bits;
+    double v = drli_field_value(field, value, &bits), low = field->low, high = field->high;
+    char name[DRL_FIELD_TEXT];
+    if (field->type == DRL_FIELD_CHOICE) return v >= 0 && drli_choice_name(field, (int)v, name);
+    if (field->type == DRL_FIELD_BOOL) return v == 0 || v == 1;
+    if (field->type == DRL_FIELD_FLOAT) {
+        low = (double)(float)low;
+        high = (double)(float)high;
+    }
+    return (low == 0 && high == 0) ? v == v : v >= low && v <= high;
+}
+
+/* Read a whole number into bits: digits, or a decimal number that is whole, below 2^53. */
+static int drli_parse_whole(const char *s, drl_field_type type, uint64_t *bits)
+{
+    const char *end, *start = s + (*s == '-' || *s == '+');
+    uint64_t u = 0, negative = *s == '-', most = UINT64_MAX;
+    double v;
+    for (end = start; drli_is_digit(*end); end++) {
+        uint64_t digit = (uint64_t)(*end - '0');
+        if (u > (UINT64_MAX - digit) / 10) return 0;
+        u = u * 10 + digit;
+    }
+    if (*end || end == start) {
+        if (!drli_parse_double(s, &end, &v) || *end || !(fabs(v) < 9007199254740992.0)) return 0;
+        if (v != floor(v)) return 0;
+        u = (uint64_t)fabs(v);
+    }
+    if (type == DRL_FIELD_UINT64) most = negative ? 0 : UINT64_MAX;
+    else most = (uint64_t)(type == DRL_FIELD_INT ? INT32_MAX : INT64_MAX) + negative;
+    *bits = negative ? 0u - u : u;
+    return u <= most;
+}
+
+/* Read a value of the field's type into out [8]. Returns 0 if s is none. */
+static int drli_field_parse(const drl_field *field, const char *s, void *out)
+{
+    static const char *const words[] = {"false", "true", "0", "1", "no", "yes", "off", "on"};
+    char name[DRL_FIELD_TEXT];
+    const char *end = s + (*s == '-' || *s == '+');
+    double d = *s == '-' ? -HUGE_VAL : HUGE_VAL;
+    float f;
+    uint64_t bits = 0;
+    int i = 0;
+    if (field->type == DRL_FIELD_FLOAT || field->type == DRL_FIELD_DOUBLE) {
+        double most = field->type == DRL_FIELD_FLOAT ? 3.4028235677973362e38 /* rounds down */
+                                                     : 1.7976931348623157e308;
+        if (!drli_words_equal(end, "inf")) {
+            if (!drli_parse_double(s, &end, &d) || *end || fabs(d) > most) return 0;
+        }
+        f = (float)d;
+        if (field->type == DRL_FIELD_FLOAT) memcpy(out, &f, sizeof(f));
+        else memcpy(out, &d, sizeof(d));
+        return 1;
+    }
+    if (field->type == DRL_FIELD_BOOL) {
+        while (i < DRLI_COUNT(words) && !drli_words_equal(s, words[i])) i++;
+        bits = i & 1;
+        if (i == DRLI_COUNT(words)) return 0;
+    } else if (field->type == DRL_FIELD_CHOICE) {
+        while (drli_choice_name(field, i, name) && !drli_words_equal(s, name)) i++;
+        if (!drli_choice_name(field, i, name)) return 0;
+        bits = (uint64_t)i;
+    } else if (!drli_parse_whole(s, field->type, &bits)) {
+        return 0;
+    }
+    i = (int)(uint32_t)bits;
+    if (drli_field_size(field) == 4) memcpy(out, &i, sizeof(i));
+    else memcpy(out, &bits, sizeof(bits));
+    return 1;
+}
+
+static drl_status drli_field_fail(drl_context *ctx, const drl_field *field, const char *got)
+{
+    char shown[65], range[100];
+    drli_text t = drli_text_begin(range, sizeof(range));
+    drli_text_add(&t, field->type == DRL_FIELD_BOOL ? "true or false" :
+                      field->type <= DRL_FIELD_UINT64 ? "a whole number" : "a number");
+    if (field->low != 0 || field->high != 0) {
+        drli_text_add(&t, " from ");
+        drli_text_shortest(&t, field->low, 0);
+        drli_text_add(&t, " to ");
+        drli_text_shortest(&t, field->high, 0);
+    }
+    return drli_fail(ctx, DRL_ERR_RANGE, "%s: expected %s, got '%s' (%s)", field->name,
+                     field->type == DRL_FIELD_CHOICE ? field->choices : range,
+                     drli_show(shown, got), field->doc);
+}
+
+static const drl_field *drli_field_find(drl_context *ctx, const drl_field *fields, int n,
+                                        const char *key)
+{
+    const char *best = NULL;
+    char shown[65];
+    int i, least = 0;
+    for (i = 0; i < n; i++) {
+        if (drli_words_equal(key, fields[i].name)) return &fields[i];
+        drli_words_nearer(key, fields[i].name, &best, &least);
+    }
+    drli_fail(ctx, DRL_ERR_NAME, best ? "there is no setting '%s'; did you mean '%s'?"
+                                      : "there is no setting '%s', nor one with a name like it",
+              drli_show(shown, key), best);
+    return NULL;
+}
+
+DRLDEF drl_status drl_fields_set(drl_context *ctx, const drl_field *fields, int n, void *config,
+                                 const char *key, const char *value)
+{
+    const drl_field *field = drli_field_find(ctx, fields, n, key);
+    unsigned char parsed[8];
+    if (!field) return DRL_ERR_NAME;
+    if (!drli_field_parse(field, value, parsed) || !drli_field_good(field, parsed)) {
+        return drli_field_fail(ctx, field, value);
+    }
+    memcpy((char *)config + field->offset, parsed, drli_field_size(field));
+    return DRL_OK;
+}
+
+DRLDEF drl_status drl_fields_get(drl_context *ctx, const drl_field *fields, int n,
+                                 const void *config, const char *key, char *text)
+{
+    const drl_field *field = drli_field_find(ctx, fields, n, key);
+    *text = 0;
+    if (!field) return DRL_ERR_NAME;
+    drli_field_print(field, (const char *)config + field->offset, text);
+    return DRL_OK;
+}
+
+DRLDEF drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, int n,
+                                   const void *config)
+{
+    char text[DRL_FIELD_TEXT];
+    int i;
+    for (i = 0; i < n; i++) {
+        const char *value = (const char *)config + fields[i].offset;
+        if (drli_field_good(&fields[i], value)) continue;
+        drli_field_print(&fields[i], value, text);
+        return drli_field_fail(ctx, &fields[i], text);
+    }
+    return DRL_OK;
+}
+
+DRLDEF drl_status drl_fields_to_meta(const drl_field *fields, int n, const void *config,
+                                     drl_meta *meta)
+{
+    char key[80], text[DRL_FIELD_TEXT];
+    int i;
+    for (i = 0; i < n; i++) {
+        drli_text t = drli_text_begin(key, sizeof(key));
+        drli_text_format(&t, "config.%s", fields[i].name);
+        drli_field_print(&fields[i], (const char *)config + fields[i].offset, text);
+        drl_meta_set(meta, key, text);
+    }
+    return meta->status;
+}
+
+DRLDEF drl_status drl_fields_from_meta(drl_context *ctx, const drl_field *fields, int n,
+                                       void *config, const drl_meta *meta)
+{
+    drl_status status = DRL_OK;
+    int i;
+    for (i = 0; i < meta->count && status == DRL_OK; i++) {
+        const drl_pair *pair = &meta->pairs[i];
+        if (strncmp(pair->key, "config.", 7) != 0) continue;
+        status = drl_fields_set(ctx, fields, n, config, pair->key + 7, pair->value);
+    }
+    return status;
+}
+
+
+/* ============================================================================ >>tape
+   Recording, the walk back, and the numeric check. */
+
+DRLDEF drl_status drl_tape_init(drl_tape *tape, drl_context *ctx)
+{
+    memset(tape, 0, sizeof(*tape));
+    tape->ctx = ctx;
+    tape->grad_enabled = 1;
+    tape->poison.data = tape->poison_data;
+    tape->poison.rows = tape->poison.cols = 1;
+    return drl_arena_init(&tape->arena, ctx, 0);
+}
+
+DRLDEF void drl_tape_reset(drl_tape *tape)
+{
+    drl_arena_reset(&tape->arena);
+    tape->last = NULL;
+    tape->done = 0;
+    tape->status = DRL_OK;
+}
+
+DRLDEF void drl_tape_free(drl_tape *tape)
+{
+    drl_arena_free(&tape->arena);
+    memset(tape, 0, sizeof(*tape));
+}
+
+DRLDEF drl_status drl_tape_status(const drl_tape *tape)
+{
+    return tape->status;
+}
+
+/* Keep the first error and hand out the poison. */
+static drl_tensor *drli_tape_fail(drl_tape *tape, drl_status status)
+{
+    if (tape->status == DRL_OK) tape->status = status;
+    return &tape->poison;
+}
+
+static drl_tensor *drli_shape_error(drl_tape *tape, const char *op, const drl_tensor *a,
+                                    const drl_tensor *b, const char *expected)
+{
+    if (tape->status != DRL_OK) return &tape->poison;
+    return drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_SHAPE,
+                                          "%s: expected %s, got [%d, %d] and [%d, %d]", op,
+                                          expected, a->rows, a->cols, b->rows, b->cols));
+}
+
+/* New tensor without data. */
+static drl_tensor *drli_tensor_new(drl_tape *tape, int rows, int cols)
+{
+    drl_tensor *y;
+    if (tape->status != DRL_OK) return &tape->poison;
+    y = (drl_tensor *)drl_arena_alloc(&tape->arena, sizeof(*y));
+    if (!y) return drli_tape_fail(tape, DRL_ERR_MEMORY);
+    memset(y, 0, sizeof(*y));
+    y->rows = rows;
+    y->cols = cols;
+    return y;
+}
+
+static float *drli_tape_floats(drl_tape *tape, size_t n)
+{
+    float *p = (float *)drl_arena_alloc(&tape->arena, n * sizeof(float));
+    if (!p) drli_tape_fail(tape, DRL_ERR_MEMORY);
+    return p;
+}
+
+static size_t drli_tensor_size(const drl_tensor *x)
+{
+    return (size_t)x->rows * (size_t)x->cols;
+}
+
+/* New node of the record with its own data; the poison if an error is pending. */
+static drl_tensor *drli_node(drl_tape *tape, const drl_op *op, int rows, int cols, drl_tensor *a,
+                             drl_tensor *b)
+{
+    drl_tensor *y = drli_tensor_new(tape, rows, cols);
+    if (y == &tape->poison) return y;
+    y->data = drli_tape_floats(tape, drli_tensor_size(y));
+    if (!y->data) return &tape->poison;
+    y->op = op;
+    y->in[0] = a;
+    y->in[1] = b;
+    y->needs_grad = tape->grad_enabled && ((a && a->needs_grad) || (b && b->needs_grad));
+    y->prev = tape->last;
+    tape->last = y;
+    return y;
+}
+
+/* Gradient buffer of x for one more addend. NULL: not needed. *add: 0 if the caller must
+   overwrite, 1 if it must add. */
+static float *drli_grad(drl_tape *tape, drl_tensor *x, int *add)
+{
+    if (!x || !x->needs_grad) return NULL;
+    if (!x->grad) x->grad = drli_tape_floats(tape, drli_tensor_size(x));
+    *add = x->grad_full;
+    x->grad_full = 1;
+    return x->grad;
+}
+
+/* As drli_grad, but always ready for adding. */
+static float *drli_grad_add(drl_tape *tape, drl_tensor *x)
+{
+    int add;
+    float *g = drli_grad(tape, x, &add);
+    if (g && !add) memset(g, 0, drli_tensor_size(x) * sizeof(float));
+    return g;
+}
+
+DRLDEF drl_tensor *drl_tape_input(drl_tape *tape, int rows, int cols, float *data)
+{
+    drl_tensor *x = drli_tensor_new(tape, rows, cols);
+    if (x == &tape->poison) return x;
+    x->data = data ? data : drli_tape_floats(tape, drli_tensor_size(x));
+    return x->data ? x : &tape->poison;
+}
+
+DRLDEF drl_tensor *drl_tape_variable(drl_tape *tape, int rows, int cols, float *data)
+{
+    drl_tensor *x = drl_tape_input(tape, rows, cols, data);
+    if (x != &tape->poison) x->needs_grad = tape->grad_enabled;
+    return x;
+}
+
+DRLDEF drl_status drl_tape_backward(drl_tape *tape, drl_tensor *loss)
+{
+    drl_tensor *y;
+    int add;
+    float *g;
+    if (tape->status != DRL_OK) return tape->status;
+    if (loss->rows != 1 || loss->cols != 1 || !loss->needs_grad) {
+        drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_SHAPE,
+            "drl_tape_backward: expected a 1 x 1 loss that depends on a parameter, got [%d, %d]%s",
+            loss->rows, loss->cols, loss->needs_grad ? "" : " without gradient"));
+        return tape->status;
+    }
+    if (tape->done) {
+        drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_STATE,
+            "drl_tape_backward: expected one call between two resets, got another; add the losses"));
+        return tape->status;
+    }
+    tape->done = 1;
+    g = drli_grad(tape, loss, &add);
+    if (g) *g = 1.0f;
+    for (y = tape->last; y && tape->status == DRL_OK; y = y->prev) {
+        if (y->grad_full && y->op && y->op->backward_fn) y->op->backward_fn(tape, y);
+    }
+    return tape->status;
+}
+
+DRLDEF drl_tape_mark drl_tape_save(const drl_tape *tape)
+{
+    drl_tape_mark mark;
+    mark.arena = drl_arena_save(&tape->arena);
+    mark.last = tape->last;
+    return mark;
+}
+
+DRLDEF void drl_tape_release(drl_tape *tape, drl_tape_mark mark)
+{
+    drl_arena_release(&tape->arena, mark.arena);
+    tape->last = mark.last;
+}
+
+static double drli_graph_value(drl_tape *tape, drl_graph_fn graph, void *user)
+{
+    const drl_tensor *loss;
+    drl_tape_reset(tape);
+    loss = graph(tape, user);
+    return tape->status == DRL_OK ? (double)loss->data[0] : 0.0;
+}
+
+DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *user, drl_tensor *x, float step,
+                                      double *error)
+{
+    size_t i, n = drli_tensor_size(x);
+    drl_context *ctx = tape->ctx;
+    double largest = 0, *numeric = (double *)drl_memory_alloc(ctx, n * sizeof(double));
+    DIFFRL_ASSERT(x->grad);
+    if (!numeric) return DRL_ERR_MEMORY;
+    for (i = 0; i < n; i++) {
+        float old = x->data[i], h = step * DRLI_MAX(1.0f, fabsf(old)), up = old + h, down = old - h;
+        double high, low;
+        x->data[i] = up;
+        high = drli_graph_value(tape, graph, user);
+        x->data[i] = down;
+        low = drli_graph_value(tape, graph, user);
+        x->data[i] = old;
+        numeric[i] = (high - low) / ((double)up - (double)down);
+        largest = DRLI_MAX(largest, fabs(numeric[i]));
+    }
+    memset(x->grad, 0, n * sizeof(float));
+    x->grad_full = 1;
+    drl_tape_reset(tape);
+    drl_tape_backward(tape, graph(tape, user));
+    *error = 0;
+    for (i = 0; i < n; i++) {
+        double g = (double)x->grad[i], d = fabs(g - numeric[i]);
+        double e = d / (fabs(g) + fabs(numeric[i]) + 1e-3 * largest + 1e-12);
+        if (!(e <= *error)) *error = e;
+    }
+    drl_memory_free(ctx, numeric, n * sizeof(double));
+    return tape->status;
+}
+
+/* ============================================================================ >>ops
+   One op after the other: shape rule, forward, backward. drli_grad says whether a gradient is
+   written or added to. */
+
+#define DRLI_BACKWARD(name)                                                                      \
+    static void drli_##name##_backward(drl_tape *tape, drl_tensor *y);                           \
+    static const drl_op drli_##name##_op = {#name, drli_##name##_backward};                      \
+    static void drli_##name##_backward(drl_tape *tape, drl_tensor *y)
+
+/* ---- elementwise, two operands ---- */
+
+enum { DRLI_ADD, DRLI_SUB, DRLI_MUL, DRLI_DIV, DRLI_MINIMUM, DRLI_MAXIMUM };
+
+DRLI_INLINE float drli_binary_value(int kind, float a, float b)
+{
+    switch (kind) {
+    case DRLI_ADD: return a + b;
+    case DRLI_SUB: return a - b;
+    case DRLI_MUL: return a * b;
+    case DRLI_DIV: return a / b;
+    case DRLI_MINIMUM: return a <= b ? a : b;
+    default: return a >= b ? a : b;
+    }
+}
+
+/* Gradients of y = value(a, b): g is that of y. */
+DRLI_INLINE float drli_binary_da(int kind, float a, float b, float g)
+{
+    switch (kind) {
+    case DRLI_ADD: return g;
+    case DRLI_SUB: return g;
+    case DRLI_MUL: return g * b;
+    case DRLI_DIV: return g / b;
+    case DRLI_MINIMUM: return a <= b ? g : 0.0f;
+    default: return a >= b ? g : 0.0f;
+    }
+}
+
+DRLI_INLINE float drli_binary_db(int kind, float a, float b, float g)
+{
+    switch (kind) {
+    case DRLI_ADD: return g;
+    case DRLI_SUB: return -g;
+    case DRLI_MUL: return g * a;
+    case DRLI_DIV: return -(g / b) * (a / b);
+    case DRLI_MINIMUM: return a <= b ? 0.0f : g;
+    default: return a >= b ? 0.0f : g;
+    }
+}
+
+/* Same shape: three loops over n elements for each kind. */
+#define DRLI_EACH_BINARY(DO)                                                                     \
+    switch (kind) {                                                                              \
+    case DRLI_ADD: DO(DRLI_ADD); break;                                                          \
+    case DRLI_SUB: DO(DRLI_SUB); break;                                                          \
+    case DRLI_MUL: DO(DRLI_MUL); break;                                                          \
+    case DRLI_DIV: DO(DRLI_DIV); break;                                                          \
+    case DRLI_MINIMUM: DO(DRLI_MINIMUM); break;                                                  \
+    default: DO(DRLI_MAXIMUM); break;                                                            \
+    }
+
+DRLI_INLINE void drli_binary_forward_body(int isa, int kind, size_t n, const float *a,
+                                          const float *b, float *y)
+{
+    size_t i;
+    (void)isa;
+#define DRLI_DO(k) for (i = 0; i < n; i++) y[i] = drli_binary_value(k, a[i], b[i])
+    DRLI_EACH_BINARY(DRLI_DO)
+#undef DRLI_DO
+}
+DRLI_KERNEL(binary_forward, (int isa, int kind, size_t n, const float *a, const float *b, float *y),
+            (isa, kind, n, a, b, y))
+
+/* side 0: gradient of a, side 1: of b. */
+DRLI_INLINE void drli_binary_backward_body(int isa, int kind, int side, size_t n, const float *a,
+                                           const float *b, const float *g, float *out, int add)
+{
+    size_t i;
+    (void)isa;
+#define DRLI_DO(k)                                                                               \
+    if (side == 0 && add) for (i = 0; i < n; i++) out[i] += drli_binary_da(k, a[i], b[i], g[i]); \
+    else if (side == 0) for (i = 0; i < n; i++) out[i] = drli_binary_da(k, a[i], b[i], g[i]);    \
+    else if (add) for (i = 0; i < n; i++) out[i] += drli_binary_db(k, a[i], b[i], g[i]);         \
+    else for (i = 0; i < n; i++) out[i] = drli_binary_db(k, a[i], b[i], g[i])
+    DRLI_EACH_BINARY(DRLI_DO)
+#undef DRLI_DO
+}
+DRLI_KERNEL(binary_backward,
+            (int isa, int kind, int side, size_t n, const float *a, const float *b, const float *g,
+             float *out, int add),
+            (isa, kind, side, n, a, b, g, out, add))
+
+static int drli_same_shape(const drl_tensor *a, const drl_tensor *b)
+{
+    return a->rows == b->rows && a->cols == b->cols;
+}
+
+static drl_tensor *drli_binary(drl_tape *tape, const drl_op *op, int kind, drl_tensor *a,
+                               drl_tensor *b)
+{
+    drl_tensor *y;
+    int r, c;
+    if ((b->rows != a->rows && b->rows != 1) || (b->cols != a->cols && b->cols != 1))
+        return drli_shape_error(tape, op->name, a, b, "equal shapes, or a second that broadcasts");
+    y = drli_node(tape, op, a->rows, a->cols, a, b);
+    if (y == &tape->poison) return y;
+    y->i[0] = kind;
+    if (b->cols == a->cols) { /* whole rows at a time */
+        int runs = b->rows == a->rows ? 1 : a->rows;
+        size_t n = drli_tensor_size(a) / (size_t)runs;
+        for (r = 0; r < runs; r++)
+            drli_binary_forward((int)tape->ctx->isa, kind, n, a->data + (size_t)r * n, b->data,
+                                y->data + (size_t)r * n);
+        return y;
+    }
+    for (r = 0; r < a->rows; r++)
+        for (c = 0; c < a->cols; c++) {
+            size_t at = (size_t)r * (size_t)a->cols + (size_t)c;
+            y->data[at] = drli_binary_value(kind, a->data[at], b->data[b->rows == 1 ? 0 : r]);
+        }
+    return y;
+}
+
+static void drli_binary_walk(drl_tape *tape, drl_tensor *y)
+{
+    drl_tensor *a = y->in[0], *b = y->in[1];
+    int kind = y->i[0], isa = (int)tape->ctx->isa, r, c, add_a = 0, add_b = 0;
+    int runs = b->rows == a->rows ? 1 : a->rows;
+    size_t n = drli_tensor_size(a) / (size_t)runs;
+    float *ga = drli_grad(tape, a, &add_a), *gb;
+    gb = drli_same_shape(a, b) ? drli_grad(tape, b, &add_b) : drli_grad_add(tape, b);
+    if (!drli_same_shape(a, b)) add_b = 1;
+    if (b->cols == a->cols) {
+        for (r = 0; r < runs; r++) {
+            size_t at = (size_t)r * n;
+            if (ga)
+                drli_binary_backward(isa, kind, 0, n, a->data + at, b->data, y->grad + at, ga + at,
+                                     add_a);
+            if (gb)
+                drli_binary_backward(isa, kind, 1, n, a->data + at, b->data, y->grad + at, gb,
+                                     add_b);
+        }
+        return;
+    }
+    for (r = 0; r < y->rows; r++)
+        for (c = 0; c < y->cols; c++) {
+            size_t at = (size_t)r * (size_t)y->cols + (size_t)c, bt = b->rows == 1 ? 0 : (size_t)r;
+            float g = y->grad[at], va = a->data[at], vb = b->data[bt];
+            if (ga) ga[at] = (add_a ? ga[at] : 0.0f) + drli_binary_da(kind, va, vb, g);
+            if (gb) gb[bt] += drli_binary_db(kind, va, vb, g);
+        }
+}
+
+#define DRLI_BINARY_OP(name, kind)                                                               \
+    DRLI_BACKWARD(name) { drli_binary_walk(tape, y); }                                           \
+    DRLDEF drl_tensor *drl_##name(drl_tape *tape, drl_tensor *a, drl_tensor *b)                  \
+    {                                                                                            \
+        return drli_binary(tape, &drli_##name##_op, kind, a, b);                                 \
+    }
+
+DRLI_BINARY_OP(add, DRLI_ADD)
+DRLI_BINARY_OP(sub, DRLI_SUB)
+DRLI_BINARY_OP(mul, DRLI_MUL)
+DRLI_BINARY_OP(div, DRLI_DIV)
+DRLI_BINARY_OP(min, DRLI_MINIMUM)
+DRLI_BINARY_OP(max, DRLI_MAXIMUM)
+
+/* ---- elementwise, one operand: value and slope beside each other; p, q are constants ---- */
+
+#define DRLI_UNARY_OP(name, value, slope)                                                        \
+    DRLI_INLINE void drli_##name##_value_body(int isa, size_t n, const float *xs, float *ys,     \
+                                              float p, float q)                                  \
+    {                                                                                            \
+        size_t i;                                                                                \
+        (void)isa, (void)p, (void)q;                                                             \
+        for (i = 0; i < n; i++) {                                                                \
+            float x = xs[i];                                                                     \
+            ys[i] = value;                                                                       \
+        }                                                                                        \
+    }                                                                                            \
+    DRLI_KERNEL(name##_value, (int isa, size_t n, const float *xs, float *ys, float p, float q), \
+                (isa, n, xs, ys, p, q))                                                          \
+    DRLI_INLINE void drli_##name##_slope_body(int isa, size_t n, const float *xs,                \
+                                              const float *ys, const float *gs, float *out,      \
+                                              int add, float p, float q)                         \
+    {                                                                                            \
+        size_t i;                                                                                \
+        (void)isa, (void)p, (void)q;                                                             \
+        for (i = 0; i < n; i++) {                                                                \
+            float x = xs[i], y = ys[i], d = gs[i] * (slope);                                     \
+            (void)x, (void)y;                                                                    \
+            out[i] = add ? out[i] + d : d;                                                       \
+        }                                                                                        \
+    }                                                                                            \
+    DRLI_KERNEL(name##_slope,                                                                    \
+                (int isa, size_t n, const float *xs, const float *ys, const float *gs,           \
+                 float *out, int add, float p, float q),                                         \
+                (isa, n, xs, ys, gs, out, add, p, q))                                            \
+    DRLI_BACKWARD(name)                                                                          \
+    {                                                                                            \
+        int add;                                                                                 \
+        float *g = drli_grad(tape, y->in[0], &add);                                              \
+        if (g)                                                                                   \
+            drli_##name##_slope((int)tape->ctx->isa, drli_tensor_size(y), y->in[0]->data, y->data,    \
+                                y->grad, g, add, y->f[0], y->f[1]);                              \
+    }                                                                                            \
+    static drl_tensor *drli_##name##_forward(drl_tape *tape, drl_tensor *x, float p, float q)    \
+    {                                                                                            \
+        drl_tensor *y = drli_node(tape, &drli_##name##_op, x->rows, x->cols, x, NULL);           \
+        if (y == &tape->poison) return y;                                                        \
+        y->f[0] = p;                                                                             \
+        y->f[1] = q;                                                                             \
+        drli_##name##_value((int)tape->ctx->isa, drli_tensor_size(y), x->data, y->data, p, q);        \
+        return y;                                                                                \
+    }
+
+DRLI_UNARY_OP(affine, fmaf(p, x, q), p)
+DRLDEF drl_tensor *drl_affine(drl_tape *tape, drl_tensor *x, float scale, float shift)
+{
+    return drli_affine_forward(tape, x, scale, shift);
+}
+
+DRLI_UNARY_OP(exp, drli_expf(x), y)
+DRLDEF drl_tensor *drl_exp(drl_tape *tape, drl_tensor *x)
+{
+    return drli_exp_forward(tape, x, 0, 0);
+}
+
+DRLI_UNARY_OP(log, drli_logf(x), 1.0f / x)
+DRLDEF drl_tensor *drl_log(drl_tape *tape, drl_tensor *x)
+{
+    return drli_log_forward(tape, x, 0, 0);
+}
+
+DRLI_UNARY_OP(sqrt, sqrtf(x), 0.5f / y)
+DRLDEF drl_tensor *drl_sqrt(drl_tape *tape, drl_tensor *x)
+{
+    return drli_sqrt_forward(tape, x, 0, 0);
+}
+
+DRLI_UNARY_OP(square, x * x, 2.0f * x)
+DRLDEF drl_tensor *drl_square(drl_tape *tape, drl_tensor *x)
+{
+    return drli_square_forward(tape, x, 0, 0);
+}
+
+DRLI_UNARY_OP(sin, drli_sinf(x), drli_cosf(x))
+DRLDEF drl_tensor *drl_sin(drl_tape *tape, drl_tensor *x)
+{
+    return drli_sin_forward(tape, x, 0, 0);
+}
+
+DRLI_UNARY_OP(cos, drli_cosf(x), -drli_sinf(x))
+DRLDEF drl_tensor *drl_cos(drl_tape *tape, drl_tensor *x)
+{
+    return drli_cos_forward(tape, x, 0, 0);
+}
+
+DRLI_UNARY_OP(clip, x < p ? p : x > q ? q : x, x >= p && x <= q ? 1.0f : 0.0f)
+DRLDEF drl_tensor *drl_clip(drl_tape *tape, drl_tensor *x, float low, float high)
+{
+    return drli_clip_forward(tape, x, low, high);
+}
+
+DRLI_UNARY_OP(tanh_logdet, 2.0f * (0.69314718f - x - drli_softplusf(-2.0f * x)),
+              -2.0f * drli_tanhf(x))
+DRLDEF drl_tensor *drl_tanh_logdet(drl_tape *tape, drl_tensor *x)
+{
+    return drli_tanh_logdet_forward(tape, x, 0, 0);
+}
+
+DRLI_BACKWARD(activate)
+{
+    int add;
+    float *g = drli_grad(tape, y->in[0], &add);
+    if (g)
+        drl_act_backward(tape->ctx, (drl_act)y->i[0], drli_tensor_size(y), y->in[0]->data, y->data,
+                         y->grad, g, add);
+}
+DRLDEF drl_tensor *drl_activate(drl_tape *tape, drl_act act, drl_tensor *x)
+{
+    drl_tensor *y = drli_node(tape, &drli_activate_op, x->rows, x->cols, x, NULL);
+    if (y == &tape->poison) return y;
+    y->i[0] = (int)act;
+    drl_act_forward(tape->ctx, act, drli_tensor_size(y), x->data, y->data);
+    return y;
+}
+
+/* ---- matrix product ---- */
+
+static int drli_act_needs_input(drl_act act)
+{
+    return act == DRL_ACT_GELU || act == DRL_ACT_MISH || act == DRL_ACT_SOFTPLUS;
+}
+
+/* y = act(z), z = x w + bias + base:  dz = dy act'(z);  dw += x' dz,  dx += dz w',
+   dbias += column sums of dz,  dbase += dz. The gradient of y turns into dz in place. */
+DRLI_BACKWARD(linear)
+{
+    drl_tensor *x = y->in[0], *w = y->in[1], *bias = y->in[2], *base = y->in[3];
+    drl_context *ctx = tape->ctx;
+    int add = 0;
+    float *g, *dz = y->grad;
+    drl_epilogue sum;
+    memset(&sum, 0, sizeof(sum));
+    if (y->i[0] != DRL_ACT_NONE)
+        drl_act_backward(ctx, (drl_act)y->i[0], drli_tensor_size(y), (const float *)y->saved,
+                         y->data, y->grad, dz, 0);
+    g = drli_grad(tape, w, &add);
+    sum.accumulate = add;
+    if (g)
+        drl_gemm(ctx, DRL_GEMM_TN, w->rows, w->cols, x->rows, x->data, x->cols, dz, y->cols, g,
+                 w->cols, &sum);
+    g = drli_grad(tape, bias, &add);
+    if (g) drl_column_sum(ctx, y->rows, y->cols, dz, y->cols, g, add);
+    g = drli_grad(tape, base, &add);
+    if (g && add) drli_axpy((int)ctx->isa, drli_tensor_size(y), 1.0f, dz, g);
+    else if (g) memcpy(g, dz, drli_tensor_size(y) * sizeof(float));
+    g = drli_grad(tape, x, &add);
+    sum.accumulate = add;
+    if (g)
+        drl_gemm(ctx, DRL_GEMM_NT, x->rows, x->cols, y->cols, dz, y->cols, w->data, w->cols, g,
+                 x->cols, &sum);
+}
+DRLDEF drl_tensor *drl_linear(drl_tape *tape, drl_tensor *x, drl_tensor *w, drl_tensor *bias,
+                              drl_tensor *base, drl_act act)
+{
+    drl_tensor *y;
+    drl_epilogue e;
+    if (x->cols != w->rows) return drli_shape_error(tape, "linear", x, w, "cols of x = rows of w");
+    if (bias && (bias->rows != 1 || bias->cols != w->cols))
+        return drli_shape_error(tape, "linear", bias, w, "a bias [1, cols of w]");
+    if (base && (base->rows != x->rows || base->cols != w->cols))
+        return drli_shape_error(tape, "linear", base, w, "a base [rows of x, cols of w]");
+    y = drli_node(tape, &drli_linear_op, x->rows, w->cols, x, w);
+    if (y == &tape->poison) return y;
+    y->in[2] = bias;
+    y->in[3] = base;
+    if (tape->grad_enabled && ((bias && bias->needs_grad) || (base && base->needs_grad)))
+        y->needs_grad = 1;
+    y->i[0] = (int)act;
+    memset(&e, 0, sizeof(e));
+    if (y->needs_grad && drli_act_needs_input(act)) {
+        e.pre = drli_tape_floats(tape, drli_tensor_size(y));
+        if (!e.pre) return &tape->poison;
+        y->saved = e.pre;
+    }
+    e.bias = bias ? bias->data : NULL;
+    e.base = base ? base->data : NULL;
+    e.base_ld = w->cols;
+    e.act = act;
+    drl_gemm(tape->ctx, DRL_GEMM_NN, x->rows, w->cols, x->cols, x->data, x->cols, w->data, w->cols,
+             y->data, w->cols, &e);
+    return y;
+}
+
+/* ---- reductions and shapes ---- */
+
+DRLI_BACKWARD(sum_cols)
+{
+    drl_tensor *x = y->in[0];
+    int r, c;
+    float *g = drli_grad_add(tape, x);
+    if (!g) return;
+    for (r = 0; r < x->rows; r++)
+        for (c = 0; c < x->cols; c++) g[(size_t)r * (size_t)x->cols + (size_t)c] += y->grad[r];
+}
+DRLDEF drl_tensor *drl_sum_cols(drl_tape *tape, drl_tensor *x)
+{
+    drl_tensor *y = drli_node(tape, &drli_sum_cols_op, x->rows, 1, x, NULL);
+    int r, c;
+    if (y == &tape->poison) return y;
+    for (r = 0; r < x->rows; r++) {
+        float s = 0;
+        for (c = 0; c < x->cols; c++) s += x->data[(size_t)r * (size_t)x->cols + (size_t)c];
+        y->data[r] = s;
+    }
+    return y;
+}
+
+DRLI_BACKWARD(mean)
+{
+    size_t i, n = drli_tensor_size(y->in[0]);
+    float *g = drli_grad_add(tape, y->in[0]), d = y->grad[0] / (float)n;
+    if (!g) return;
+    for (i = 0; i < n; i++) g[i] += d;
+}
+DRLDEF drl_tensor *drl_mean(drl_tape *tape, drl_tensor *x)
+{
+    drl_tensor *y = drli_node(tape, &drli_mean_op, 1, 1, x, NULL);
+    size_t i, n = drli_tensor_size(x);
+    double s = 0;
+    if (y == &tape->poison) return y;
+    for (i = 0; i < n; i++) s += (double)x->data[i];
+    y->data[0] = (float)(s / (double)n);
+    return y;
+}
+
+/* Copy or add a block of columns between matrices of different widths. */
+static void drli_copy_cols(int rows, int cols, const float *from, int from_ld, float *to, int to_ld)
+{
+    int r;
+    for (r = 0; r < rows; r++)
+        memcpy(to + (size_t)r * (size_t)to_ld, from + (size_t)r * (size_t)from_ld,
+               (size_t)cols * sizeof(float));
+}
+
+static void drli_add_cols(int rows, int cols, const float *from, int from_ld, float *to, int to_ld)
+{
+    int r, c;
+    for (r = 0; r < rows; r++)
+        for (c = 0; c < cols; c++)
+            to[(size_t)r * (size_t)to_ld + (size_t)c] += from[(size_t)r * (size_t)from_ld + (size_t)c];
+}
+
+DRLI_BACKWARD(concat)
+{
+    drl_tensor *a = y->in[0], *b = y->in[1];
+    float *g = drli_grad_add(tape, a);
+    if (g) drli_add_cols(a->rows, a->cols, y->grad, y->cols, g, a->cols);
+    g = drli_grad_add(tape, b);
+    if (g) drli_add_cols(b->rows, b->cols, y->grad + a->cols, y->cols, g, b->cols);
+}
+DRLDEF drl_tensor *drl_concat(drl_tape *tape, drl_tensor *a, drl_tensor *b)
+{
+    drl_tensor *y;
+    if (a->rows != b->rows) return drli_shape_error(tape, "concat", a, b, "equal rows");
+    y = drli_node(tape, &drli_concat_op, a->rows, a->cols + b->cols, a, b);
+    if (y == &tape->poison) return y;
+    drli_copy_cols(a->rows, a->cols, a->data, a->cols, y->data, y->cols);
+    drli_copy_cols(b->rows, b->cols, b->data, b->cols, y->data + a->cols, y->cols);
+    return y;
+}
+
+/* A view of a parameter shares its gradient too; otherwise the gradient is added back. */
+DRLI_BACKWARD(rows)
+{
+    drl_tensor *x = y->in[0];
+    size_t i, n = drli_tensor_size(y), at = (size_t)y->i[0] * (size_t)x->cols;
+    float *g;
+    if (x->needs_grad && x->grad && y->grad == x->grad + at) return;
+    g = drli_grad_add(tape, x);
+    if (!g) return;
+    for (i = 0; i < n; i++) g[at + i] += y->grad[i];
+}
+DRLDEF drl_tensor *drl_rows(drl_tape *tape, drl_tensor *x, int first, int count)
+{
+    drl_tensor *y;
+    size_t at = (size_t)first * (size_t)x->cols;
+    if (tape->status == DRL_OK && (first < 0 || count < 1 || count > x->rows - first))
+        return drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_SHAPE,
+                              "rows: expected a range within %d rows, got %d .. %d", x->rows, first,
+                              first + count - 1));
+    y = drli_tensor_new(tape, count, x->cols);
+    if (y == &tape->poison) return y;
+    y->data = x->data + at;
+    y->op = &drli_rows_op;
+    y->in[0] = x;
+    y->i[0] = first;
+    y->needs_grad = tape->grad_enabled && x->needs_grad;
+    y->prev = tape->last;
+    tape->last = y;
+    if (y->needs_grad && !x->op && x->grad) {
+        y->grad = x->grad + at;
+        y->grad_full = 1;
+    }
+    return y;
+}
+
+DRLI_BACKWARD(cols)
+{
+    drl_tensor *x = y->in[0];
+    float *g = drli_grad_add(tape, x);
+    if (g) drli_add_cols(y->rows, y->cols, y->grad, y->cols, g + y->i[0], x->cols);
+}
+DRLDEF drl_tensor *drl_cols(drl_tape *tape, drl_tensor *x, int first, int count)
+{
+    drl_tensor *y;
+    if (tape->status == DRL_OK && (first < 0 || count < 1 || count > x->cols - first))
+        return drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_SHAPE,
+                              "cols: expected a range within %d columns, got %d .. %d", x->cols,
+                              first, first + count - 1));
+    y = drli_node(tape, &drli_cols_op, x->rows, count, x, NULL);
+    if (y == &tape->poison) return y;
+    y->i[0] = first;
+    drli_copy_cols(x->rows, count, x->data + first, x->cols, y->data, count);
+    return y;
+}
+
+DRLDEF drl_tensor *drl_detach(drl_tape *tape, drl_tensor *x)
+{
+    return drl_tape_input(tape, x->rows, x->cols, x->data);
+}
+
+/* ---- normalisation ---- */
+
+/* xhat = (x - m) / s;  dx = (h - mean(h) - xhat mean(h xhat)) / s  with  h = dy scale, per row. */
+DRLI_BACKWARD(layer_norm)
+{
+    drl_tensor *x = y->in[0], *scale = y->in[1], *shift = y->in[2];
+    const float *stats = (const float *)y->saved; /* mean and 1/s of each row */
+    float *gx = drli_grad_add(tape, x), *gs = drli_grad_add(tape, scale);
+    float *gb = drli_grad_add(tape, shift);
+    int r, c, n = x->cols;
+    for (r = 0; r < x->rows; r++) {
+        const float *xr = x->data + (size_t)r * (size_t)n, *g = y->grad + (size_t)r * (size_t)n;
+        float m = stats[2 * r], inv = stats[2 * r + 1], h1 = 0, h2 = 0;
+        for (c = 0; c < n; c++) {
+            float xhat = (xr[c] - m) * inv, h = g[c] * scale->data[c];
+            h1 += h;
+            h2 = fmaf(h, xhat, h2);
+            if (gs) gs[c] = fmaf(g[c], xhat, gs[c]);
+            if (gb) gb[c] += g[c];
+        }
+        if (!gx) continue;
+        h1 /= (float)n;
+        h2 /= (float)n;
+        for (c = 0; c < n; c++) {
+            float xhat = (xr[c] - m) * inv, h = g[c] * scale->data[c];
+            gx[(size_t)r * (size_t)n + (size_t)c] += (h - h1 - xhat * h2) * inv;
+        }
+    }
+}
+DRLDEF drl_tensor *drl_layer_norm(drl_tape *tape, drl_tensor *x, drl_tensor *scale, drl_tensor *shift, float eps)
+{
+    drl_tensor *y;
+    float *stats;
+    int r, c, n = x->cols;
+    if (scale->rows != 1 || scale->cols != n || !drli_same_shape(scale, shift))
+        return drli_shape_error(tape, "layer_norm", x, scale, "scale and shift [1, cols]");
+    y = drli_node(tape, &drli_layer_norm_op, x->rows, n, x, scale);
+    stats = y == &tape->poison ? NULL : drli_tape_floats(tape, 2 * (size_t)x->rows);
+    if (!stats) return &tape->poison;
+    y->in[2] = shift;
+    y->saved = stats;
+    y->needs_grad = y->needs_grad || (tape->grad_enabled && shift->needs_grad);
+    for (r = 0; r < x->rows; r++) {
+        const float *xr = x->data + (size_t)r * (size_t)n;
+        float m = 0, v = 0, inv;
+        for (c = 0; c < n; c++) m += xr[c];
+        m /= (float)n;
+        for (c = 0; c < n; c++) v = fmaf(xr[c] - m, xr[c] - m, v);
+        inv = 1.0f / sqrtf(v / (float)n + eps);
+        for (c = 0; c < n; c++)
+            y->data[(size_t)r * (size_t)n + (size_t)c] =
+                fmaf((xr[c] - m) * inv, scale->data[c], shift->data[c]);
+        stats[2 * r] = m;
+        stats[2 * r + 1] = inv;
+    }
+    return y;
+}
+
+DRLI_INLINE void drli_column_square_body(int isa, int rows, int cols, const float *x,
+                                         const float *mean, float *out)
+{
+    int r, c;
+    (void)isa;
+    for (r = 0; r < rows; r++)
+        for (c = 0; c < cols; c++) {
+            float d = x[(size_t)r * (size_t)cols + (size_t)c] - mean[c];
+            out[c] = fmaf(d, d, out[c]);
+        }
+}
+DRLI_KERNEL(column_square, (int isa, int rows, int cols, const float *x, const float *mean, float *out),
+            (isa, rows, cols, x, mean, out))
+
+DRLDEF void drl_batch_stats(drl_context *ctx, int rows, int cols, const float *x, float *mean, float *var)
+{
+    int c;
+    drl_column_sum(ctx, rows, cols, x, cols, mean, 0);
+    for (c = 0; c < cols; c++) mean[c] /= (float)rows;
+    memset(var, 0, (size_t)cols * sizeof(float));
+    drli_column_square((int)ctx->isa, rows, cols, x, mean, var);
+    for (c = 0; c < cols; c++) var[c] /= (float)rows;
+}
+
+/* y = scale (x - m + delta s / r) / D + shift with s = sqrt(v), D = sqrt(v / r^2 + eps). With
+   a[c] = 1 / D and b[c] = delta s / r - m:  xhat = (x + b) a.
+     dscale = sum dy xhat,  dshift = sum dy,  h = dy scale,  H = sum h,  X = sum h xhat
+     dm = -H a,   dv = H a delta / (2 r s) - X a^2 / (2 r^2)
+     dx = h a + dm / B + 2 (x - m) dv / B                                                     */
+DRLI_INLINE void drli_brn_dx_body(int isa, int cols, const float *x, const float *g,
+                                  const float *scale, const float *a, const float *m,
+                                  const float *km, const float *kv, float *gx, int add)
+{
+    int c;
+    (void)isa;
+    for (c = 0; c < cols; c++) {
+        float d = fmaf(g[c] * scale[c], a[c], fmaf(x[c] - m[c], kv[c], km[c]));
+        gx[c] = add ? gx[c] + d : d;
+    }
+}
+DRLI_KERNEL(brn_dx,
+            (int isa, int cols, const float *x, const float *g, const float *scale, const float *a,
+             const float *m, const float *km, const float *kv, float *gx, int add),
+            (isa, cols, x, g, scale, a, m, km, kv, gx, add))
+
+DRLI_INLINE void drli_brn_sums_body(int isa, int rows, int cols, const float *x, const float *g,
+                                    const float *a, const float *b, float *sg, float *sx)
+{
+    int r, c;
+    (void)isa;
+    for (r = 0; r < rows; r++)
+        for (c = 0; c < cols; c++) {
+            float gr = g[(size_t)r * (size_t)cols + (size_t)c];
+            float xhat = (x[(size_t)r * (size_t)cols + (size_t)c] + b[c]) * a[c];
+            sg[c] += gr;
+            sx[c] = fmaf(gr, xhat, sx[c]);
+        }
+}
+DRLI_KERNEL(brn_sums,
+            (int isa, int rows, int cols, const float *x, const float *g, const float *a,
+             const float *b, float *sg, float *sx),
+            (isa, rows, cols, x, g, a, b, sg, sx))
+
+DRLI_INLINE void drli_brn_value_body(int isa, int rows, int cols, const float *x, const float *a,
+                                     const float *b, const float *scale, const float *shift,
+                                     float *y)
+{
+    int r, c;
+    (void)isa;
+    for (r = 0; r < rows; r++)
+        for (c = 0; c < cols; c++) {
+            size_t at = (size_t)r * (size_t)cols + (size_t)c;
+            y[at] = fmaf((x[at] + b[c]) * a[c], scale[c], shift[c]);
+        }
+}
+DRLI_KERNEL(brn_value,
+            (int isa, int rows, int cols, const float *x, const float *a, const float *b,
+             const float *scale, const float *shift, float *y),
+            (isa, rows, cols, x, a, b, scale, shift, y))
+
+DRLI_BACKWARD(batch_renorm)
+{
+    drl_tensor *x = y->in[0], *scale = y->in[1], *shift = y->in[2];
+    int c, r, n = x->cols, isa = (int)tape->ctx->isa, add = 0;
+    size_t w = (size_t)n;
+    const float *a = (const float *)y->saved, *b = a + w, *m = b + w, *v = m + w, *rr = v + w,
+                *delta = rr + w; /* six rows of n */
+    float *work = drli_tape_floats(tape, 4 * w), *g;
+    float *sg = work, *sx = work + w, *km = sx + w, *kv = km + w;
+    if (!work) return;
+    memset(work, 0, 2 * w * sizeof(float));
+    drli_brn_sums(isa, x->rows, n, x->data, y->grad, a, b, sg, sx);
+    g = drli_grad_add(tape, scale);
+    for (c = 0; g && c < n; c++) g[c] += sx[c];
+    g = drli_grad_add(tape, shift);
+    for (c = 0; g && c < n; c++) g[c] += sg[c];
+    g = drli_grad(tape, x, &add);
+    if (!g) return;
+    for (c = 0; c < n; c++) {
+        float H = sg[c] * scale->data[c], X = sx[c] * scale->data[c], s = sqrtf(v[c]);
+        float dv = -X * a[c] * a[c] / (2.0f * rr[c] * rr[c]);
+        if (s > 0) dv += H * a[c] * delta[c] / (2.0f * rr[c] * s);
+        km[c] = -H * a[c] / (float)x->rows;
+        kv[c] = 2.0f * dv / (float)x->rows;
+    }
+    for (r = 0; r < x->rows; r++)
+        drli_brn_dx(isa, n, x->data + (size_t)r * w, y->grad + (size_t)r * w, scale->data, a, m, km,
+                    kv, g + (size_t)r * w, add);
+}
+DRLDEF drl_tensor *drl_batch_renorm(drl_tape *tape, drl_tensor *x, drl_tensor *scale, drl_tensor *shift,
+                                    const float *mean, const float *var, const float *r,
+                                    const float *delta, float eps)
+{
+    drl_tensor *y;
+    float *a, *b;
+    int c, n = x->cols;
+    size_t w = (size_t)n;
+    if (scale->rows != 1 || scale->cols != n || !drli_same_shape(scale, shift))
+        return drli_shape_error(tape, "batch_renorm", x, scale, "scale and shift [1, cols]");
+    y = drli_node(tape, &drli_batch_renorm_op, x->rows, n, x, scale);
+    a = y == &tape->poison ? NULL : drli_tape_floats(tape, 6 * w);
+    if (!a) return &tape->poison;
+    b = a + w;
+    y->in[2] = shift;
+    y->saved = a;
+    y->needs_grad = y->needs_grad || (tape->grad_enabled && shift->needs_grad);
+    for (c = 0; c < n; c++) {
+        a[c] = 1.0f / sqrtf(var[c] / (r[c] * r[c]) + eps);
+        b[c] = delta[c] * sqrtf(var[c]) / r[c] - mean[c];
+    }
+    memcpy(b + w, mean, w * sizeof(float));
+    memcpy(b + 2 * w, var, w * sizeof(float));
+    memcpy(b + 3 * w, r, w * sizeof(float));
+    memcpy(b + 4 * w, delta, w * sizeof(float));
+    drli_brn_value((int)tape->ctx->isa, x->rows, n, x->data, a, b, scale->data, shift->data, y->data);
+    return y;
+}
+
+/* ---- softmax ---- */
+
+/* Each row: p = softmax(x), and log_p = ln p if log_p is not NULL. Sums run in order. */
+DRLI_INLINE void drli_softmax_rows_body(int isa, int rows, int n, const float *x, float *p,
+                                        float *log_p)
+{
+    int r, c;
+    (void)isa;
+    for (r = 0; r < rows; r++, x += n, p += n) {
+        float top = x[0], sum = 0, inv;
+        for (c = 1; c < n; c++) top = x[c] > top ? x[c] : top;
+        for (c = 0; c < n; c++) p[c] = drli_expf(x[c] - top);
+        for (c = 0; c < n; c++) sum += p[c];
+        inv = 1.0f / sum;
+        for (c = 0; c < n; c++) p[c] *= inv;
+        if (!log_p) continue;
+        top += drli_logf(sum);
+        for (c = 0; c < n; c++) log_p[c] = x[c] - top;
+        log_p += n;
+    }
+}
+DRLI_KERNEL(softmax_rows, (int isa, int rows, int n, const float *x, float *p, float *log_p),
+            (isa, rows, n, x, p, log_p))
+
+/* dx = p (dy - sum(dy p)) */
+DRLI_BACKWARD(softmax)
+{
+    drl_tensor *x = y->in[0];
+    float *g = drli_grad_add(tape, x);
+    int r, c, n = x->cols;
+    if (!g) return;
+    for (r = 0; r < x->rows; r++) {
+        size_t at = (size_t)r * (size_t)n;
+        const float *p = y->data + at, *d = y->grad + at;
+        float s = 0;
+        for (c = 0; c < n; c++) s = fmaf(d[c], p[c], s);
+        for (c = 0; c < n; c++) g[at + (size_t)c] += p[c] * (d[c] - s);
+    }
+}
+DRLDEF drl_tensor *drl_softmax(drl_tape *tape, drl_tensor *x)
+{
+    drl_tensor *y = drli_node(tape, &drli_softmax_op, x->rows, x->cols, x, NULL);
+    if (y == &tape->poison) return y;
+    drli_softmax_rows((int)tape->ctx->isa, x->rows, x->cols, x->data, y->data, NULL);
+    return y;
+}
+
+/* dx = dy - p sum(dy) */
+DRLI_BACKWARD(log_softmax)
+{
+    drl_tensor *x = y->in[0];
+    const float *p = (const float *)y->saved;
+    float *g = drli_grad_add(tape, x);
+    int r, c, n = x->cols;
+    if (!g) return;
+    for (r = 0; r < x->rows; r++) {
+        size_t at = (size_t)r * (size_t)n;
+        float s = 0;
+        for (c = 0; c < n; c++) s += y->grad[at + (size_t)c];
+        for (c = 0; c < n; c++) g[at + (size_t)c] += y->grad[at + (size_t)c] - p[at + (size_t)c] * s;
+    }
+}
+DRLDEF drl_tensor *drl_log_softmax(drl_tape *tape, drl_tensor *x)
+{
+    drl_tensor *y = drli_node(tape, &drli_log_softmax_op, x->rows, x->cols, x, NULL);
+    float *p = y == &tape->poison ? NULL : drli_tape_floats(tape, drli_tensor_size(x));
+    if (!p) return &tape->poison;
+    y->saved = p;
+    drli_softmax_rows((int)tape->ctx->isa, x->rows, x->cols, x->data, p, y->data);
+    return y;
+}
+
+/* ============================================================================ >>nn
+   Parameters, initialisers, layers. */
+
+DRLDEF drl_status drl_params_init(drl_params *params, drl_context *ctx, int capacity, int trainable)
+{
+    memset(params, 0, sizeof(*params));
+    params->ctx = ctx;
+    params->capacity = capacity;
+    params->trainable = trainable;
+    params->list = (drl_tensor *)drl_memory_alloc(ctx, (size_t)capacity * sizeof(drl_tensor));
+    params->names = (char (*)[DRL_NAME_SIZE])drl_memory_alloc(ctx, (size_t)capacity * DRL_NAME_SIZE);
+    if (!params->list || !params->names) params->status = DRL_ERR_MEMORY;
+    return params->status;
+}
+
+DRLDEF drl_tensor *drl_params_add(drl_params *params, const char *prefix, const char *name, int rows, int cols)
+{
+    drl_tensor *x;
+    drli_text t;
+    if (params->status != DRL_OK) return NULL;
+    if (rows < 1 || cols < 1 || rows > 1 << 24 || cols > 1 << 24 || params->count == params->capacity) {
+        params->status = drli_fail(params->ctx, DRL_ERR_RANGE,
+            "drl_params_add: %s%s: expected sizes 1 .. 2^24 and at most %d tensors, got [%d, %d]",
+            prefix, name, params->capacity, rows, cols);
+        return NULL;
+    }
+    if (strlen(prefix) + strlen(name) >= DRL_NAME_SIZE) {
+        params->status = drli_fail(params->ctx, DRL_ERR_NAME,
+            "drl_params_add: expected a name of at most %d letters, got %s%s", DRL_NAME_SIZE - 1,
+            prefix, name);
+        return NULL;
+    }
+    t = drli_text_begin(params->names[params->count], DRL_NAME_SIZE);
+    drli_text_add(&t, prefix);
+    drli_text_add(&t, name);
+    x = &params->list[params->count++];
+    x->rows = rows;
+    x->cols = cols;
+    x->needs_grad = params->trainable;
+    params->size += (drli_tensor_size(x) + 15) / 16 * 16;
+    return x;
+}
+
+DRLDEF drl_status drl_params_commit(drl_params *params)
+{
+    int i, blocks = params->trainable ? 4 : 1;
+    size_t at = 0;
+    if (params->status != DRL_OK) return params->status;
+    params->value = (float *)drl_memory_alloc(params->ctx,
+                                              (size_t)blocks * params->size * sizeof(float));
+    if (!params->value) return params->status = DRL_ERR_MEMORY;
+    if (params->trainable) {
+        params->grad = params->value + params->size;
+        params->m = params->grad + params->size;
+        params->v = params->m + params->size;
+    }
+    for (i = 0; i < params->count; i++) {
+        params->list[i].data = params->value + at;
+        params->list[i].grad = params->trainable ? params->grad + at : NULL;
+        params->list[i].grad_full = params->trainable;
+        at += (drli_tensor_size(&params->list[i]) + 15) / 16 * 16;
+    }
+    return DRL_OK;
+}
+
+DRLDEF void drl_params_free(drl_params *params)
+{
+    drl_context *ctx = params->ctx;
+    size_t blocks = params->trainable ? 4 : 1;
+    if (ctx) {
+        drl_memory_free(ctx, params->list, (size_t)params->capacity * sizeof(drl_tensor));
+        drl_memory_free(ctx, params->names, (size_t)params->capacity * DRL_NAME_SIZE);
+        drl_memory_free(ctx, params->value, blocks * params->size * sizeof(float));
+    }
+    memset(params, 0, sizeof(*params));
+}
+
+DRLDEF void drl_params_zero_grad(drl_params *params)
+{
+    memset(params->grad, 0, params->size * sizeof(float));
+}
+
+DRLDEF void drl_params_copy(drl_params *to, const drl_params *from)
+{
+    memcpy(to->value, from->value, from->size * sizeof(float));
+}
+
+DRLI_INLINE void drli_polyak_body(int isa, size_t n, const float *from, float tau, float *to)
+{
+    size_t i;
+    (void)isa;
+    for (i = 0; i < n; i++) to[i] = fmaf(tau, from[i] - to[i], to[i]);
+}
+DRLI_KERNEL(polyak, (int isa, size_t n, const float *from, float tau, float *to),
+            (isa, n, from, tau, to))
+
+DRLDEF void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
+{
+    drli_polyak((int)to->ctx->isa, to->size, from->value, tau, to->value);
+}
+
+static void drli_state_add_named(drl_state *state, const char *prefix, const char *middle,
+                                 const char *name, const drl_tensor *x, float *data)
+{
+    char full[2 * DRL_NAME_SIZE];
+    drli_text t = drli_text_begin(full, sizeof(full));
+    drli_text_add(&t, prefix);
+    drli_text_add(&t, middle);
+    drli_text_add(&t, name);
+    drl_state_add_f32(state, full, data, x->rows, x->cols);
+}
+
+DRLDEF void drl_params_state(drl_params *params, drl_state *state, const char *prefix, int optimizer)
+{
+    int i;
+    int64_t shape[1] = {1};
+    for (i = 0; i < params->count; i++) {
+        const drl_tensor *x = &params->list[i];
+        size_t at = (size_t)(x->data - params->value);
+        drli_state_add_named(state, prefix, "", params->names[i], x, x->data);
+        if (!optimizer || !params->trainable) continue;
+        drli_state_add_named(state, prefix, "adam_m.", params->names[i], x, params->m + at);
+        drli_state_add_named(state, prefix, "adam_v.", params->names[i], x, params->v + at);
+    }
+    if (optimizer && params->trainable) {
+        char full[2 * DRL_NAME_SIZE];
+        drli_text t = drli_text_begin(full, sizeof(full));
+        drli_text_add(&t, prefix);
+        drli_text_add(&t, "adam_step");
+        drl_state_add(state, full, DRL_I64, 1, shape, &params->step);
+    }
+}
+
+static double drli_grad_norm(const drl_params *params, int zero_nan)
+{
+    double s = 0;
+    size_t i;
+    for (i = 0; i < params->size; i++) {
+        double g = (double)params->grad[i];
+        if (!zero_nan || g == g) s += g * g;
+    }
+    return sqrt(s);
+}
+
+DRLDEF double drl_params_grad_norm(const drl_params *params)
+{
+    return drli_grad_norm(params, 0);
+}
+
+DRLDEF int drl_params_find_nan(const drl_params *params)
+{
+    int i;
+    for (i = 0; i < params->count; i++) {
+        const drl_tensor *x = &params->list[i];
+        size_t j, n = drli_tensor_size(x);
+        for (j = 0; j < n; j++)
+            if (!(fabsf(x->data[j]) <= 3.4028235e38f)) return i;
+    }
+    return -1;
+}
+
+DRLDEF void drl_tensor_init(drl_tensor *x, drl_init kind, float gain, drl_rng *rng)
+{
+    size_t i, n = drli_tensor_size(x);
+    float in = (float)x->rows, out = (float)x->cols, bound = 0, sigma = gain;
+    /* a normal cut at 2 sigma has standard deviation 0.8796 */
+    if (kind == DRL_INIT_LECUN_NORMAL) sigma = gain / sqrtf(in) / 0.87962566f;
+    if (kind == DRL_INIT_XAVIER_UNIFORM) bound = gain * sqrtf(6.0f / (in + out));
+    if (kind == DRL_INIT_KAIMING_UNIFORM) bound = gain / sqrtf(in);
+    for (i = 0; i < n; i++) {
+        if (kind == DRL_INIT_CONSTANT) x->data[i] = gain;
+        else if (bound > 0) x->data[i] = bound * (2.0f * drl_rng_uniform(rng) - 1.0f);
+        else x->data[i] = sigma * drl_rng_truncated_normal(rng, -2.0f, 2.0f);
+    }
+}
+
+/* prefix + name, for a layer's tensors */
+static const char *drli_join(char *buffer, const char *a, const char *b)
+{
+    drli_text t = drli_text_begin(buffer, DRL_NAME_SIZE);
+    drli_text_add(&t, a);
+    drli_text_add(&t, b);
+    return buffer;
+}
+
+DRLDEF void drl_dense_add(drl_dense *layer, drl_params *params, const char *prefix, const char *name,
+                          int in, int out)
+{
+    char full[DRL_NAME_SIZE];
+    drli_join(full, prefix, name);
+    layer->w = drl_params_add(params, full, ".w", in, out);
+    layer->b = drl_params_add(params, full, ".b", 1, out);
+}
+
+DRLDEF void drl_dense_init(drl_dense *layer, drl_init kind, float gain, drl_rng *rng)
+{
+    drl_tensor_init(layer->w, kind, gain, rng);
+    drl_tensor_init(layer->b, DRL_INIT_CONSTANT, 0.0f, rng);
+}
+
+DRLDEF drl_tensor *drl_dense_forward(drl_tape *tape, const drl_dense *layer, drl_tensor *x, drl_act act)
+{
+    return drl_linear(tape, x, layer->w, layer->b, NULL, act);
+}
+
+/* "l0", "l1", ... */
+static const char *drli_layer_name(char *buffer, const char *letter, int i)
+{
+    drli_text t = drli_text_begin(buffer, DRL_NAME_SIZE);
+    drli_text_format(&t, "%s%d", letter, i);
+    return buffer;
+}
+
+DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *params, const char *prefix, const int *dims, int layers,
+                        drl_act act, drl_act out_act)
+{
+    char name[DRL_NAME_SIZE];
+    int i;
+    memset(mlp, 0, sizeof(*mlp));
+    if (layers < 1 || layers > DRL_MLP_LAYERS) {
+        if (params->status == DRL_OK)
+            params->status = drli_fail(params->ctx, DRL_ERR_RANGE,
+                "drl_mlp_add: %s: expected 1 .. %d layers, got %d", prefix, DRL_MLP_LAYERS, layers);
+        return;
+    }
+    mlp->layers = layers;
+    mlp->act = act;
+    mlp->out_act = out_act;
+    for (i = 0; i < layers; i++)
+        drl_dense_add(&mlp->layer[i], params, prefix, drli_layer_name(name, "l", i), dims[i],
+                      dims[i + 1]);
+}
+
+DRLDEF void drl_mlp_init(drl_mlp *mlp, drl_init kind, float gain, drl_rng *rng)
+{
+    int i;
+    for (i = 0; i < mlp->layers; i++) drl_dense_init(&mlp->layer[i], kind, gain, rng);
+}
+
+DRLDEF drl_tensor *drl_mlp_forward(drl_tape *tape, const drl_mlp *mlp, drl_tensor *x)
+{
+    int i;
+    for (i = 0; i < mlp->layers; i++)
+        x = drl_dense_forward(tape, &mlp->layer[i], x, i + 1 < mlp->layers ? mlp->act : mlp->out_act);
+    return x;
+}
+
+DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *prefix, int in, int width,
+                           int blocks, int out, int layer_norm, drl_act act)
+{
+    char name[DRL_NAME_SIZE], full[DRL_NAME_SIZE];
+    int i;
+    memset(net, 0, sizeof(*net));
+    if (blocks < 0 || 2 * blocks > DRL_MLP_LAYERS) {
+        if (params->status == DRL_OK)
+            params->status = drli_fail(params->ctx, DRL_ERR_RANGE,
+                "drl_resmlp_add: %s: expected 0 .. %d blocks, got %d", prefix, DRL_MLP_LAYERS / 2,
+                blocks);
+        return;
+    }
+    net->blocks = blocks;
+    net->layer_norm = layer_norm;
+    net->act = act;
+    drl_dense_add(&net->first, params, prefix, "first", in, width);
+    for (i = 0; i < 2 * blocks; i++) {
+        drl_dense_add(&net->layer[i], params, prefix, drli_layer_name(name, "l", i), width, width);
+        if (!layer_norm) continue;
+        drli_join(full, prefix, drli_layer_name(name, "norm", i));
+        net->scale[i] = drl_params_add(params, full, ".scale", 1, width);
+        net->shift[i] = drl_params_add(params, full, ".shift", 1, width);
+    }
+    drl_dense_add(&net->last, params, prefix, "last", width, out);
+}
+
+DRLDEF void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng *rng)
+{
+    int i;
+    drl_dense_init(&net->first, kind, gain, rng);
+    for (i = 0; i < 2 * net->blocks; i++) {
+        drl_dense_init(&net->layer[i], kind, gain, rng);
+        if (net->layer_norm) drl_tensor_init(net->scale[i], DRL_INIT_CONSTANT, 1.0f, rng);
+    }
+    drl_dense_init(&net->last, kind, gain, rng);
+}
+
+DRLDEF drl_tensor *drl_resmlp_forward(drl_tape *tape, const drl_resmlp *net, drl_tensor *x)
+{
+    drl_tensor *h = drl_dense_forward(tape, &net->first, x, DRL_ACT_NONE);
+    int block, i;
+    for (block = 0; block < net->blocks; block++) {
+        drl_tensor *skip = h;
+        for (i = 2 * block; i < 2 * block + 2; i++) {
+            if (net->layer_norm)
+                h = drl_layer_norm(tape, h, net->scale[i], net->shift[i], 1e-5f);
+            h = drl_dense_forward(tape, &net->layer[i], drl_activate(tape, net->act, h), DRL_ACT_NONE);
+        }
+        h = drl_add(tape, skip, h);
+    }
+    return drl_dense_forward(tape, &net->last, h, DRL_ACT_NONE);
+}
+
+DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *params, const char *prefix, int frequencies, int out)
+{
+    time->frequencies = frequencies;
+    time->phase = drl_params_add(params, prefix, "phase", 1, frequencies);
+    drl_dense_add(&time->l0, params, prefix, "t0", 2 * frequencies, out);
+    drl_dense_add(&time->l1, params, prefix, "t1", out, out);
+}
+
+DRLDEF drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, int steps)
+{
+    drl_tensor *angle = drl_tape_input(tape, steps, time->frequencies, NULL);
+    int t, f, n = time->frequencies;
+    if (drl_tape_status(tape) != DRL_OK) return angle;
+    for (t = 0; t < steps; t++)
+        for (f = 0; f < n; f++) {
+            float omega = n > 1 ? fmaf(99.9f, (float)f / (float)(n - 1), 0.1f) : 0.1f;
+            angle->data[(size_t)t * (size_t)n + (size_t)f] = omega * (float)t;
+        }
+    angle = drl_add(tape, angle, time->phase);
+    angle = drl_concat(tape, drl_sin(tape, angle), drl_cos(tape, angle));
+    angle = drl_dense_forward(tape, &time->l0, angle, DRL_ACT_GELU);
+    return drl_dense_forward(tape, &time->l1, angle, DRL_ACT_NONE);
+}
+
+DRLDEF void drl_time_sinusoidal(int steps, int dim, float *out)
+{
+    int t, i, half = dim / 2;
+    for (t = 0; t < steps; t++)
+        for (i = 0; i < half; i++) {
+            /* ln 10000 = 9.21034 */
+            float rate = drl_expf(-9.2103404f * (float)i / (float)(half - 1));
+            out[(size_t)t * (size_t)dim + (size_t)i] = drl_sinf((float)t * rate);
+            out[(size_t)t * (size_t)dim + (size_t)(half + i)] = drl_cosf((float)t * rate);
+        }
+}
+
+DRLDEF void drl_brn_add(drl_brn *layer, drl_params *params, drl_params *running, const char *prefix,
+                        const char *name, int cols)
+{
+    char full[DRL_NAME_SIZE];
+    drli_join(full, prefix, name);
+    layer->scale = drl_params_add(params, full, ".scale", 1, cols);
+    layer->shift = drl_params_add(params, full, ".shift", 1, cols);
+    layer->mean = drl_params_add(running, full, ".mean", 1, cols);
+    layer->var = drl_params_add(running, full, ".var", 1, cols);
+    layer->momentum = 0.99f;
+    layer->eps = 1e-3f;
+    layer->r_max = 3.0f;
+    layer->delta_max = 5.0f;
+}
+
+DRLDEF void drl_brn_init(drl_brn *layer)
+{
+    drl_tensor_init(layer->scale, DRL_INIT_CONSTANT, 1.0f, NULL);
+    drl_tensor_init(layer->shift, DRL_INIT_CONSTANT, 0.0f, NULL);
+    drl_tensor_init(layer->mean, DRL_INIT_CONSTANT, 0.0f, NULL);
+    drl_tensor_init(layer->var, DRL_INIT_CONSTANT, 1.0f, NULL);
+}
+
+/* 1 if x has as many columns as the layer, else the tape's error. */
+static int drli_brn_fits(drl_tape *tape, const drl_brn *layer, const drl_tensor *x)
+{
+    if (tape->status != DRL_OK) return 0;
+    if (x->cols == layer->scale->cols) return 1;
+    drli_shape_error(tape, "brn", x, layer->scale, "equal columns");
+    return 0;
+}
+
+static float drli_clampf(float x, float low, float high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, int renorm)
+{
+    int c, n = x->cols;
+    size_t w = (size_t)n;
+    float *m = drli_brn_fits(tape, layer, x) ? drli_tape_floats(tape, 4 * w) : NULL, *v, *r, *delta;
+    float *M = layer->mean->data, *V = layer->var->data;
+    if (!m) return &tape->poison;
+    v = m + w;
+    r = v + w;
+    delta = r + w;
+    drl_batch_stats(tape->ctx, x->rows, n, x->data, m, v);
+    for (c = 0; c < n; c++) {
+        float S = sqrtf(V[c] + layer->eps);
+        r[c] = 1.0f;
+        delta[c] = 0.0f;
+        if (renorm) {
+            r[c] = drli_clampf(sqrtf(v[c] + layer->eps) / S, 1.0f / layer->r_max, layer->r_max);
+            delta[c] = drli_clampf((m[c] - M[c]) / S, -layer->delta_max, layer->delta_max);
+        }
+        M[c] = fmaf(layer->momentum, M[c], (1.0f - layer->momentum) * m[c]);
+        V[c] = fmaf(layer->momentum, V[c], (1.0f - layer->momentum) * v[c]);
+    }
+    return drl_batch_renorm(tape, x, layer->scale, layer->shift, m, v, r, delta, layer->eps);
+}
+
+DRLDEF drl_tensor *drl_brn_eval(drl_tape *tape, const drl_brn *layer, drl_tensor *x)
+{
+    drl_tensor *a = drl_tape_input(tape, 1, x->cols, NULL), *b = drl_tape_input(tape, 1, x->cols, NULL);
+    int c;
+    if (!drli_brn_fits(tape, layer, x)) return &tape->poison;
+    for (c = 0; c < x->cols; c++) {
+        a->data[c] = layer->scale->data[c] / sqrtf(layer->var->data[c] + layer->eps);
+        b->data[c] = layer->shift->data[c] - layer->mean->data[c] * a->data[c];
+    }
+    return drl_add(tape, drl_mul(tape, x, a), b);
+}
+
+/* ============================================================================ >>optim
+   Adam in one pass. */
+
+DRLDEF drl_adam_config drl_adam_config_default(void)
+{
+    drl_adam_config cfg;
+    memset(&cfg, 0, sizeof(cfg));
+    cfg.lr = 3e-4f;
+    cfg.beta1 = 0.9f;
+    cfg.beta2 = 0.999f;
+    cfg.eps = 1e-8f;
+    return cfg;
+}
+
+/* x^n by repeated squaring: exact order of operations, no libm. */
+static double drli_powi(double x, int64_t n)
+{
+    double y = 1;
+    for (; n > 0; n /= 2) {
+        if (n % 2) y *= x;
+        x *= x;
+    }
+    return y;
+}
+
+/* gain: factor of the gradient (norm clipping); cut: bound of an element; m1, v1: bias corrections;
+   keep: 1 - lr weight_decay. */
+DRLI_INLINE void drli_adam_body(int isa, size_t n, float *w, const float *g, float *m, float *v,
+                                const drl_adam_config *cfg, float gain, float cut, float m1,
+                                float v1, float keep)
+{
+    size_t i;
+    float b1 = cfg->beta1, b2 = cfg->beta2, eps = cfg->eps, lr = cfg->lr;
+    int zero_nan = cfg->zero_nan;
+    (void)isa;
+    for (i = 0; i < n; i++) {
+        float d = g[i], mi, vi;
+        d = zero_nan && d != d ? 0.0f : d;
+        d *= gain;
+        d = d > cut ? cut : d;
+        d = d < -cut ? -cut : d;
+        mi = fmaf(b1, m[i], (1.0f - b1) * d);
+        vi = fmaf(b2, v[i], (1.0f - b2) * d * d);
+        m[i] = mi;
+        v[i] = vi;
+        w[i] = w[i] * keep - lr * (mi * m1) / (sqrtf(vi * v1) + eps);
+    }
+}
+DRLI_KERNEL(adam,
+            (int isa, size_t n, float *w, const float *g, float *m, float *v,
+             const drl_adam_config *cfg, float gain, float cut, float m1, float v1, float keep),
+            (isa, n, w, g, m, v, cfg, gain, cut, m1, v1, keep))
+
+DRLDEF void drl_adam_step(drl_params *params, const drl_adam_config *cfg)
+{
+    float gain = 1.0f, cut = cfg->clip_element > 0 ? cfg->clip_element : HUGE_VALF;
+    params->step++;
+    if (cfg->clip_norm > 0) {
+        double norm = drli_grad_norm(params, cfg->zero_nan);
+        if (norm > (double)cfg->clip_norm) gain = (float)((double)cfg->clip_norm / norm);
+    }
+    drli_adam((int)params->ctx->isa, params->size, params->value, params->grad, params->m,
+              params->v, cfg, gain, cut,
+              (float)(1.0 / (1.0 - drli_powi((double)cfg->beta1, params->step))),
+              (float)(1.0 / (1.0 - drli_powi((double)cfg->beta2, params->step))),
+              1.0f - cfg->lr * cfg->weight_decay);
+}
+
+static float drli_progress(int64_t step, int64_t total)
+{
+    return step >= total ? 1.0f : step <= 0 ? 0.0f : (float)((double)step / (double)total);
+}
+
+DRLDEF float drl_lr_linear(float first, float last, int64_t step, int64_t total)
+{
+    return fmaf(drli_progress(step, total), last - first, first);
+}
+
+DRLDEF float drl_lr_cosine(float first, float last, int64_t step, int64_t total)
+{
+    float c = drl_cosf(3.14159265f * drli_progress(step, total));
+    return fmaf(0.5f * (1.0f + c), first - last, last);
+}
+
+/* ============================================================================ >>diffusion
+   Schedules, then steps. Constants are computed once, in float, with our own exp and cos. */
+
+DRLDEF drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule kind, int steps)
+{
+    int t;
+    double product = 1, T = (double)steps;
+    memset(ddpm, 0, sizeof(*ddpm));
+    if (steps < 1 || steps > DRL_STEPS_MAX)
+        return drli_fail(ctx, DRL_ERR_RANGE, "drl_ddpm_init: expected 1 .. %d steps, got %d",
+                         DRL_STEPS_MAX, steps);
+    ddpm->steps = steps;
+    ddpm->abar[0] = 1.0f;
+    for (t = 1; t <= steps; t++) {
+        double beta;
+        if (kind == DRL_SCHEDULE_LINEAR) {
+            double at = steps > 1 ? (double)(t - 1) / (T - 1) : 0;
+            beta = 1000.0 / T * (1e-4 + at * (0.02 - 1e-4));
+        } else if (kind == DRL_SCHEDULE_COSINE) {
+            double a = (double)drl_cosf((float)(1.57079632679 * ((t - 1) / T + 0.008) / 1.008));
+            double b = (double)drl_cosf((float)(1.57079632679 * (t / T + 0.008) / 1.008));
+            beta = 1 - b * b / (a * a);
+        } else {
+            beta = 1 - (double)drl_expf((float)(-0.1 / T - 0.5 * 9.9 * (2 * t - 1) / (T * T)));
+        }
+        beta = DRLI_MIN(DRLI_MAX(beta, 0.0), 0.999);
+        ddpm->beta[t] = (float)beta;
+        ddpm->posterior_var[t] = (float)(beta * (1 - product) / (1 - product * (1 - beta)));
+        product *= 1 - beta;
+        ddpm->abar[t] = (float)product;
+    }
+    return DRL_OK;
+}
+
+/* a x + b y */
+static drl_tensor *drli_mix(drl_tape *tape, float a, drl_tensor *x, float b, drl_tensor *y)
+{
+    return drl_add(tape, drl_affine(tape, x, a, 0.0f), drl_affine(tape, y, b, 0.0f));
+}
+
+DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x0, drl_tensor *noise)
+{
+    return drli_mix(tape, sqrtf(ddpm->abar[t]), x0, sqrtf(1.0f - ddpm->abar[t]), noise);
+}
+
+DRLDEF drl_tensor *drl_ddpm_clean(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x, drl_tensor *eps,
+                                  float clip)
+{
+    float root = sqrtf(ddpm->abar[t]);
+    drl_tensor *x0 = drli_mix(tape, 1.0f / root, x, -sqrtf(1.0f - ddpm->abar[t]) / root, eps);
+    return drl_clip(tape, x0, -clip, clip);
+}
+
+DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x, drl_tensor *eps,
+                                 drl_tensor *z, float clip)
+{
+    drl_tensor *x0 = drl_ddpm_clean(tape, ddpm, t, x, eps, clip), *mean;
+    float beta = ddpm->beta[t], now = 1.0f - ddpm->abar[t], next = 1.0f - ddpm->abar[t - 1];
+    mean = drli_mix(tape, sqrtf(ddpm->abar[t - 1]) * beta / now, x0, sqrtf(1.0f - beta) * next / now,
+                    x);
+    if (!z || t == 1) return mean;
+    return drl_add(tape, mean, drl_affine(tape, z, sqrtf(ddpm->posterior_var[t]), 0.0f));
+}
+
+DRLDEF drl_tensor *drl_ddim_step(drl_tape *tape, const drl_ddpm *ddpm, int t, int s, drl_tensor *x,
+                                 drl_tensor *eps, drl_tensor *z, float eta, float clip)
+{
+    drl_tensor *x0 = drl_ddpm_clean(tape, ddpm, t, x, eps, clip), *direction;
+    float now = ddpm->abar[t], next = ddpm->abar[s];
+    float sigma = eta * sqrtf((1.0f - next) / (1.0f - now)) * sqrtf(1.0f - now / next);
+    float rest = 1.0f - next - sigma * sigma;
+    direction = drli_mix(tape, 1.0f / sqrtf(1.0f - now), x, -sqrtf(now) / sqrtf(1.0f - now), x0);
+    x = drli_mix(tape, sqrtf(next), x0, sqrtf(rest > 0 ? rest : 0.0f), direction);
+    if (!z || sigma <= 0) return x;
+    return drl_add(tape, x, drl_affine(tape, z, sigma, 0.0f));
+}
+
+DRLDEF void drl_ou_schedule(int n, float floor, float *c)
+{
+    int k;
+    for (k = 0; k < n; k++) {
+        float s = 0.008f, t = (float)(n - k) / (float)n;
+        float root = drl_cosf(1.57079633f * (1.0f + s - t) / (1.0f + s));
+        c[k] = fmaf(1.0f - floor, root * root, floor);
+    }
+}
+
+DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta, drl_tensor *xi, float sigma0,
+                        drl_tensor **x1, drl_tensor **ratio)
+{
+    float pull = 1.0f / (sigma0 * sigma0);
+    drl_tensor *drift = drl_add(tape, drl_affine(tape, x, -pull, 0.0f), u);
+    drl_tensor *noise = drl_mul(tape, xi, drl_sqrt(tape, drl_affine(tape, eta, 2.0f, 0.0f)));
+    drl_tensor *back;
+    *x1 = drl_add(tape, drl_add(tape, x, drl_mul(tape, drift, eta)), noise);
+    back = drl_sub(tape, x, drl_mul(tape, *x1, drl_affine(tape, eta, -pull, 1.0f)));
+    back = drl_div(tape, drl_square(tape, back), drl_affine(tape, eta, 4.0f, 0.0f));
+    *ratio = drl_sum_cols(tape, drl_sub(tape, back, drl_affine(tape, drl_square(tape, xi), 0.5f, 0.0f)));
+}
+
+/* ============================================================================ >>critic
+   C51, CrossQ, twin Q. */
+
+/* Mass of atom m goes to the two atoms around its new place; at an integral place the upper part is 0. */
+DRLI_INLINE void drli_c51_project_body(int isa, const drl_atoms *atoms, int rows, const float *p,
+                                       const float *shift, const float *scale, float weight,
+                                       float *out)
+{
+    int b, m, n = atoms->count;
+    float low = atoms->v_min, high = atoms->v_max, gap = (high - low) / (float)(n - 1);
+    (void)isa;
+    for (b = 0; b < rows; b++, p += n, out += n)
+        for (m = 0; m < n; m++) {
+            float y = fmaf(scale[b], fmaf((float)m, gap, low), shift[b]), at, part;
+            int left;
+            y = y < low ? low : y > high ? high : y;
+            at = (y - low) / gap;
+            at = at > (float)(n - 1) ? (float)(n - 1) : at; /* rounding can exceed it */
+            left = at > 0 ? (int)at : 0; /* nan stays within the row, as nan */
+            part = at - (float)left;
+            out[left] += weight * p[m] * (1.0f - part);
+            out[left + (part > 0)] += weight * p[m] * part;
+        }
+}
+DRLI_KERNEL(c51_project,
+            (int isa, const drl_atoms *atoms, int rows, const float *p, const float *shift,
+             const float *scale, float weight, float *out),
+            (isa, atoms, rows, p, shift, scale, weight, out))
+
+DRLDEF void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, const float *p,
+                            const float *shift, const float *scale, float weight, int accumulate,
+                            float *out)
+{
+    if (!accumulate) memset(out, 0, (size_t)rows * (size_t)atoms->count * sizeof(float));
+    drli_c51_project((int)ctx->isa, atoms, rows, p, shift, scale, weight, out);
+}
+
+/* p = softmax(x), l = ln(p + 1e-15), w = p / (p + 1e-15); work [2 n].
+   loss  = sum_m -T l + bonus p l
+   dx    = up (d - p sum(d)),   d = p dloss/dp = -T w + bonus p (l + w) */
+DRLI_INLINE void drli_c51_terms_body(int isa, int rows, int n, const float *target, float bonus,
+                                     const float *p, float *terms, float *d)
+{
+    size_t i, size = (size_t)rows * (size_t)n;
+    (void)isa;
+    for (i = 0; i < size; i++) {
+        float e = p[i] + 1e-15f, l = drli_logf(e), w = p[i] / e;
+        terms[i] = fmaf(bonus * p[i], l, -target[i] * l);
+        d[i] = fmaf(bonus * p[i], l + w, -target[i] * w);
+    }
+}
+DRLI_KERNEL(c51_terms,
+            (int isa, int rows, int n, const float *target, float bonus, const float *p,
+             float *terms, float *d),
+            (isa, rows, n, target, bonus, p, terms, d))
+
+DRLI_INLINE void drli_c51_dx_body(int isa, int rows, int n, const float *p, const float *d, float up,
+                                  float *g)
+{
+    int r, c;
+    (void)isa;
+    for (r = 0; r < rows; r++, p += n, d += n, g += n) {
+        float s = 0;
+        for (c = 0; c < n; c++) s += d[c];
+        for (c = 0; c < n; c++) g[c] += up * (d[c] - p[c] * s);
+    }
+}
+DRLI_KERNEL(c51_dx, (int isa, int rows, int n, const float *p, const float *d, float up, float *g),
+            (isa, rows, n, p, d, up, g))
+
+DRLI_BACKWARD(c51_loss)
+{
+    drl_tensor *x = y->in[0];
+    const float *p = (const float *)y->saved, *d = p + drli_tensor_size(x);
+    float *g = drli_grad_add(tape, x), up = y->grad[0] / (float)x->rows;
+    if (g) drli_c51_dx((int)tape->ctx->isa, x->rows, x->cols, p, d, up, g);
+}
+DRLDEF drl_tensor *drl_c51_loss(drl_tape *tape, drl_tensor *logits, const float *target, float bonus)
+{
+    drl_tensor *y = drli_node(tape, &drli_c51_loss_op, 1, 1, logits, NULL);
+    size_t i, size = drli_tensor_size(logits);
+    int isa = (int)tape->ctx->isa, rows = logits->rows, n = logits->cols;
+    float *p = y == &tape->poison ? NULL : drli_tape_floats(tape, 3 * size);
+    double sum = 0;
+    if (!p) return &tape->poison;
+    y->saved = p;
+    drli_softmax_rows(isa, rows, n, logits->data, p, NULL);
+    drli_c51_terms(isa, rows, n, target, bonus, p, p + 2 * size, p + size);
+    for (i = 0; i < size; i++) sum += (double)p[2 * size + i];
+    y->data[0] = (float)(sum / (double)rows);
+    return y;
+}
+
+/* Q = sum_m p_m z_m,  dx_m = dy p_m (z_m - Q) */
+DRLI_INLINE void drli_c51_value_body(int isa, int rows, int n, float v_min, float gap, const float *p,
+                                     float *q)
+{
+    int r, c;
+    (void)isa;
+    for (r = 0; r < rows; r++, p += n) {
+        float s = 0;
+        for (c = 0; c < n; c++) s = fmaf(p[c], fmaf((float)c, gap, v_min), s);
+        q[r] = s;
+    }
+}
+DRLI_KERNEL(c51_value, (int isa, int rows, int n, float v_min, float gap, const float *p, float *q),
+            (isa, rows, n, v_min, gap, p, q))
+
+DRLI_INLINE void drli_c51_slope_body(int isa, int rows, int n, float v_min, float gap, const float *p,
+                                     const float *q, const float *up, float *g)
+{
+    int r, c;
+    (void)isa;
+    for (r = 0; r < rows; r++, p += n, g += n)
+        for (c = 0; c < n; c++) g[c] += up[r] * p[c] * (fmaf((float)c, gap, v_min) - q[r]);
+}
+DRLI_KERNEL(c51_slope,
+            (int isa, int rows, int n, float v_min, float gap, const float *p, const float *q,
+             const float *up, float *g),
+            (isa, rows, n, v_min, gap, p, q, up, g))
+
+DRLI_BACKWARD(c51_mean)
+{
+    drl_tensor *x = y->in[0];
+    float *g = drli_grad_add(tape, x);
+    if (g)
+        drli_c51_slope((int)tape->ctx->isa, x->rows, x->cols, y->f[0], y->f[1],
+                       (const float *)y->saved, y->data, y->grad, g);
+}
+DRLDEF drl_tensor *drl_c51_mean(drl_tape *tape, drl_tensor *logits, const drl_atoms *atoms)
+{
+    drl_tensor *y;
+    float *p;
+    int n = logits->cols, isa = (int)tape->ctx->isa;
+    if (n != atoms->count)
+        return drli_shape_error(tape, "c51_mean", logits, logits, "as many columns as atoms");
+    y = drli_node(tape, &drli_c51_mean_op, logits->rows, 1, logits, NULL);
+    p = y == &tape->poison ? NULL : drli_tape_floats(tape, drli_tensor_size(logits));
+    if (!p) return &tape->poison;
+    y->saved = p;
+    y->f[0] = atoms->v_min;
+    y->f[1] = (atoms->v_max - atoms->v_min) / (float)(n - 1);
+    drli_softmax_rows(isa, logits->rows, n, logits->data, p, NULL);
+    drli_c51_value(isa, logits->rows, n, y->f[0], y->f[1], p, y->data);
+    return y;
+}
+
+DRLDEF void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *running, const char *prefix,
+                           int in, int width, int out)
+{
+    drl_brn_add(&q->bn[0], params, running, prefix, "bn0", in);
+    drl_dense_add(&q->l0, params, prefix, "l0", in, width);
+    drl_brn_add(&q->bn[1], params, running, prefix, "bn1", width);
+    drl_dense_add(&q->l1, params, prefix, "l1", width, width);
+    drl_brn_add(&q->bn[2], params, running, prefix, "bn2", width);
+    drl_dense_add(&q->out, params, prefix, "out", width, out);
+}
+
+DRLDEF void drl_crossq_init(drl_crossq *q, drl_rng *rng)
+{
+    int i;
+    for (i = 0; i < 3; i++) drl_brn_init(&q->bn[i]);
+    drl_dense_init(&q->l0, DRL_INIT_LECUN_NORMAL, 1.0f, rng);
+    drl_dense_init(&q->l1, DRL_INIT_LECUN_NORMAL, 1.0f, rng);
+    drl_dense_init(&q->out, DRL_INIT_LECUN_NORMAL, 1.0f, rng);
+}
+
+DRLDEF drl_tensor *drl_crossq_train(drl_tape *tape, drl_crossq *q, drl_tensor *x, int renorm)
+{
+    x = drl_brn_train(tape, &q->bn[0], x, renorm);
+    x = drl_dense_forward(tape, &q->l0, x, DRL_ACT_RELU);
+    x = drl_brn_train(tape, &q->bn[1], x, renorm);
+    x = drl_dense_forward(tape, &q->l1, x, DRL_ACT_RELU);
+    x = drl_brn_train(tape, &q->bn[2], x, renorm);
+    return drl_dense_forward(tape, &q->out, x, DRL_ACT_NONE);
+}
+
+/* A layer whose parameters are constants. */
+static drl_tensor *drli_dense_frozen(drl_tape *tape, const drl_dense *layer, drl_tensor *x, drl_act act)
+{
+    return drl_linear(tape, x, drl_detach(tape, layer->w), drl_detach(tape, layer->b), NULL, act);
+}
+
+DRLDEF drl_tensor *drl_crossq_eval(drl_tape *tape, const drl_crossq *q, drl_tensor *x)
+{
+    x = drl_brn_eval(tape, &q->bn[0], x);
+    x = drli_dense_frozen(tape, &q->l0, x, DRL_ACT_RELU);
+    x = drl_brn_eval(tape, &q->bn[1], x);
+    x = drli_dense_frozen(tape, &q->l1, x, DRL_ACT_RELU);
+    x = drl_brn_eval(tape, &q->bn[2], x);
+    return drli_dense_frozen(tape, &q->out, x, DRL_ACT_NONE);
+}
+
+static void drli_twin_add(drl_mlp *q, drl_params *params, int in, int hidden, int layers, drl_act act)
+{
+    int dims[DRL_MLP_LAYERS + 1], i, j;
+    for (i = 0; i <= DRL_MLP_LAYERS; i++) dims[i] = hidden;
+    dims[0] = in;
+    if (layers >= 1 && layers <= DRL_MLP_LAYERS) dims[layers] = 1;
+    for (j = 0; j < 2; j++)
+        drl_mlp_add(&q[j], params, j == 0 ? "q0." : "q1.", dims, layers, act, DRL_ACT_NONE);
+}
+
+DRLDEF drl_status drl_twin_init(drl_twin *twin, drl_context *ctx, int in, int hidden, int layers, drl_act act,
+                                drl_rng *rng)
+{
+    int j;
+    memset(twin, 0, sizeof(*twin));
+    if (drl_params_init(&twin->params, ctx, 4 * DRL_MLP_LAYERS, 1) == DRL_OK &&
+        drl_params_init(&twin->target, ctx, 4 * DRL_MLP_LAYERS, 0) == DRL_OK) {
+        drli_twin_add(twin->q, &twin->params, in, hidden, layers, act);
+        drli_twin_add(twin->q_target, &twin->target, in, hidden, layers, act);
+        if (drl_params_commit(&twin->params) == DRL_OK && drl_params_commit(&twin->target) == DRL_OK) {
+            for (j = 0; j < 2; j++) drl_mlp_init(&twin->q[j], DRL_INIT_KAIMING_UNIFORM, 1.0f, rng);
+            drl_params_copy(&twin->target, &twin->params);
+            return DRL_OK;
+        }
+    }
+    drl_twin_free(twin);
+    return ctx->status;
+}
+
+DRLDEF void drl_twin_free(drl_twin *twin)
+{
+    drl_params_free(&twin->params);
+    drl_params_free(&twin->target);
+}
+
+static drl_tensor *drli_mlp_frozen(drl_tape *tape, const drl_mlp *mlp, drl_tensor *x)
+{
+    int i;
+    for (i = 0; i < mlp->layers; i++)
+        x = drli_dense_frozen(tape, &mlp->layer[i], x, i + 1 < mlp->layers ? mlp->act : mlp->out_act);
+    return x;
+}
+
+DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, drl_twin *twin, drl_tensor *x, int target)
+{
+    const drl_mlp *q = target ? twin->q_target : twin->q;
+    drl_tensor *q0 = drli_mlp_frozen(tape, &q[0], x);
+    return drl_min(tape, q0, drli_mlp_frozen(tape, &q[1], x));
+}
+
+DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, drl_twin *twin, drl_tensor *x, const float *y)
+{
+    drl_tensor *target = drl_tape_input(tape, x->rows, 1, NULL), *loss[2];
+    int j;
+    if (drl_tape_status(tape) != DRL_OK) return target;
+    memcpy(target->data, y, (size_t)x->rows * sizeof(float));
+    for (j = 0; j < 2; j++) {
+        drl_tensor *error = drl_sub(tape, drl_mlp_forward(tape, &twin->q[j], x), target);
+        loss[j] = drl_mean(tape, drl_square(tape, error));
+    }
+    return drl_add(tape, loss[0], loss[1]);
+}
+
+/* ---- table: an op is added here and in the gradient test ---- */
+
+DRLDEF const drl_op *const *drl_ops(int *count)
+{
+    static const drl_op *const table[] = {
+        &drli_add_op,     &drli_sub_op,         &drli_mul_op,         &drli_div_op,
+        &drli_min_op,     &drli_max_op,         &drli_affine_op,      &drli_exp_op,
+        &drli_log_op,     &drli_sqrt_op,        &drli_square_op,      &drli_sin_op,
+        &drli_cos_op,     &drli_clip_op,        &drli_tanh_logdet_op, &drli_activate_op,
+        &drli_linear_op,  &drli_sum_cols_op,    &drli_mean_op,        &drli_concat_op,
+        &drli_rows_op,    &drli_cols_op,        &drli_layer_norm_op,  &drli_batch_renorm_op,
+        &drli_softmax_op, &drli_log_softmax_op, &drli_c51_loss_op,    &drli_c51_mean_op,
+    };
+    *count = DRLI_COUNT(table);
+    return table;
+}
+
+/* ============================================================================ >>env
+   Stepping with checks. */
+
+static int drli_finite(float x)
+{
+    return fabsf(x) <= 3.4028235e38f;
+}
+
+/* "Pendulum, environment 2, step 17" to buffer [120]. index -1: not known; step 0: reset, -1: not
+   known. */
+static const char *drli_env_place(char *buffer, const drl_env *env, int index, int step)
+{
+    drli_text t = drli_text_begin(buffer, 120);
+    drli_text_add(&t, env->name);
+    if (index >= 0) drli_text_format(&t, ", environment %d", index);
+    drli_text_format(&t, step > 0 ? ", step %d" : step < 0 ? ", step" : ", reset", step);
+    return buffer;
+}
+
+static drl_status drli_env_values(drl_context *ctx, const drl_env *env, int index, int step,
+                                  const float *obs, float reward)
+{
+    char place[120];
+    int i;
+    for (i = 0; i < env->obs_dim; i++)
+        if (!drli_finite(obs[i]))
+            return drli_fail(ctx, DRL_ERR_NAN,
+                "%s: obs[%d] is %g; expected finite values; look for a division by zero, an element "
+                "that is not written or a diverging simulation",
+                drli_env_place(place, env, index, step), i, (double)obs[i]);
+    if (!drli_finite(reward))
+        return drli_fail(ctx, DRL_ERR_NAN, "%s: reward is %g; expected a finite value",
+                         drli_env_place(place, env, index, step), (double)reward);
+    return DRL_OK;
+}
+
+/* drl_env_reset of environment `index` of several. */
+static drl_status drli_env_reset_at(drl_context *ctx, const drl_env *env, int index, uint64_t seed,
+                                    float *obs)
+{
+    char place[120];
+    int code = env->reset_fn(env->user, seed, obs);
+    if (code)
+        return drli_fail(ctx, DRL_ERR_ENV, "%s: failed with code %d",
+                         drli_env_place(place, env, index, 0), code);
+    return drli_env_values(ctx, env, index, 0, obs, 0.0f);
+}
+
+DRLDEF drl_status drl_env_reset(drl_context *ctx, const drl_env *env, uint64_t seed, float *obs)
+{
+    return drli_env_reset_at(ctx, env, -1, seed, obs);
+}
+
+/* drl_env_step of environment `index` of several, step `step` of its episode, from 1. */
+static drl_status drli_env_step_at(drl_context *ctx, const drl_env *env, int index, int step,
+                                   const float *action, float *obs, float *reward, int *flags)
+{
+    char place[120];
+    float scaled[256];
+    int i, code;
+    for (i = 0; i < env->act_dim; i++) {
+        float low = env->act_low[i], high = env->act_high[i];
+        if (!drli_finite(action[i]))
+            return drli_fail(ctx, DRL_ERR_RANGE,
+                "%s: action[%d] is %g; expected -1 .. 1; the agent has diverged",
+                drli_env_place(place, env, index, step), i, (double)action[i]);
+        scaled[i] = drli_clampf(fmaf(0.5f * (action[i] + 1.0f), high - low, low), low, high);
+    }
+    *flags = 0;
+    code = env->step_fn(env->user, scaled, obs, reward, flags);
+    if (code)
+        return drli_fail(ctx, DRL_ERR_ENV, "%s: failed with code %d",
+                         drli_env_place(place, env, index, step), code);
+    return drli_env_values(ctx, env, index, step, obs, *reward);
+}
+
+DRLDEF drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *action, float *obs,
+                               float *reward, int *flags)
+{
+    return drli_env_step_at(ctx, env, -1, -1, action, obs, reward, flags);
+}
+
+/* One finding of drl_env_check. */
+typedef struct drli_findings {
+    drl_context *ctx;
+    int count, fatal;
+    char first[320];
+    drl_status status;
+} drli_findings;
+
+static void drli_finding(drli_findings *f, int fatal, const char *format, ...)
+{
+    va_list args;
+    char text[320];
+    drli_text t = drli_text_begin(text, sizeof(text));
+    va_start(args, format);
+    drli_text_vadd(&t, format, args);
+    va_end(args);
+    if (f->count == 0) memcpy(f->first, text, sizeof(text));
+    f->count++;
+    f->fatal += fatal;
+    if (f->ctx->cfg.log_fn)
+        f->ctx->cfg.log_fn(f->ctx->cfg.log_user, fatal ? DRL_LOG_ERROR : DRL_LOG_WARN,
+                           fatal ? DRL_ERR_ENV : DRL_OK, text);
+}
+
+static void drli_check_fields(drli_findings *f, const drl_env *env)
+{
+    int i, hooks = !!env->state_size_fn + !!env->save_fn + !!env->load_fn;
+    if (!env->name) drli_finding(f, 1, "env: name is NULL; give the task a name");
+    if (env->obs_dim < 1 || env->act_dim < 1 || env->act_dim > 256)
+        drli_finding(f, 1, "env: expected obs_dim >= 1 and act_dim 1 .. 256, got %d and %d",
+                     env->obs_dim, env->act_dim);
+    if (!env->reset_fn || !env->step_fn)
+        drli_finding(f, 1, "env: reset_fn and step_fn must be set");
+    if (!env->act_low || !env->act_high) {
+        drli_finding(f, 1, "env: act_low and act_high must point to act_dim bounds");
+        return;
+    }
+    for (i = 0; i < env->act_dim && i < 256; i++)
+        if (!(env->act_low[i] < env->act_high[i]) || !drli_finite(env->act_low[i]) ||
+            !drli_finite(env->act_high[i]))
+            drli_finding(f, 1, "env: action bound %d: expected finite low < high, got [%g, %g]", i,
+                         (double)env->act_low[i], (double)env->act_high[i]);
+    if (env->time_limit < 0) drli_finding(f, 1, "env: time_limit %d is negative", env->time_limit);
+    if (hooks != 0 && hooks != 3)
+        drli_finding(f, 0, "env: state_size_fn, save_fn and load_fn: set all three or none");
+}
+
+/* obs [obs_dim + DRLI_ENV_GUARD] before a call: nan, so that an element that is not written is seen,
+   then a pattern that nobody may write. */
+#define DRLI_ENV_GUARD 16
+static void drli_check_prepare(const drl_env *env, float *obs)
+{
+    int i;
+    for (i = 0; i < env->obs_dim + DRLI_ENV_GUARD; i++)
+        obs[i] = i < env->obs_dim ? (float)NAN : 12345.0f;
+}
+
+/* Index of the first element after obs_dim that was written, 0 if none was. */
+static int drli_check_guard(const drl_env *env, const float *obs)
+{
+    int i;
+    for (i = env->obs_dim; i < env->obs_dim + DRLI_ENV_GUARD; i++)
+        if (obs[i] != 12345.0f) return i;
+    return 0;
+}
+
+/* Play an episode with actions from a fixed stream; returns the steps done and a hash of what was
+   seen. constant 1: always the same action. */
+static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, int constant,
+                           float *obs, uint64_t *hash, int *ended)
+{
+    drl_rng rng = drl_rng_make(7, "env check");
+    float action[256], reward = 0;
+    int step, i, flags = 0, limit = env->time_limit > 0 && env->time_limit < 300 ? env->time_limit : 300;
+    uint64_t h = 1469598103934665603u;
+    drl_status s;
+    drli_check_prepare(env, obs);
+    s = drli_env_reset_at(f->ctx, env, -1, seed, obs);
+    for (step = 0; s == DRL_OK && step < limit && !flags; step++) {
+        for (i = 0; i < env->act_dim; i++)
+            action[i] = constant ? -0.5f : 2.0f * drl_rng_uniform(&rng) - 1.0f;
+        if (drli_check_guard(env, obs)) break;
+        drli_check_prepare(env, obs);
+        reward = (float)NAN;
+        s = drli_env_step_at(f->ctx, env, -1, step + 1, action, obs, &reward, &flags);
+        for (i = 0; i <= env->obs_dim; i++) {
+            uint32_t word;
+            memcpy(&word, i < env->obs_dim ? &obs[i] : &reward, sizeof(word));
+            h = (h ^ word) * 1099511628211u;
+        }
+    }
+    i = drli_check_guard(env, obs);
+    if (i) drli_finding(f, 1, "%s: writes obs[%d], but obs_dim is %d", env->name, i, env->obs_dim);
+    else if (s != DRL_OK) drli_finding(f, 1, "%s", f->ctx->message);
+    if (flags & ~(DRL_ENV_TERMINATED | DRL_ENV_TRUNCATED))
+        drli_finding(f, 0, "%s: step returned flags %d; expected DRL_ENV_TERMINATED and/or "
+                     "DRL_ENV_TRUNCATED", env->name, flags);
+    *hash = h;
+    *ended = flags != 0;
+    return step;
+}
+
+DRLDEF drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *faults)
+{
+    drli_findings f;
+    float *obs;
+    uint64_t a = 0, b = 0, c = 0, d = 0;
+    int ended = 0, again, steps = 0;
+    size_t size;
+    memset(&f, 0, sizeof(f));
+    f.ctx = ctx;
+    drli_check_fields(&f, env);
+    size = ((size_t)env->obs_dim + DRLI_ENV_GUARD) * sizeof(float);
+    obs = f.fatal ? NULL : (float *)drl_memory_alloc(ctx, size);
+    if (obs) steps = drli_check_play(&f, env, 1, 0, obs, &a, &ended);
+    if (obs && !f.fatal) {
+        drli_check_play(&f, env, 1, 0, obs, &b, &again);
+        drli_check_play(&f, env, 2, 0, obs, &c, &again);
+        drli_check_play(&f, env, 1, 1, obs, &d, &again);
+        if (a != b)
+            drli_finding(&f, 0, "%s: two episodes with the same seed and actions differ; draw all "
+                         "randomness from the seed given to reset", env->name);
+        if (a == c) drli_finding(&f, 0, "%s: seeds 1 and 2 give the same episode; is the seed used?", env->name);
+        if (a == d) drli_finding(&f, 0, "%s: actions change nothing; does step use them?", env->name);
+        if (!ended && env->time_limit == 0)
+            drli_finding(&f, 0, "%s: no end within %d steps and no time_limit; set one", env->name, steps);
+    }
+    if (obs) drl_memory_free(ctx, obs, size);
+    if (faults) *faults = f.count;
+    if (f.count) memcpy(ctx->message, f.first, sizeof(ctx->message));
+    if (f.fatal) return ctx->status = DRL_ERR_ENV;
+    return DRL_OK;
+}
+
+/* ============================================================================ >>replay
+   Ring buffer. */
+
+DRLDEF drl_replay_config drl_replay_config_default(int obs_dim, int act_dim)
+{
+    drl_replay_config cfg;
+    memset(&cfg, 0, sizeof(cfg));
+    cfg.obs_dim = obs_dim;
+    cfg.act_dim = act_dim;
+    cfg.capacity = 1000000;
+    cfg.envs = 1;
+    cfg.n_step = 1;
+    cfg.gamma = 0.99f;
+    return cfg;
+}
+
+DRLDEF size_t drl_replay_bytes(const drl_replay_config *cfg)
+{
+    size_t row = (2 * (size_t)cfg->obs_dim + (size_t)cfg->act_dim + 1) * sizeof(float) +
+                 sizeof(int32_t) + 1;
+    if (cfg->capacity < 1 || (uint64_t)cfg->capacity > (SIZE_MAX / 2) / row) return SIZE_MAX;
+    return row * (size_t)cfg->capacity + (size_t)cfg->envs * sizeof(int64_t);
+}
+
+DRLDEF drl_status drl_replay_init(drl_replay *replay, drl_context *ctx, const drl_replay_config *cfg)
+{
+    size_t n = (size_t)cfg->capacity;
+    int e;
+    memset(replay, 0, sizeof(*replay));
+    if (cfg->obs_dim < 1 || cfg->act_dim < 1 || cfg->envs < 1 || cfg->n_step < 1 ||
+        cfg->capacity < cfg->envs || cfg->capacity > INT32_MAX)
+        return drli_fail(ctx, DRL_ERR_RANGE,
+            "drl_replay_init: expected positive sizes and capacity envs .. 2^31 - 1, got obs %d, "
+            "act %d, capacity %l, envs %d, n_step %d", cfg->obs_dim, cfg->act_dim, cfg->capacity,
+            cfg->envs, cfg->n_step);
+    replay->bytes = drl_replay_bytes(cfg);
+    replay->last = (int64_t *)drl_memory_alloc(ctx, replay->bytes);
+    if (!replay->last) return DRL_ERR_MEMORY;
+    for (e = 0; e < cfg->envs; e++) replay->last[e] = -1;
+    replay->ctx = ctx;
+    replay->cfg = *cfg;
+    replay->obs = (float *)(replay->last + cfg->envs);
+    replay->next_obs = replay->obs + n * (size_t)cfg->obs_dim;
+    replay->act = replay->next_obs + n * (size_t)cfg->obs_dim;
+    replay->reward = replay->act + n * (size_t)cfg->act_dim;
+    replay->next = (int32_t *)(replay->reward + n);
+    replay->flags = (uint8_t *)(replay->next + n);
+    return DRL_OK;
+}
+
+DRLDEF void drl_replay_free(drl_replay *replay)
+{
+    if (replay->ctx) drl_memory_free(replay->ctx, replay->last, replay->bytes);
+    memset(replay, 0, sizeof(*replay));
+}
+
+DRLDEF void drl_replay_push(drl_replay *replay, const float *obs, const float *act, float reward,
+                            const float *next_obs, int flags)
+{
+    size_t at = (size_t)replay->head;
+    int64_t *last = &replay->last[replay->turn];
+    size_t S = (size_t)replay->cfg.obs_dim, A = (size_t)replay->cfg.act_dim;
+    memcpy(replay->obs + at * S, obs, S * sizeof(float));
+    memcpy(replay->next_obs + at * S, next_obs, S * sizeof(float));
+    memcpy(replay->act + at * A, act, A * sizeof(float));
+    replay->reward[at] = reward;
+    replay->flags[at] = (uint8_t)flags;
+    if (*last >= 0) replay->next[*last] = (int32_t)at;
+    replay->next[at] = -1;
+    *last = replay->head;
+    replay->turn = (replay->turn + 1) % replay->cfg.envs;
+    replay->head = (replay->head + 1) % replay->cfg.capacity;
+    if (replay->size < replay->cfg.capacity) replay->size++;
+}
+
+DRLDEF void drl_replay_skip(drl_replay *replay)
+{
+    replay->last[replay->turn] = -1;
+    replay->turn = (replay->turn + 1) % replay->cfg.envs;
+}
+
+/* Sum n_step rewards from transition i on, fewer where the episode ends or nothing follows yet.
+   Returns the last transition, whose next_obs is bootstrapped from. What follows on i is newer than
+   i, so it has not been overwritten while i is there. */
+static int64_t drli_replay_walk(const drl_replay *replay, int64_t i, float *reward, float *discount)
+{
+    int k;
+    float sum = 0, g = 1;
+    for (k = 1;; k++) {
+        sum = fmaf(g, replay->reward[i], sum);
+        g *= replay->cfg.gamma;
+        if (k == replay->cfg.n_step || replay->flags[i] || replay->next[i] < 0) break;
+        i = replay->next[i];
+    }
+    *reward = sum;
+    *discount = replay->flags[i] & DRL_ENV_TERMINATED ? 0.0f : g;
+    return i;
+}
+
+DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch *batch)
+{
+    int b;
+    size_t S = (size_t)replay->cfg.obs_dim, A = (size_t)replay->cfg.act_dim;
+    if (replay->size < 1)
+        return drli_fail(replay->ctx, DRL_ERR_STATE,
+                         "drl_replay_sample: the replay is empty; push transitions first");
+    for (b = 0; b < batch->rows; b++) {
+        int64_t i = (int64_t)drl_rng_integer(rng, (uint32_t)replay->size), last;
+        last = drli_replay_walk(replay, i, &batch->reward[b], &batch->discount[b]);
+        memcpy(batch->obs + (size_t)b * S, replay->obs + (size_t)i * S, S * sizeof(float));
+        memcpy(batch->act + (size_t)b * A, replay->act + (size_t)i * A, A * sizeof(float));
+        memcpy(batch->next_obs + (size_t)b * S, replay->next_obs + (size_t)last * S, S * sizeof(float));
+    }
+    return DRL_OK;
+}
+
+static void drli_state_add_array(drl_state *state, const char *prefix, const char *name,
+                                 drl_dtype dtype, int64_t rows, int64_t cols, void *data)
+{
+    char full[DRL_NAME_SIZE];
+    int64_t shape[2];
+    shape[0] = rows;
+    shape[1] = cols;
+    drl_state_add(state, drli_join(full, prefix, name), dtype, cols ? 2 : 1, shape, data);
+}
+
+DRLDEF void drl_replay_state(drl_replay *replay, drl_state *state, const char *prefix)
+{
+    int64_t n = replay->cfg.capacity;
+    drli_state_add_array(state, prefix, "obs", DRL_F32, n, replay->cfg.obs_dim, replay->obs);
+    drli_state_add_array(state, prefix, "next_obs", DRL_F32, n, replay->cfg.obs_dim, replay->next_obs);
+    drli_state_add_array(state, prefix, "act", DRL_F32, n, replay->cfg.act_dim, replay->act);
+    drli_state_add_array(state, prefix, "reward", DRL_F32, n, 0, replay->reward);
+    drli_state_add_array(state, prefix, "flags", DRL_U8, n, 0, replay->flags);
+    drli_state_add_array(state, prefix, "next", DRL_I32, n, 0, replay->next);
+    drli_state_add_array(state, prefix, "last", DRL_I64, replay->cfg.envs, 0, replay->last);
+    drli_state_add_array(state, prefix, "turn", DRL_I64, 1, 0, &replay->turn);
+    drli_state_add_array(state, prefix, "size", DRL_I64, 1, 0, &replay->size);
+    drli_state_add_array(state, prefix, "head", DRL_I64, 1, 0, &replay->head);
+}
+
+/* ============================================================================ >>norm
+   Running mean and variance. */
+
+DRLDEF drl_status drl_norm_init(drl_norm *norm, drl_context *ctx, int dim)
+{
+    memset(norm, 0, sizeof(*norm));
+    norm->mean = (double *)drl_memory_alloc(ctx, 2 * (size_t)dim * sizeof(double));
+    if (!norm->mean) return DRL_ERR_MEMORY;
+    norm->m2 = norm->mean + dim;
+    norm->ctx = ctx;
+    norm->dim = dim;
+    return DRL_OK;
+}
+
+DRLDEF void drl_norm_free(drl_norm *norm)
+{
+    if (norm->ctx) drl_memory_free(norm->ctx, norm->mean, 2 * (size_t)norm->dim * sizeof(double));
+    memset(norm, 0, sizeof(*norm));
+}
+
+DRLDEF void drl_norm_update(drl_norm *norm, const float *x)
+{
+    int i;
+    norm->count += 1;
+    for (i = 0; i < norm->dim; i++) {
+        double d = (double)x[i] - norm->mean[i];
+        norm->mean[i] += d / norm->count;
+        norm->m2[i] += d * ((double)x[i] - norm->mean[i]);
+    }
+}
+
+DRLDEF void drl_norm_apply(const drl_norm *norm, int rows, const float *x, float clip, float *y)
+{
+    int r, i;
+    for (r = 0; r < rows; r++)
+        for (i = 0; i < norm->dim; i++) {
+            size_t at = (size_t)r * (size_t)norm->dim + (size_t)i;
+            double sd = norm->count > 1 ? sqrt(norm->m2[i] / norm->count + 1e-8) : 0;
+            float v = sd > 0 ? (float)(((double)x[at] - norm->mean[i]) / sd) : x[at];
+            y[at] = sd > 0 ? drli_clampf(v, -clip, clip) : v;
+        }
+}
+
+/* ============================================================================ >>agent
+   The training loop and evaluation. */
+
+DRLDEF drl_trainer_config drl_trainer_config_default(void)
+{
+    drl_trainer_config cfg;
+    memset(&cfg, 0, sizeof(cfg));
+    cfg.seed = 1;
+    cfg.replay_capacity = 1000000;
+    cfg.n_step = 1;
+    return cfg;
+}
+
+/* Seed of an environment's next episode: different for each environment and episode. */
+static uint64_t drli_episode_seed(const drl_trainer *trainer, int env)
+{
+    drl_rng root = drl_rng_make(trainer->cfg.seed, "episodes"), rng;
+    uint64_t high;
+    rng = drl_rng_split(&root, ((uint64_t)env << 40) + (uint64_t)trainer->episode[env]);
+    high = drl_rng_bits(&rng);
+    return (high << 32) | drl_rng_bits(&rng);
+}
+
+static drl_status drli_trainer_reset(drl_trainer *trainer, int e)
+{
+    float *obs = trainer->obs + (size_t)e * (size_t)trainer->agent.obs_dim;
+    drl_status s = drli_env_reset_at(trainer->ctx, &trainer->envs[e], e, drli_episode_seed(trainer, e),
+                                     obs);
+    trainer->episode[e]++;
+    trainer->length[e] = 0;
+    trainer->ret[e] = 0;
+    return s;
+}
+
+static size_t drli_trainer_bytes(const drl_trainer *trainer)
+{
+    size_t row = (2 * (size_t)trainer->agent.obs_dim + (size_t)trainer->agent.act_dim + 1) * sizeof(float);
+    return (size_t)trainer->env_count * (row + sizeof(int64_t) + sizeof(double));
+}
+
+DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx, const drl_trainer_config *cfg,
+                                   const drl_env *envs, int env_count, drl_agent agent)
+{
+    drl_replay_config rc = drl_replay_config_default(agent.obs_dim, agent.act_dim);
+    drl_status s = DRL_OK;
+    size_t n = (size_t)env_count;
+    int e;
+    memset(trainer, 0, sizeof(*trainer));
+    for (e = 0; e < env_count; e++)
+        if (envs[e].obs_dim != agent.obs_dim || envs[e].act_dim != agent.act_dim)
+            return drli_fail(ctx, DRL_ERR_SHAPE,
+                "drl_trainer_init: environment %s has obs %d, act %d; the agent expects %d, %d",
+                envs[e].name, envs[e].obs_dim, envs[e].act_dim, agent.obs_dim, agent.act_dim);
+    if (env_count < 1)
+        return drli_fail(ctx, DRL_ERR_RANGE, "drl_trainer_init: expected env_count >= 1, got %d", env_count);
+    trainer->cfg = *cfg;
+    trainer->ctx = ctx;
+    trainer->agent = agent;
+    trainer->envs = envs;
+    trainer->env_count = env_count;
+    trainer->random = drl_rng_make(cfg->seed, "random actions");
+    rc.capacity = cfg->replay_capacity;
+    rc.envs = env_count;
+    rc.n_step = cfg->n_step;
+    rc.gamma = agent.gamma;
+    trainer->ret = (double *)drl_memory_alloc(ctx, drli_trainer_bytes(trainer));
+    if (!trainer->ret || drl_replay_init(&trainer->replay, ctx, &rc) != DRL_OK) {
+        drl_trainer_free(trainer);
+        return ctx->status;
+    }
+    trainer->episode = (int64_t *)(trainer->ret + n);
+    trainer->obs = (float *)(trainer->episode + n);
+    trainer->next_obs = trainer->obs + n * (size_t)agent.obs_dim;
+    trainer->act = trainer->next_obs + n * (size_t)agent.obs_dim;
+    trainer->length = (int *)(trainer->act + n * (size_t)agent.act_dim);
+    for (e = 0; e < env_count && s == DRL_OK; e++) s = drli_trainer_reset(trainer, e);
+    if (s != DRL_OK) drl_trainer_free(trainer);
+    return s;
+}
+
+DRLDEF void drl_trainer_free(drl_trainer *trainer)
+{
+    if (trainer->ctx) {
+        drl_memory_free(trainer->ctx, trainer->ret, drli_trainer_bytes(trainer));
+        drl_replay_free(&trainer->replay);
+    }
+    memset(trainer, 0, sizeof(*trainer));
+}
+
+static void drli_trainer_finish(drl_trainer *trainer, int e)
+{
+    int slot = (int)(trainer->episodes % 100);
+    trainer->last_return = trainer->ret[e];
+    trainer->last_length = trainer->length[e];
+    trainer->recent_return[slot] = trainer->ret[e];
+    trainer->recent_length[slot] = trainer->length[e];
+    trainer->episodes++;
+}
+
+/* Step one environment and keep the transition. */
+static drl_status drli_trainer_env(drl_trainer *trainer, int e)
+{
+    size_t S = (size_t)trainer->agent.obs_dim, A = (size_t)trainer->agent.act_dim;
+    float *obs = trainer->obs + (size_t)e * S, *next = trainer->next_obs + (size_t)e * S;
+    float *act = trainer->act + (size_t)e * A, reward = 0;
+    const drl_env *env = &trainer->envs[e];
+    int flags = 0, kept;
+    drl_status s = drli_env_step_at(trainer->ctx, env, e, trainer->length[e] + 1, act, next, &reward,
+                                    &flags);
+    if (s != DRL_OK && s != DRL_ERR_ENV && s != DRL_ERR_NAN) return s; /* not the task's fault */
+    if (s != DRL_OK) {
+        drl_replay_skip(&trainer->replay);
+        trainer->faults++;
+        if (trainer->faults > 1000)
+            return drli_fail(trainer->ctx, DRL_ERR_ENV,
+                             "%s: more than 1000 steps failed; the task is not usable", env->name);
+        return drli_trainer_reset(trainer, e);
+    }
+    trainer->length[e]++;
+    trainer->ret[e] += (double)reward;
+    if (!flags && env->time_limit > 0 && trainer->length[e] >= env->time_limit)
+        flags = DRL_ENV_TRUNCATED;
+    kept = flags && trainer->cfg.time_limit_terminal ? flags | DRL_ENV_TERMINATED : flags;
+    drl_replay_push(&trainer->replay, obs, act, reward, next, kept);
+    if (flags) {
+        drli_trainer_finish(trainer, e);
+        return drli_trainer_reset(trainer, e);
+    }
+    memcpy(obs, next, S * sizeof(float));
+    return DRL_OK;
+}
+
+DRLDEF drl_status drl_trainer_step(drl_trainer *trainer)
+{
+    int e, i, n = trainer->env_count * trainer->agent.act_dim;
+    drl_status s = DRL_OK;
+    if (trainer->steps < trainer->agent.random_steps) {
+        for (i = 0; i < n; i++) trainer->act[i] = 2.0f * drl_rng_uniform(&trainer->random) - 1.0f;
+    } else {
+        s = trainer->agent.act_fn(trainer->agent.self, DRL_MODE_EXPLORE, trainer->env_count,
+                                  trainer->obs, trainer->act);
+    }
+    for (e = 0; e < trainer->env_count && s == DRL_OK; e++) s = drli_trainer_env(trainer, e);
+    for (e = 0; e < trainer->env_count && s == DRL_OK; e++) {
+        trainer->steps++;
+        if (trainer->steps > trainer->agent.random_steps)
+            s = trainer->agent.update_fn(trainer->agent.self, &trainer->replay);
+    }
+    return s;
+}
+
+DRLDEF double drl_trainer_return(const drl_trainer *trainer)
+{
+    int i, n = (int)DRLI_MIN(trainer->episodes, (int64_t)100);
+    double s = 0;
+    for (i = 0; i < n; i++) s += trainer->recent_return[i];
+    return n ? s / n : 0;
+}
+
+DRLDEF double drl_trainer_length(const drl_trainer *trainer)
+{
+    int i, n = (int)DRLI_MIN(trainer->episodes, (int64_t)100);
+    double s = 0;
+    for (i = 0; i < n; i++) s += trainer->recent_length[i];
+    return n ? s / n : 0;
+}
+
+/* One episode; work holds obs [S] and act [A]. */
+static drl_status drli_episode(drl_context *ctx, const drl_agent *agent, const drl_env *env,
+                               uint64_t seed, float *work, double *ret, int *length)
+{
+    float *obs = work, *act = work + agent->obs_dim, reward = 0;
+    int flags = 0;
+    drl_status s = drli_env_reset_at(ctx, env, -1, seed, obs);
+    *ret = 0;
+    *length = 0;
+    while (s == DRL_OK && !flags && (env->time_limit == 0 || *length < env->time_limit)) {
+        s = agent->act_fn(agent->self, DRL_MODE_EVAL, 1, obs, act);
+        if (s == DRL_OK) s = drli_env_step_at(ctx, env, -1, *length + 1, act, obs, &reward, &flags);
+        *ret += (double)reward;
+        ++*length;
+    }
+    return s;
+}
+
+DRLDEF drl_status drl_evaluate(drl_context *ctx, const drl_agent *agent, const drl_env *env, int episodes,
+                               uint64_t seed, drl_evaluation *result, double *returns)
+{
+    size_t size = ((size_t)agent->obs_dim + (size_t)agent->act_dim) * sizeof(float);
+    float *work;
+    double square = 0;
+    int i;
+    drl_status s = DRL_OK;
+    memset(result, 0, sizeof(*result));
+    if (env->obs_dim != agent->obs_dim || env->act_dim != agent->act_dim)
+        return drli_fail(ctx, DRL_ERR_SHAPE,
+            "drl_evaluate: environment %s has obs %d, act %d; the agent expects %d, %d", env->name,
+            env->obs_dim, env->act_dim, agent->obs_dim, agent->act_dim);
+    work = (float *)drl_memory_alloc(ctx, size);
+    if (!work) return DRL_ERR_MEMORY;
+    for (i = 0; i < episodes && s == DRL_OK; i++) {
+        double r, delta;
+        int n;
+        s = drli_episode(ctx, agent, env, seed + (uint64_t)i, work, &r, &n);
+        if (returns) returns[i] = r;
+        delta = r - result->mean;
+        result->mean += delta / (i + 1);
+        square += delta * (r - result->mean);
+        result->min = i ? DRLI_MIN(result->min, r) : r;
+        result->max = i ? DRLI_MAX(result->max, r) : r;
+        result->length += (n - result->length) / (i + 1);
+        result->episodes = i + 1;
+    }
+    result->std = result->episodes ? sqrt(square / result->episodes) : 0;
+    drl_memory_free(ctx, work, size);
+    return s;
+}
+
+#ifndef DIFFRL_NO_DIME
+/* ============================================================================ >>dime
+   DIME - diffusion-based maximum-entropy reinforcement learning
+   Paper     Celik et al., ICML 2025, arXiv:2502.02316
+   Code      github.com/ALRhub/DIME (golden test: tests/golden/dime.c, an independent computation)
+   Idea      The policy is a diffusion chain from noise x_0 to a = tanh(x_N). Its entropy has no closed
+             form, but the log-density of the whole path bounds it, so that the maximum-entropy
+             objective can be trained by differentiating through the chain.
+   Symbols   s obs, a action, x_k chain state, u control network, eta_k step size, xi_k noise,
+             L path log-density, R = L without the prior's term (run cost), alpha = e^kappa
+   Steps     drli_dime_path         sample x_0..x_N with L and R
+             drli_dime_critic       C51 target shifted by -gamma alpha L', CrossQ joint forward
+             drli_dime_actor        mean(alpha L - (Q_1 + Q_2) / 2) through the whole chain
+             drli_dime_temperature  kappa follows R - 4 dim(A)
+   Deviates  The state's and the time's parts of the first layer are added to the product of x's part,
+             instead of one product of the concatenation: same sum in another order.
+             Dead feature in Batch Renorm (zero variance): derivative of the root counts as 0.
+             UTD batches are drawn one by one, not as one batch that is split: same distribution.
+   Verified  tests/golden/dime.c, tests/unit/dime.c, tests/learn; results in README.md */
+
+DRLDEF drl_dime_config drl_dime_config_default(int obs_dim, int act_dim)
+{
+    drl_dime_config c;
+    memset(&c, 0, sizeof(c));
+    c.obs_dim = obs_dim;
+    c.act_dim = act_dim;
+    c.seed = 1;
+    c.steps = 16;
+    c.prior_std = 2.5f;
+    c.dt = 0.1f;
+    c.friction = 1.0f;
+    c.step_floor = 0.001f;
+    c.actor_width = 256;
+    c.actor_layers = 3;
+    c.time_frequencies = 256;
+    c.critic_width = 2048;
+    c.atoms = 101;
+    c.v_min = -1600.0f;
+    c.v_max = 1600.0f;
+    c.brn_momentum = 0.99f;
+    c.brn_warmup = 100000;
+    c.value_entropy = 0.005f;
+    c.gamma = 0.99f;
+    c.batch = 256;
+    c.utd = 2;
+    c.policy_delay = 3;
+    c.random_steps = 5000;
+    c.lr_actor = 3e-4f;
+    c.lr_critic = 3e-4f;
+    c.beta1 = 0.5f;
+    c.actor_clip = 1.0f;
+    c.alpha = 1.0f;
+    c.lr_alpha = 1e-3f;
+    c.target = 4.0f;
+    return c;
+}
+
+DRLDEF drl_status drl_dime_config_preset(drl_context *ctx, drl_dime_config *cfg, const char *name)
+{
+    drl_dime_config c = drl_dime_config_default(cfg->obs_dim, cfg->act_dim);
+    c.seed = cfg->seed;
+    if (strcmp(name, "cpu") == 0) {
+        c.steps = 8;            /* the paper's ablation: nearly as good as 16 at half the cost     */
+        c.actor_width = 128;    /* a quarter of the cost of 256                                    */
+        c.time_frequencies = 32;
+        c.critic_width = 256;   /* 1/40 of the cost of 2048                                        */
+        c.utd = 1;
+        c.lr_actor = c.lr_critic = 1e-3f; /* CrossQ's, for small networks and one update per step   */
+    } else if (strcmp(name, "toy") == 0) {
+        c.steps = 8;
+        c.actor_width = 64;
+        c.actor_layers = 2;
+        c.time_frequencies = 16;
+        c.critic_width = 64;
+        c.atoms = 51;
+        c.batch = 128;
+        c.utd = 2;
+        c.policy_delay = 2;
+        c.random_steps = 500;
+        c.lr_actor = c.lr_critic = 1e-3f;
+        c.lr_alpha = 3e-3f;
+    } else if (strcmp(name, "paper") != 0) {
+        return drli_fail(ctx, DRL_ERR_NAME,
+                         "drl_dime_config_preset: expected paper, cpu or toy, got \"%s\"", name);
+    }
+    *cfg = c;
+    return DRL_OK;
+}
+
+#define DRLI_DIME_FIELD(member, type, low, high, doc) \
+    DRL_FIELD(drl_dime_config, member, type, low, high, doc)
+static const drl_field drli_dime_fields[] = {
+    DRLI_DIME_FIELD(obs_dim, INT, 1, 1 << 20, "observation size"),
+    DRLI_DIME_FIELD(act_dim, INT, 1, 256, "action size"),
+    DRLI_DIME_FIELD(seed, UINT64, 0, 0, "weights, noise, batches"),
+    DRLI_DIME_FIELD(steps, INT, 1, DRL_STEPS_MAX, "denoising steps"),
+    DRLI_DIME_FIELD(prior_std, FLOAT, 1e-3, 1e3, "standard deviation of x_0"),
+    DRLI_DIME_FIELD(dt, FLOAT, 1e-6, 10, "initial step size (learned)"),
+    DRLI_DIME_FIELD(friction, FLOAT, 1e-3, 1e3, "initial friction (learned)"),
+    DRLI_DIME_FIELD(step_floor, FLOAT, 0, 1, "smallest relative step"),
+    DRLI_DIME_FIELD(actor_width, INT, 1, 65536, "hidden width of the actor"),
+    DRLI_DIME_FIELD(actor_layers, INT, 1, DRL_MLP_LAYERS - 1, "hidden layers of the actor"),
+    DRLI_DIME_FIELD(time_frequencies, INT, 1, 65536, "Fourier features of time"),
+    DRLI_DIME_FIELD(critic_width, INT, 1, 65536, "hidden width of the critics"),
+    DRLI_DIME_FIELD(atoms, INT, 2, 65536, "atoms of the value distribution"),
+    DRLI_DIME_FIELD(v_min, FLOAT, -1e9, 1e9, "smallest value"),
+    DRLI_DIME_FIELD(v_max, FLOAT, -1e9, 1e9, "largest value"),
+    DRLI_DIME_FIELD(brn_momentum, FLOAT, 0, 1, "of running statistics"),
+    DRLI_DIME_FIELD(brn_warmup, INT, 0, 2e9, "updates with plain batch norm"),
+    DRLI_DIME_FIELD(value_entropy, FLOAT, 0, 1000, "bonus of the value entropy"),
+    DRLI_DIME_FIELD(gamma, FLOAT, 0, 1, "discount"),
+    DRLI_DIME_FIELD(batch, INT, 2, 1 << 20, "rows of an update"),
+    DRLI_DIME_FIELD(utd, INT, 1, 1000, "critic updates per environment step"),
+    DRLI_DIME_FIELD(policy_delay, INT, 1, 1000, "critic updates per actor update"),
+    DRLI_DIME_FIELD(random_steps, INT64, 0, 1e12, "uniform actions at the start"),
+    DRLI_DIME_FIELD(lr_actor, FLOAT, 0, 1, "learning rate"),
+    DRLI_DIME_FIELD(lr_critic, FLOAT, 0, 1, "learning rate"),
+    DRLI_DIME_FIELD(beta1, FLOAT, 0, 0.9999, "Adam, actor and critic"),
+    DRLI_DIME_FIELD(actor_clip, FLOAT, 0, 1e30, "bound of actor gradient elements"),
+    DRLI_DIME_FIELD(alpha, FLOAT, 1e-12, 1e6, "initial temperature"),
+    DRLI_DIME_FIELD(lr_alpha, FLOAT, 0, 1, "learning rate of the temperature"),
+    DRLI_DIME_FIELD(target, FLOAT, -1e3, 1e3, "run cost per action dimension"),
+};
+
+DRLDEF const drl_field *drl_dime_fields(int *count)
+{
+    *count = DRLI_COUNT(drli_dime_fields);
+    return drli_dime_fields;
+}
+
+static drl_status drli_dime_check(drl_context *ctx, const drl_dime_config *c)
+{
+    drl_status s = drl_fields_check(ctx, drli_dime_fields, DRLI_COUNT(drli_dime_fields), c);
+    if (s == DRL_OK && !(c->v_min < c->v_max))
+        s = drli_fail(ctx, DRL_ERR_RANGE, "drl_dime_init: expected v_min < v_max, got %g and %g",
+                      (double)c->v_min, (double)c->v_max);
+    return s;
+}
+
+/* Names and shapes of all tensors. */
+static drl_status drli_dime_layout(drl_dime *d)
+{
+    const drl_dime_config *c = &d->cfg;
+    int dims[DRL_MLP_LAYERS + 1], i, in = c->obs_dim + c->act_dim;
+    drl_context *ctx = d->ctx;
+    if (drl_params_init(&d->actor, ctx, 32, 1) || drl_params_init(&d->critic, ctx, 32, 1) ||
+        drl_params_init(&d->running, ctx, 16, 0) || drl_params_init(&d->temperature, ctx, 1, 1))
+        return ctx->status;
+    drl_fourier_add(&d->time, &d->actor, "", c->time_frequencies, c->actor_width);
+    for (i = 0; i <= DRL_MLP_LAYERS; i++) dims[i] = c->actor_width;
+    dims[0] = c->act_dim + c->obs_dim + c->actor_width; /* x, s, embedded time */
+    dims[c->actor_layers + 1] = c->act_dim;
+    drl_mlp_add(&d->trunk, &d->actor, "", dims, c->actor_layers + 1, DRL_ACT_GELU, DRL_ACT_NONE);
+    d->rho = drl_params_add(&d->actor, "", "rho", 1, 1);
+    d->phi = drl_params_add(&d->actor, "", "phi", 1, c->act_dim);
+    drl_crossq_add(&d->q[0], &d->critic, &d->running, "q0.", in, c->critic_width, c->atoms);
+    drl_crossq_add(&d->q[1], &d->critic, &d->running, "q1.", in, c->critic_width, c->atoms);
+    d->kappa = drl_params_add(&d->temperature, "", "kappa", 1, 1);
+    if (drl_params_commit(&d->actor) || drl_params_commit(&d->critic) ||
+        drl_params_commit(&d->running) || drl_params_commit(&d->temperature))
+        return ctx->status;
+    return DRL_OK;
+}
+
+/* x with softplus(x) = y */
+static float drli_softplus_inverse(float y)
+{
+    return y > 20.0f ? y : drl_logf(drl_expf(y) - 1.0f);
+}
+
+static void drli_dime_weights(drl_dime *d)
+{
+    const drl_dime_config *c = &d->cfg;
+    drl_rng rng = drl_rng_make(c->seed, "dime weights");
+    int j, i, last = c->actor_layers;
+    drl_tensor_init(d->time.phase, DRL_INIT_CONSTANT, 0.0f, &rng);
+    drl_dense_init(&d->time.l0, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
+    drl_dense_init(&d->time.l1, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
+    drl_mlp_init(&d->trunk, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
+    drl_tensor_init(d->trunk.layer[last].w, DRL_INIT_CONSTANT, 1e-8f, &rng);
+    drl_tensor_init(d->rho, DRL_INIT_CONSTANT, drli_softplus_inverse(c->dt), &rng);
+    drl_tensor_init(d->phi, DRL_INIT_CONSTANT, drli_softplus_inverse(c->friction), &rng);
+    for (j = 0; j < 2; j++) {
+        drl_crossq_init(&d->q[j], &rng);
+        for (i = 0; i < 3; i++) d->q[j].bn[i].momentum = c->brn_momentum;
+    }
+    d->kappa->data[0] = drl_logf(c->alpha);
+}
+
+/* One block for batch, noise and targets. */
+static drl_status drli_dime_buffers(drl_dime *d)
+{
+    size_t B = (size_t)d->cfg.batch, S = (size_t)d->cfg.obs_dim, A = (size_t)d->cfg.act_dim;
+    size_t N = (size_t)d->cfg.steps, M = (size_t)d->cfg.atoms;
+    float *p;
+    d->block_size = B * (2 * S + 2 * A + 5 + (N + 1) * A + 2 * M) * sizeof(float);
+    d->block = p = (float *)drl_memory_alloc(d->ctx, d->block_size);
+    if (!p) return DRL_ERR_MEMORY;
+    d->batch.rows = d->cfg.batch;
+    d->batch.obs = p, p += B * S;
+    d->batch.next_obs = p, p += B * S;
+    d->batch.act = p, p += B * A;
+    d->next_act = p, p += B * A;
+    d->batch.reward = p, p += B;
+    d->batch.discount = p, p += B;
+    d->next_density = p, p += B;
+    d->shift = p, p += B;
+    d->scale = p, p += B;
+    d->noise = p, p += B * (N + 1) * A;
+    d->target = p, p += B * M;
+    d->probability = p;
+    return DRL_OK;
+}
+
+static void drli_dime_setup(drl_dime *d)
+{
+    static const char *const names[] = {"critic_loss", "actor_loss", "q", "alpha",
+                                        "run_cost", "log_density", "dt", "next_log_density"};
+    const drl_dime_config *c = &d->cfg;
+    int i;
+    for (i = 0; i < DRLI_COUNT(names); i++) d->metrics[i].name = names[i];
+    drl_ou_schedule(c->steps, c->step_floor, d->c);
+    d->support.count = c->atoms;
+    d->support.v_min = c->v_min;
+    d->support.v_max = c->v_max;
+    d->adam_critic = d->adam_actor = d->adam_alpha = drl_adam_config_default();
+    d->adam_critic.lr = c->lr_critic;
+    d->adam_critic.beta1 = d->adam_actor.beta1 = c->beta1;
+    d->adam_actor.lr = c->lr_actor;
+    d->adam_actor.zero_nan = 1;
+    d->adam_actor.clip_element = c->actor_clip;
+    d->adam_alpha.lr = c->lr_alpha;
+    d->rng_act = drl_rng_make(c->seed, "dime act");
+    d->rng_eval = drl_rng_make(c->seed, "dime eval");
+    d->rng_batch = drl_rng_make(c->seed, "dime batch");
+    d->rng_noise = drl_rng_make(c->seed, "dime noise");
+}
+
+DRLDEF drl_status drl_dime_init(drl_dime *dime, drl_context *ctx, const drl_dime_config *cfg)
+{
+    drl_status s = drli_dime_check(ctx, cfg);
+    memset(dime, 0, sizeof(*dime));
+    if (s != DRL_OK) return s;
+    dime->ctx = ctx;
+    dime->cfg = *cfg;
+    s = drli_dime_layout(dime);
+    if (s == DRL_OK) s = drli_dime_buffers(dime);
+    if (s == DRL_OK) s = drl_tape_init(&dime->tape, ctx);
+    if (s != DRL_OK) {
+        drl_dime_free(dime);
+        return s;
+    }
+    drli_dime_weights(dime);
+    drli_dime_setup(dime);
+    return DRL_OK;
+}
+
+DRLDEF void drl_dime_free(drl_dime *dime)
+{
+    if (dime->ctx) {
+        drl_params_free(&dime->actor);
+        drl_params_free(&dime->critic);
+        drl_params_free(&dime->running);
+        drl_params_free(&dime->temperature);
+        drl_memory_free(dime->ctx, dime->block, dime->block_size);
+        drl_tape_free(&dime->tape);
+    }
+    memset(dime, 0, sizeof(*dime));
+}
+
+/* What a sampled path leaves: x_N and a = tanh(x_N) [B, A], R and L [B, 1]. */
+typedef struct drli_dime_sample {
+    drl_tensor *x, *action, *run_cost, *density;
+} drli_dime_sample;
+
+/* u(x, s, k) = trunk([x, s, time_k]), cut to +-1e4. The first layer's product with s and with the
+   embedded time does not depend on x: `state` [B, W] and row k of `time` [N, W] bring it. */
+static drl_tensor *drli_dime_control(drl_dime *d, drl_tensor *x, drl_tensor *state, drl_tensor *time, int k)
+{
+    drl_tape *t = &d->tape;
+    drl_tensor *w = drl_rows(t, d->trunk.layer[0].w, 0, d->cfg.act_dim), *h;
+    int i, last = d->cfg.actor_layers;
+    h = drl_linear(t, x, w, drl_rows(t, time, k, 1), state, DRL_ACT_GELU);
+    for (i = 1; i < last; i++) h = drl_dense_forward(t, &d->trunk.layer[i], h, DRL_ACT_GELU);
+    return drl_clip(t, drl_dense_forward(t, &d->trunk.layer[last], h, DRL_ACT_NONE), -1e4f, 1e4f);
+}
+
+/* ln N(x_0; 0, sigma_0^2) of each row of x_0 = sigma_0 z: a constant of the sample. */
+static drl_tensor *drli_dime_prior(drl_dime *d, int rows, const float *z)
+{
+    drl_tensor *y = drl_tape_input(&d->tape, rows, 1, NULL);
+    int r, i, A = d->cfg.act_dim;
+    float normalizer = drl_logf(d->cfg.prior_std) + 0.91893853f; /* ln sqrt(2 pi) */
+    if (drl_tape_status(&d->tape) != DRL_OK) return y;
+    for (r = 0; r < rows; r++) {
+        float s = 0;
+        for (i = 0; i < A; i++) s = fmaf(z[(size_t)r * (size_t)A + (size_t)i],
+                                         z[(size_t)r * (size_t)A + (size_t)i], s);
+        y->data[r] = -0.5f * s - (float)A * normalizer;
+    }
+    return y;
+}
+
+/* Sample a path for each row of obs: x_0 = sigma_0 z, N controlled steps, a = tanh(x_N), and
+     L = ln N(x_0) + sum_k ratio_k - sum_i ln(1 - tanh^2 x_N),   R = L - ln N(x_0).
+   noise [N + 1, B, A]: z, then xi_0 .. xi_{N-1}; written to (z becomes x_0) and borrowed. With
+   gradients enabled they flow through x, eta (so to rho and phi) and u; not to x_0. */
+static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, float *noise)
+{
+    drl_tape *t = &d->tape;
+    const drl_dime_config *c = &d->cfg;
+    drl_tensor *w = d->trunk.layer[0].w, *state, *time, *one, *rate, *x, *cost;
+    drli_dime_sample out;
+    int k, B = obs->rows, A = c->act_dim;
+    size_t i, n = (size_t)B * (size_t)A;
+    drl_tensor *prior = drli_dime_prior(d, B, noise);
+    memset(&out, 0, sizeof(out));
+    /* parts of the first layer, once per path */
+    state = drl_linear(t, obs, drl_rows(t, w, A, c->obs_dim), d->trunk.layer[0].b, NULL, DRL_ACT_NONE);
+    time = drl_linear(t, drl_fourier_forward(t, &d->time, c->steps),
+                      drl_rows(t, w, A + c->obs_dim, c->actor_width), NULL, NULL, DRL_ACT_NONE);
+    /* eta_k = softplus(rho) c_k / softplus(phi) */
+    one = drl_tape_input(t, 1, A, NULL);
+    x = drl_tape_input(t, B, A, noise);
+    cost = drl_tape_input(t, B, 1, NULL);
+    out.action = out.x = out.run_cost = out.density = cost;
+    if (drl_tape_status(t) != DRL_OK) return out;
+    for (k = 0; k < A; k++) one->data[k] = 1.0f;
+    for (k = 0; k < B; k++) cost->data[k] = 0.0f;
+    for (i = 0; i < n; i++) noise[i] *= c->prior_std;
+    rate = drl_mul(t, drl_div(t, one, drl_activate(t, DRL_ACT_SOFTPLUS, d->phi)),
+                   drl_activate(t, DRL_ACT_SOFTPLUS, d->rho));
+    for (k = 0; k < c->steps; k++) {
+        drl_tape_mark mark = drl_tape_save(t);
+        drl_tensor *xi = drl_tape_input(t, B, A, noise + (size_t)(k + 1) * n);
+        drl_tensor *eta = drl_affine(t, rate, d->c[k], 0.0f), *u, *x1, *ratio;
+        u = drli_dime_control(d, x, state, time, k);
+        drl_ou_step(t, x, u, eta, xi, c->prior_std, &x1, &ratio);
+        ratio = drl_add(t, cost, ratio);
+        if (drl_tape_status(t) != DRL_OK) return out;
+        if (t->grad_enabled) {
+            x = x1;
+            cost = ratio;
+        } else { /* nothing to remember: stay in the same few buffers */
+            memcpy(x->data, x1->data, n * sizeof(float));
+            memcpy(cost->data, ratio->data, (size_t)B * sizeof(float));
+            drl_tape_release(t, mark);
+        }
+    }
+    out.x = x;
+    out.action = drl_activate(t, DRL_ACT_TANH, x);
+    out.run_cost = drl_sub(t, cost, drl_sum_cols(t, drl_tanh_logdet(t, x)));
+    out.density = drl_add(t, out.run_cost, prior);
+    return out;
+}
+
+static double drli_mean(int n, const float *x)
+{
+    double s = 0;
+    int i;
+    for (i = 0; i < n; i++) s += (double)x[i];
+    return s / n;
+}
+
+static float drli_dime_alpha(const drl_dime *d)
+{
+    return drl_expf(d->kappa->data[0]);
+}
+
+/* a', L' ~ path(s'), without gradients, kept outside the tape. */
+static void drli_dime_next_action(drl_dime *d, const drl_batch *b, float *noise)
+{
+    drl_tape *t = &d->tape;
+    drli_dime_sample next;
+    size_t B = (size_t)b->rows;
+    drl_tape_reset(t);
+    t->grad_enabled = 0;
+    next = drli_dime_path(d, drl_tape_input(t, b->rows, d->cfg.obs_dim, b->next_obs), noise);
+    t->grad_enabled = 1;
+    if (drl_tape_status(t) != DRL_OK) return;
+    memcpy(d->next_act, next.action->data, B * (size_t)d->cfg.act_dim * sizeof(float));
+    memcpy(d->next_density, next.density->data, B * sizeof(float));
+    d->metrics[7].value = drli_mean(b->rows, d->next_density);
+}
+
+/* Target distribution: the average of both critics' next distributions, each moved to
+   r + discount (z - alpha L') and projected. logits [2B, atoms]; rows B .. 2B-1 are (s', a'). */
+static void drli_dime_target(drl_dime *d, const drl_batch *b, drl_tensor *const logits[2])
+{
+    float alpha = drli_dime_alpha(d);
+    size_t n = (size_t)d->cfg.atoms;
+    int j, r, B = b->rows;
+    for (r = 0; r < B; r++) {
+        d->shift[r] = fmaf(-b->discount[r] * alpha, d->next_density[r], b->reward[r]);
+        d->scale[r] = b->discount[r];
+    }
+    for (j = 0; j < 2; j++) {
+        drli_softmax_rows((int)d->ctx->isa, B, d->cfg.atoms, logits[j]->data + (size_t)B * n,
+                          d->probability, NULL);
+        drl_c51_project(d->ctx, &d->support, B, d->probability, d->shift, d->scale, 0.5f, j, d->target);
+    }
+}
+
+/* Both critics on the joint rows [(s, a); (s', a')] in train mode, one set of batch statistics, and one
+   Adam step on  sum_j CE(target, p_j(s, a)) - 0.005 H(p_j). */
+static void drli_dime_critic(drl_dime *d, const drl_batch *b)
+{
+    drl_tape *t = &d->tape;
+    int j, r, B = b->rows, S = d->cfg.obs_dim, A = d->cfg.act_dim;
+    int renorm = d->critic_updates >= d->cfg.brn_warmup;
+    drl_tensor *x, *logits[2], *loss[2];
+    drl_tape_reset(t);
+    x = drl_tape_input(t, 2 * B, S + A, NULL);
+    if (drl_tape_status(t) != DRL_OK) return;
+    for (r = 0; r < B; r++) {
+        float *now = x->data + (size_t)r * (size_t)(S + A), *next = now + (size_t)B * (size_t)(S + A);
+        memcpy(now, b->obs + (size_t)r * (size_t)S, (size_t)S * sizeof(float));
+        memcpy(now + S, b->act + (size_t)r * (size_t)A, (size_t)A * sizeof(float));
+        memcpy(next, b->next_obs + (size_t)r * (size_t)S, (size_t)S * sizeof(float));
+        memcpy(next + S, d->next_act + (size_t)r * (size_t)A, (size_t)A * sizeof(float));
+    }
+    for (j = 0; j < 2; j++) logits[j] = drl_crossq_train(t, &d->q[j], x, renorm);
+    if (drl_tape_status(t) != DRL_OK) return;
+    drli_dime_target(d, b, logits);
+    for (j = 0; j < 2; j++)
+        loss[j] = drl_c51_loss(t, drl_rows(t, logits[j], 0, B), d->target, d->cfg.value_entropy);
+    loss[0] = drl_add(t, loss[0], loss[1]);
+    drl_params_zero_grad(&d->critic);
+    if (drl_tape_backward(t, loss[0]) != DRL_OK) return;
+    drl_adam_step(&d->critic, &d->adam_critic);
+    d->critic_updates++;
+    d->metrics[0].value = (double)loss[0]->data[0];
+}
+
+/* Actor step on mean(alpha L - (Q_1 + Q_2)(s, a) / 2), critics constant and in eval mode. Returns the
+   mean of R for the temperature. */
+static float drli_dime_actor(drl_dime *d, const drl_batch *b, float *noise)
+{
+    drl_tape *t = &d->tape;
+    drl_tensor *obs, *in, *q, *loss;
+    drli_dime_sample path;
+    float run_cost;
+    drl_tape_reset(t);
+    obs = drl_tape_input(t, b->rows, d->cfg.obs_dim, b->obs);
+    path = drli_dime_path(d, obs, noise);
+    in = drl_concat(t, obs, path.action);
+    q = drl_add(t, drl_c51_mean(t, drl_crossq_eval(t, &d->q[0], in), &d->support),
+                drl_c51_mean(t, drl_crossq_eval(t, &d->q[1], in), &d->support));
+    q = drl_affine(t, q, 0.5f, 0.0f);
+    loss = drl_mean(t, drl_sub(t, drl_affine(t, path.density, drli_dime_alpha(d), 0.0f), q));
+    drl_params_zero_grad(&d->actor);
+    if (drl_tape_backward(t, loss) != DRL_OK) return 0.0f;
+    drl_adam_step(&d->actor, &d->adam_actor);
+    d->actor_updates++;
+    run_cost = (float)drli_mean(b->rows, path.run_cost->data);
+    d->metrics[1].value = (double)loss->data[0];
+    d->metrics[2].value = drli_mean(b->rows, q->data);
+    d->metrics[4].value = (double)run_cost;
+    d->metrics[5].value = drli_mean(b->rows, path.density->data);
+    d->metrics[6].value = (double)drl_softplusf(d->rho->data[0]);
+    return run_cost;
+}
+
+/* kappa descends -alpha (mean R - 4 dim(A)): alpha grows while R is above its target. */
+static void drli_dime_temperature(drl_dime *d, float run_cost)
+{
+    float goal = d->cfg.target * (float)d->cfg.act_dim;
+    d->kappa->grad[0] = -drli_dime_alpha(d) * (run_cost - goal);
+    drl_adam_step(&d->temperature, &d->adam_alpha);
+    d->metrics[3].value = (double)drli_dime_alpha(d);
+}
+
+/* Normals for one path of the batch. */
+static float *drli_dime_noise(drl_dime *d)
+{
+    size_t n = (size_t)(d->cfg.steps + 1) * (size_t)d->cfg.batch * (size_t)d->cfg.act_dim;
+    drl_rng_normal_fill(d->ctx, &d->rng_noise, d->noise, n);
+    return d->noise;
+}
+
+/* Stop at the first loss that is not finite, and say which tensor broke. */
+static drl_status drli_dime_finite(const drl_dime *d)
+{
+    double loss = d->metrics[0].value + d->metrics[1].value;
+    int i;
+    if (fabs(loss) <= 1e300) return DRL_OK;
+    i = drl_params_find_nan(&d->critic);
+    if (i >= 0)
+        return drli_fail(d->ctx, DRL_ERR_NAN, "drl_dime_update: critic tensor %s is not finite after "
+                         "%l updates; lower lr_critic or check the rewards' scale",
+                         d->critic.names[i], d->critic_updates);
+    i = drl_params_find_nan(&d->actor);
+    return drli_fail(d->ctx, DRL_ERR_NAN, "drl_dime_update: loss is not finite after %l updates "
+                     "(actor tensor %s); lower lr_actor or check the observations' scale",
+                     d->critic_updates, i >= 0 ? d->actor.names[i] : "none");
+}
+
+DRLDEF drl_status drl_dime_update(drl_dime *dime, drl_replay *replay)
+{
+    int i;
+    drl_status s;
+    for (i = 0; i < dime->cfg.utd; i++) {
+        s = drl_replay_sample(replay, &dime->rng_batch, &dime->batch);
+        if (s != DRL_OK) return s;
+        drli_dime_next_action(dime, &dime->batch, drli_dime_noise(dime));
+        drli_dime_critic(dime, &dime->batch);
+        if (dime->critic_updates % dime->cfg.policy_delay == 0) {
+            float run_cost = drli_dime_actor(dime, &dime->batch, drli_dime_noise(dime));
+            drli_dime_temperature(dime, run_cost);
+        }
+        s = drl_tape_status(&dime->tape);
+        if (s != DRL_OK) return s;
+    }
+    return drli_dime_finite(dime);
+}
+
+DRLDEF drl_status drl_dime_act(drl_dime *dime, drl_mode mode, int rows, const float *obs, float *act)
+{
+    drl_tape *t = &dime->tape;
+    drl_rng *rng = mode == DRL_MODE_EXPLORE ? &dime->rng_act : &dime->rng_eval;
+    size_t n = (size_t)rows * (size_t)dime->cfg.act_dim, all = n * (size_t)(dime->cfg.steps + 1);
+    drl_tensor *s, *noise;
+    drli_dime_sample path;
+    drl_tape_reset(t);
+    t->grad_enabled = 0;
+    s = drl_tape_input(t, rows, dime->cfg.obs_dim, NULL);
+    noise = drl_tape_input(t, 1, (int)all, NULL);
+    if (drl_tape_status(t) == DRL_OK) {
+        memcpy(s->data, obs, drli_tensor_size(s) * sizeof(float));
+        drl_rng_normal_fill(dime->ctx, rng, noise->data, all);
+        path = drli_dime_path(dime, s, noise->data);
+        if (drl_tape_status(t) == DRL_OK) memcpy(act, path.action->data, n * sizeof(float));
+    }
+    t->grad_enabled = 1;
+    return drl_tape_status(t);
+}
+
+static drl_status drli_dime_act_agent(void *self, drl_mode mode, int rows, const float *obs, float *act)
+{
+    return drl_dime_act((drl_dime *)self, mode, rows, obs, act);
+}
+
+static drl_status drli_dime_update_agent(void *self, drl_replay *replay)
+{
+    return drl_dime_update((drl_dime *)self, replay);
+}
+
+static int64_t drli_dime_updates(const void *self)
+{
+    return ((const drl_dime *)self)->critic_updates;
+}
+
+static const drl_metric *drli_dime_metrics(const void *self, int *count)
+{
+    const drl_dime *d = (const drl_dime *)self;
+    *count = DRLI_COUNT(d->metrics);
+    return d->metrics;
+}
+
+DRLDEF drl_agent drl_dime_agent(drl_dime *dime)
+{
+    drl_agent a;
+    memset(&a, 0, sizeof(a));
+    a.algo = "dime";
+    a.obs_dim = dime->cfg.obs_dim;
+    a.act_dim = dime->cfg.act_dim;
+    a.gamma = dime->cfg.gamma;
+    a.random_steps = dime->cfg.random_steps;
+    a.self = dime;
+    a.act_fn = drli_dime_act_agent;
+    a.update_fn = drli_dime_update_agent;
+    a.updates_fn = drli_dime_updates;
+    a.metrics_fn = drli_dime_metrics;
+    return a;
+}
+
+DRLDEF void drl_dime_state(drl_dime *dime, drl_state *state, int optimizer)
+{
+    int64_t shape[1] = {1};
+    drl_params_state(&dime->actor, state, "actor.", optimizer);
+    if (!optimizer) return;
+    drl_params_state(&dime->critic, state, "critic.", 1);
+    drl_params_state(&dime->running, state, "running.", 0);
+    drl_params_state(&dime->temperature, state, "temperature.", 1);
+    drl_state_add(state, "count.critic_updates", DRL_I64, 1, shape, &dime->critic_updates);
+    drl_state_add(state, "count.actor_updates", DRL_I64, 1, shape, &dime->actor_updates);
+    drl_state_add_rng(state, "rng.act", &dime->rng_act);
+    drl_state_add_rng(state, "rng.eval", &dime->rng_eval);
+    drl_state_add_rng(state, "rng.batch", &dime->rng_batch);
+    drl_state_add_rng(state, "rng.noise", &dime->rng_noise);
+}
+
+#ifndef DIFFRL_NO_STDIO
+DRLDEF drl_status drl_dime_save(drl_dime *dime, const char *path, const drl_meta *meta)
+{
+    drl_state state;
+    drl_meta all;
+    drl_status s;
+    int i;
+    drl_meta_init(&all, dime->ctx);
+    for (i = 0; meta && i < meta->count; i++) drl_meta_set(&all, meta->pairs[i].key, meta->pairs[i].value);
+    drl_meta_set(&all, "algo", "dime");
+    drl_fields_to_meta(drli_dime_fields, DRLI_COUNT(drli_dime_fields), &dime->cfg, &all);
+    drl_state_init(&state, dime->ctx);
+    drl_dime_state(dime, &state, 0);
+    s = drl_state_save(dime->ctx, path, &state, &all);
+    drl_state_free(&state);
+    drl_meta_free(&all);
+    return s;
+}
+
+DRLDEF drl_status drl_dime_load(drl_dime *dime, drl_context *ctx, const char *path)
+{
+    drl_dime_config cfg = drl_dime_config_default(1, 1);
+    drl_state state;
+    drl_file file;
+    const char *algo;
+    drl_status s = drl_file_open(&file, ctx, path);
+    memset(dime, 0, sizeof(*dime));
+    if (s != DRL_OK) return s;
+    algo = drl_meta_get(&file.meta, "algo");
+    if (!algo || strcmp(algo, "dime") != 0)
+        s = drli_fail(ctx, DRL_ERR_FORMAT, "drl_dime_load: %s: expected algo dime, got %s", path,
+                      algo ? algo : "none");
+    if (s == DRL_OK)
+        s = drl_fields_from_meta(ctx, drli_dime_fields, DRLI_COUNT(drli_dime_fields), &cfg, &file.meta);
+    if (s == DRL_OK) s = drl_dime_init(dime, ctx, &cfg);
+    if (s == DRL_OK) {
+        drl_state_init(&state, ctx);
+        drl_dime_state(dime, &state, 0);
+        s = drl_file_load(&file, &state, 0);
+        drl_state_free(&state);
+        if (s != DRL_OK) drl_dime_free(dime);
+    }
+    drl_file_close(&file);
+    return s;
+}
+#endif
+#endif /* DIFFRL_NO_DIME */
+
+#ifdef __cplusplus
+}
+#endif
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
+#endif /* DIFFRL_IMPLEMENTATION */
+
+/* Licence: MIT No Attribution (MIT-0)
+
+   Copyright 2026 the diffrl authors
+
+   Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
+   associated documentation files (the "Software"), to deal in the Software without restriction,
+   including without limitation the rights to use, copy, modify, merge, publish, distribute,
+   sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
+   furnished to do so.
+
+   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
+   NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
+   NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
+   DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT
+   OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+
+   History
+      0.1.0  2026-11  first version: the house, and DIME */

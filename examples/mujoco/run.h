@@ -1,0 +1,899 @@
+/* What train.c and eval.c share: algorithms, tasks, flags, evaluation, and how a run is shown and
+   written down. Nothing here is needed to use diffrl.h.
+
+   New algorithm   one line RUN_ALGO and one row RUN_ROW
+   New task        MuJoCo: a row in mujoco_env.h; else a function and a row in run_builtins
+
+   TRAIN_NO_MUJOCO  leaves MuJoCo out: only the built-in tasks remain */
+#ifndef RUN_H
+#define RUN_H
+
+#include "diffrl.h"
+#include "envs/pendulum.h"
+#include "envs/pointmass.h"
+#ifndef TRAIN_NO_MUJOCO
+#define MUJOCO_ENV_IMPLEMENTATION
+#include "mujoco/mujoco_env.h"
+#endif
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Exit codes of both programs. */
+enum { RUN_OK = 0, RUN_FAILED = 1, RUN_USAGE = 2, RUN_FILE = 3, RUN_NAN = 4, RUN_STOPPED = 130 };
+
+#define RUN_EVAL_SEED 10000 /* evaluation episode i starts from this seed + i: curves compare    */
+#define RUN_COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+static inline int run_exit_code(drl_status status)
+{
+    if (status == DRL_OK) return RUN_OK;
+    if (status == DRL_ERR_NAN) return RUN_NAN;
+    return status == DRL_ERR_FILE ? RUN_FILE : RUN_FAILED;
+}
+
+/* Seconds from some moment on. */
+static inline double run_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---------------------------------------------------------------------------------- algorithms */
+
+/* An algorithm of diffrl.h as functions over untyped configurations and agents. */
+typedef struct run_algo {
+    const char *name, *about;
+    const char *presets[4];
+    size_t config_size, agent_size;
+    const drl_field *(*fields_fn)(int *count);
+    void (*default_fn)(void *config, int obs_dim, int act_dim);
+    drl_status (*preset_fn)(drl_context *ctx, void *config, const char *name);
+    drl_status (*init_fn)(void *agent, drl_context *ctx, const void *config);
+    drl_agent (*agent_fn)(void *agent);
+    void (*state_fn)(void *agent, drl_state *state, int optimizer);
+    void (*rewind_fn)(void *agent, uint64_t seed); /* set the noise of evaluation to its start    */
+    drl_status (*save_fn)(void *agent, const char *path, const drl_meta *meta);
+    drl_status (*load_fn)(void *agent, drl_context *ctx, const char *path);
+    void (*free_fn)(void *agent);
+} run_algo;
+
+/* The functions of algorithm X from drl_X_config, drl_X, drl_X_init ... */
+#define RUN_ALGO(X)                                                                              \
+    static void run_##X##_default(void *config, int obs_dim, int act_dim)                        \
+    {                                                                                            \
+        *(drl_##X##_config *)config = drl_##X##_config_default(obs_dim, act_dim);                \
+    }                                                                                            \
+    static drl_status run_##X##_preset(drl_context *ctx, void *config, const char *name)         \
+    {                                                                                            \
+        return drl_##X##_config_preset(ctx, (drl_##X##_config *)config, name);                   \
+    }                                                                                            \
+    static drl_status run_##X##_init(void *agent, drl_context *ctx, const void *config)          \
+    {                                                                                            \
+        return drl_##X##_init((drl_##X *)agent, ctx, (const drl_##X##_config *)config);          \
+    }                                                                                            \
+    static drl_agent run_##X##_agent(void *agent) { return drl_##X##_agent((drl_##X *)agent); }  \
+    static void run_##X##_state(void *agent, drl_state *state, int optimizer)                    \
+    {                                                                                            \
+        drl_##X##_state((drl_##X *)agent, state, optimizer);                                     \
+    }                                                                                            \
+    static void run_##X##_rewind(void *agent, uint64_t seed)                                     \
+    {                                                                                            \
+        ((drl_##X *)agent)->rng_eval = drl_rng_make(seed, #X " eval");                           \
+    }                                                                                            \
+    static drl_status run_##X##_save(void *agent, const char *path, const drl_meta *meta)        \
+    {                                                                                            \
+        return drl_##X##_save((drl_##X *)agent, path, meta);                                     \
+    }                                                                                            \
+    static drl_status run_##X##_load(void *agent, drl_context *ctx, const char *path)            \
+    {                                                                                            \
+        return drl_##X##_load((drl_##X *)agent, ctx, path);                                      \
+    }                                                                                            \
+    static void run_##X##_free(void *agent) { drl_##X##_free((drl_##X *)agent); }
+
+#define RUN_ROW(X, about, preset0, preset1, preset2)                                             \
+    {#X, about, {preset0, preset1, preset2, NULL}, sizeof(drl_##X##_config), sizeof(drl_##X),    \
+     drl_##X##_fields, run_##X##_default, run_##X##_preset, run_##X##_init, run_##X##_agent,     \
+     run_##X##_state, run_##X##_rewind, run_##X##_save, run_##X##_load, run_##X##_free}
+
+RUN_ALGO(dime)
+
+static const run_algo run_algos[] = {
+    RUN_ROW(dime, "diffusion policy, maximum entropy (Celik et al., ICML 2025)", "paper", "cpu",
+            "toy"),
+};
+
+/* --------------------------------------------------------------------------------------- words */
+
+/* Are two names the same but for case, and - for _? */
+static inline int run_same(const char *a, const char *b)
+{
+    for (;; a++, b++) {
+        int x = *a >= 'A' && *a <= 'Z' ? *a + 32 : *a == '-' ? '_' : *a;
+        int y = *b >= 'A' && *b <= 'Z' ? *b + 32 : *b == '-' ? '_' : *b;
+        if (x != y) return 0;
+        if (!x) return 1;
+    }
+}
+
+/* Return text [n] with everything that could steer a terminal replaced: for what comes from files. */
+static inline const char *run_clean(const char *text, char *out, size_t n)
+{
+    size_t i;
+    for (i = 0; i + 1 < n && text[i]; i++)
+        out[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+    out[i] = 0;
+    return out;
+}
+
+/* Tell that `word` is no `kind`, with the nearest name that is. */
+static inline int run_unknown(const char *program, const char *kind, const char *word,
+                              const char *const *names, int count)
+{
+    const char *nearest = drl_text_nearest(word, names, count);
+    char shown[80];
+    fprintf(stderr, "%s: unknown %s %s", program, kind, run_clean(word, shown, sizeof shown));
+    if (nearest) fprintf(stderr, "; did you mean %s?", nearest);
+    fprintf(stderr, nearest ? "\n" : "; --help and --list show what there is\n");
+    return RUN_USAGE;
+}
+
+/* Return the algorithm of this name, NULL if there is none. */
+static inline const run_algo *run_algo_find(const char *name)
+{
+    int i;
+    for (i = 0; i < RUN_COUNT(run_algos); i++)
+        if (run_same(run_algos[i].name, name)) return &run_algos[i];
+    return NULL;
+}
+
+/* Write the number to text [DRL_FIELD_TEXT] with a point in every locale: the shortest that reads
+   back as the same float; nothing if it is not finite. */
+static inline const char *run_number(drl_context *ctx, double value, char *text)
+{
+    typedef struct number {
+        float value;
+    } number;
+    static const drl_field field[] = {DRL_FIELD(number, value, FLOAT, 0, 0, "a number")};
+    number n;
+    text[0] = 0;
+    if (!(fabs(value) < 3e38)) return text;
+    n.value = (float)value;
+    if (fabs(value) < 1e9 && (float)floor(value) == n.value) {
+        snprintf(text, DRL_FIELD_TEXT, "%" PRId64, (int64_t)floor(value));
+        return text;
+    }
+    drl_fields_get(ctx, field, 1, &n, "value", text);
+    return text;
+}
+
+/* "1,234,567" */
+static inline const char *run_thousands(int64_t n, char *text)
+{
+    char digits[24];
+    int length = snprintf(digits, sizeof digits, "%" PRId64, n), i, at = 0;
+    for (i = 0; i < length; i++) {
+        text[at++] = digits[i];
+        if ((length - 1 - i) % 3 == 0 && i + 1 < length && digits[i] != '-') text[at++] = ',';
+    }
+    text[at] = 0;
+    return text;
+}
+
+/* A return in few letters: "-1.25", "312.4", "12,345". */
+static inline const char *run_short(double v, char *text)
+{
+    if (fabs(v) >= 1e15) snprintf(text, 32, "%.3g", v);
+    else if (fabs(v) >= 999.5) run_thousands((int64_t)floor(v + 0.5), text);
+    else snprintf(text, 32, fabs(v) >= 10 ? "%.1f" : "%.2f", v);
+    return text;
+}
+
+/* "4.9 MB" */
+static inline const char *run_bytes(double bytes, char *text)
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+    int i = 0;
+    while (bytes >= 999.5 && i < 4) bytes /= 1000, i++;
+    snprintf(text, 32, bytes >= 9.95 || i == 0 ? "%.0f %s" : "%.1f %s", bytes, units[i]);
+    return text;
+}
+
+/* "1:06", "2:00:09" */
+static inline const char *run_duration(double seconds, char *text)
+{
+    int64_t s = seconds < 1e9 ? (int64_t)(seconds + 0.5) : (int64_t)1e9;
+    if (s >= 3600)
+        snprintf(text, 32, "%d:%02d:%02d", (int)(s / 3600), (int)(s / 60 % 60), (int)(s % 60));
+    else snprintf(text, 32, "%d:%02d", (int)(s / 60), (int)(s % 60));
+    return text;
+}
+
+/* --------------------------------------------------------------------------------------- tasks */
+
+/* A task that needs no MuJoCo. */
+typedef struct run_builtin {
+    const char *name;
+    size_t size; /* of what env.user points to */
+    void (*make_fn)(drl_env *env, void *user);
+} run_builtin;
+
+static void run_make_pendulum(drl_env *env, void *user) { *env = pendulum_env((pendulum *)user); }
+static void run_make_pointmass(drl_env *env, void *user)
+{
+    *env = pointmass_env((pointmass *)user);
+}
+
+static const run_builtin run_builtins[] = {
+    {"Pendulum", sizeof(pendulum), run_make_pendulum},
+    {"PointMass", sizeof(pointmass), run_make_pointmass},
+};
+
+/* Return the name of task i, built-in ones first, NULL past the last. */
+static inline const char *run_task_name(int i)
+{
+    if (i < RUN_COUNT(run_builtins)) return run_builtins[i].name;
+#ifndef TRAIN_NO_MUJOCO
+    if (mujoco_env_task(i - RUN_COUNT(run_builtins)))
+        return mujoco_env_task(i - RUN_COUNT(run_builtins))->name;
+#endif
+    return NULL;
+}
+
+/* Return the number of the task, -1 if there is none of this name, after telling so. */
+static inline int run_task_find(const char *program, const char *name)
+{
+    const char *names[64];
+    int i, n;
+    for (n = 0; n < 64 && run_task_name(n); n++) names[n] = run_task_name(n);
+    for (i = 0; i < n; i++)
+        if (run_same(name, names[i])) return i;
+    run_unknown(program, "task", name, names, n);
+#ifdef TRAIN_NO_MUJOCO
+    fprintf(stderr, "%s: built without MuJoCo, so only built-in tasks; try --task Pendulum\n",
+            program);
+#endif
+    return -1;
+}
+
+/* Make an environment of task i, to be freed with env->free_fn(env->user). It shares with `from`
+   (NULL: nothing), an environment of the same task, what can be shared. Returns 0, or -1 with one
+   line in error. */
+static inline int run_task_open(drl_env *env, int task, const drl_env *from, char *error, size_t n)
+{
+    if (task < RUN_COUNT(run_builtins)) {
+        void *user = calloc(1, run_builtins[task].size);
+        if (!user) return snprintf(error, n, "out of memory"), -1;
+        run_builtins[task].make_fn(env, user);
+        env->free_fn = free;
+        return 0;
+    }
+#ifndef TRAIN_NO_MUJOCO
+    if (from) return mujoco_env_clone(env, from, error, n);
+    return mujoco_env_init(env, run_task_name(task), NULL, error, n);
+#else
+    (void)from;
+    return snprintf(error, n, "built without MuJoCo"), -1;
+#endif
+}
+
+/* Return how many episodes the simulator broke off in an environment of task i. */
+static inline uint64_t run_task_faults(const drl_env *env, int task)
+{
+#ifndef TRAIN_NO_MUJOCO
+    if (task >= RUN_COUNT(run_builtins)) return mujoco_env_get(env)->faults;
+#else
+    (void)env, (void)task;
+#endif
+    return 0;
+}
+
+/* --------------------------------------------------------------------------------------- flags */
+
+typedef struct run_flag {
+    const char *name;  /* without -- */
+    const char *value; /* what follows it, NULL: nothing */
+    const char *help;
+} run_flag;
+
+/* The command line and how far it is read. */
+typedef struct run_args {
+    const char *program;
+    char **argv;
+    int argc, at, words; /* words: -- was met, only plain words follow */
+} run_args;
+
+enum { RUN_ARGS_END = -1, RUN_ARGS_BAD = -2, RUN_ARGS_WORD = -3 };
+
+/* Read the next argument: --name value, --name=value, -h; in names - is _. Returns the number of the
+   flag with its value, RUN_ARGS_WORD for a plain word (in value), RUN_ARGS_END, or RUN_ARGS_BAD
+   after telling what is wrong. */
+static inline int run_args_next(run_args *a, const run_flag *flags, int count, const char **value)
+{
+    const char *names[32], *arg, *equals;
+    char name[64];
+    int i;
+    if (a->at < a->argc && !a->words && !strcmp(a->argv[a->at], "--")) a->words = 1, a->at++;
+    if (a->at >= a->argc) return RUN_ARGS_END;
+    arg = *value = a->argv[a->at++];
+    if (a->words || arg[0] != '-' || !arg[1]) return RUN_ARGS_WORD;
+    equals = strchr(arg, '=');
+    snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - arg) : (int)strlen(arg), arg);
+    for (i = 0; i < count; i++) {
+        names[i] = flags[i].name;
+        if ((!strncmp(name, "--", 2) && run_same(name + 2, flags[i].name)) ||
+            (!strcmp(name, "-h") && !strcmp(flags[i].name, "help")))
+            break;
+    }
+    if (i == count) {
+        const char *nearest = drl_text_nearest(name + (name[1] == '-' ? 2 : 1), names, count);
+        fprintf(stderr, "%s: unknown flag %s", a->program, run_clean(name, name, sizeof name));
+        if (nearest) fprintf(stderr, "; did you mean --%s?", nearest);
+        fprintf(stderr, " (--help lists all)\n");
+        return RUN_ARGS_BAD;
+    }
+    *value = equals ? equals + 1 : NULL;
+    if (!flags[i].value && equals) {
+        fprintf(stderr, "%s: --%s takes no value\n", a->program, flags[i].name);
+        return RUN_ARGS_BAD;
+    }
+    if (flags[i].value && !equals) {
+        if (a->at >= a->argc || !strncmp(a->argv[a->at], "--", 2)) {
+            fprintf(stderr, "%s: --%s needs a value: %s\n", a->program, flags[i].name,
+                    flags[i].value);
+            return RUN_ARGS_BAD;
+        }
+        *value = a->argv[a->at++];
+    }
+    return i;
+}
+
+static inline void run_flags_help(const run_flag *flags, int count)
+{
+    char head[64];
+    int i;
+    for (i = 0; i < count; i++) {
+        snprintf(head, sizeof head, "--%s %s", flags[i].name, flags[i].value ? flags[i].value : "");
+        printf("  %-22s %s\n", head, flags[i].help);
+    }
+}
+
+/* Set a number among the options: its range is in the table; 200k is 200e3 and 1M is 1e6. */
+static inline int run_option(const char *program, const drl_field *fields, int count, void *options,
+                             const char *key, const char *value)
+{
+    drl_context ctx;
+    char text[64];
+    size_t n = strlen(value);
+    int rc = RUN_OK;
+    char last = n ? value[n - 1] : ' ';
+    memset(&ctx, 0, sizeof ctx); /* receives the message, no more */
+    snprintf(text, sizeof text, "%s", value);
+    if (n > 1 && n < 60 && (last == 'k' || last == 'K' || last == 'm' || last == 'M'))
+        snprintf(text + n - 1, 4, last == 'k' || last == 'K' ? "e3" : "e6");
+    if (drl_fields_set(&ctx, fields, count, options, key, text) != DRL_OK) {
+        fprintf(stderr, "%s: --%s\n", program, drl_context_error(&ctx));
+        rc = RUN_USAGE;
+    }
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------- evaluation */
+
+/* Called after each episode of an evaluation; not 0 ends it. */
+typedef int (*run_episode_fn)(void *user, int episode, const drl_evaluation *one);
+
+/* Evaluate on seeds seed, seed + 1, ... The noise of the policy starts anew with each episode, so an
+   episode depends on the policy and its seed alone, and eval finds the numbers of train again.
+     self   in   the algorithm's agent; `agent` may be a wrapper of its face */
+static inline drl_status run_evaluate(drl_context *ctx, const run_algo *algo, void *self,
+                                      const drl_agent *agent, const drl_env *env, int episodes,
+                                      uint64_t seed, run_episode_fn fn, void *user,
+                                      drl_evaluation *all)
+{
+    double square = 0;
+    int i;
+    memset(all, 0, sizeof *all);
+    for (i = 0; i < episodes; i++) {
+        drl_evaluation one;
+        double delta;
+        drl_status s;
+        algo->rewind_fn(self, seed + (uint64_t)i);
+        s = drl_evaluate(ctx, agent, env, 1, seed + (uint64_t)i, &one, NULL);
+        if (s != DRL_OK) return s;
+        delta = one.mean - all->mean;
+        all->mean += delta / (i + 1);
+        square += delta * (one.mean - all->mean);
+        all->std = sqrt(square / (i + 1));
+        all->min = i && all->min < one.mean ? all->min : one.mean;
+        all->max = i && all->max > one.mean ? all->max : one.mean;
+        all->length += (one.length - all->length) / (i + 1);
+        all->episodes = i + 1;
+        if (fn && fn(user, i, &one)) break;
+    }
+    return DRL_OK;
+}
+
+/* ------------------------------------------------------------------------------------ terminal */
+
+/* What can be shown where the messages go. */
+typedef struct run_term {
+    int quiet, tty, utf8, color;
+    int open;    /* the progress line stands on the screen */
+    double last; /* time of the last progress line         */
+} run_term;
+
+static inline int run_utf8(void)
+{
+    const char *locale = getenv("LC_ALL"), *term = getenv("TERM"), *s;
+    if (!locale || !*locale) locale = getenv("LC_CTYPE");
+    if (!locale || !*locale) locale = getenv("LANG");
+    if (!locale || (term && !strcmp(term, "dumb"))) return 0;
+    for (s = locale; *s; s++)
+        if (!strncmp(s, "UTF-8", 5) || !strncmp(s, "utf8", 4) || !strncmp(s, "utf-8", 5)) return 1;
+    return 0;
+}
+
+/* Columns of the terminal at fd. */
+static inline int run_columns(int fd)
+{
+    const char *text = getenv("COLUMNS");
+    int columns = text ? (int)strtol(text, NULL, 10) : 0;
+#ifdef TIOCGWINSZ
+    struct winsize size;
+    if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) columns = size.ws_col;
+#else
+    (void)fd;
+#endif
+    return columns < 20 ? 80 : columns;
+}
+
+static inline run_term run_term_make(int fd, int quiet)
+{
+    const char *term = getenv("TERM"), *none = getenv("NO_COLOR");
+    int dumb = !term || !strcmp(term, "dumb");
+    run_term t;
+    memset(&t, 0, sizeof t);
+    t.quiet = quiet;
+    t.tty = isatty(fd) && !dumb;
+    t.utf8 = run_utf8();
+    t.color = t.tty && !(none && *none);
+    return t;
+}
+
+/* Take the progress line away, so that other text can follow. */
+static inline void run_term_clear(run_term *t)
+{
+    if (t->open) fputs("\r\033[K", stderr);
+    t->open = 0;
+}
+
+/* Text that grows up to the width of the terminal: a piece that does not fit ends it. */
+typedef struct run_line {
+    char text[1024];
+    size_t bytes;
+    int columns, width, full;
+} run_line;
+
+/* Add a piece that takes `columns` columns (0: as many as it has bytes). */
+static inline void run_line_add(run_line *line, const char *piece, int columns)
+{
+    size_t n = strlen(piece);
+    if (!columns) columns = (int)n;
+    if (line->full || line->columns + columns > line->width ||
+        line->bytes + n + 1 > sizeof line->text) {
+        line->full = 1;
+        return;
+    }
+    memcpy(line->text + line->bytes, piece, n + 1);
+    line->bytes += n;
+    line->columns += columns;
+}
+
+/* Write the code point to text; return its bytes. */
+static inline int run_utf8_put(unsigned code, char *text)
+{
+    text[0] = (char)(0xE0 | (code >> 12));
+    text[1] = (char)(0x80 | ((code >> 6) & 63));
+    text[2] = (char)(0x80 | (code & 63));
+    text[3] = 0;
+    return 3;
+}
+
+/* A bar of 10 columns to text [64]. */
+static inline void run_bar(const run_term *t, double part, char *text)
+{
+    int i, eighths = (int)(80 * part);
+    for (i = 0; i < 10; i++, eighths -= 8) {
+        int e = eighths < 0 ? 0 : eighths > 8 ? 8 : eighths;
+        if (!t->utf8) *text++ = e >= 4 ? '#' : '-';
+        else if (e == 0) *text++ = ' ';
+        else text += run_utf8_put(0x2588u + (unsigned)(8 - e), text);
+    }
+    *text = 0;
+}
+
+/* ------------------------------------------------------------------------------ learning curve */
+
+typedef struct run_point {
+    double step, mean, std;
+} run_point;
+
+typedef struct run_series {
+    run_point *points;
+    int count, capacity;
+} run_series;
+
+/* Append a point. Without memory the series stays as it is. */
+static inline void run_series_add(run_series *s, double step, double mean, double std)
+{
+    if (s->count == s->capacity) {
+        int capacity = s->capacity ? 2 * s->capacity : 64;
+        run_point *p = (run_point *)realloc(s->points, (size_t)capacity * sizeof *p);
+        if (!p) return;
+        s->points = p;
+        s->capacity = capacity;
+    }
+    s->points[s->count].step = step;
+    s->points[s->count].mean = mean;
+    s->points[s->count++].std = std;
+}
+
+/* Widen [*low, *high] to the series, with its band if bands is 1. */
+static inline void run_series_range(const run_series *s, int bands, double *low, double *high)
+{
+    int i;
+    for (i = 0; i < s->count; i++) {
+        double d = bands ? s->points[i].std : 0;
+        if (s->points[i].mean - d < *low) *low = s->points[i].mean - d;
+        if (s->points[i].mean + d > *high) *high = s->points[i].mean + d;
+    }
+}
+
+/* The series in `columns` letters to text [4 * columns + 1]. */
+static inline void run_sparkline(const run_term *t, const run_series *s, int columns, char *text)
+{
+    double low = 1e300, high = -1e300;
+    int i, n = s->count < columns ? s->count : columns;
+    run_series_range(s, 0, &low, &high);
+    for (i = 0; i < n; i++) {
+        const run_point *p = &s->points[(int64_t)(i + 1) * s->count / n - 1];
+        int level = high > low ? (int)(7.99 * (p->mean - low) / (high - low)) : 3;
+        if (t->utf8) text += run_utf8_put(0x2581u + (unsigned)level, text);
+        else *text++ = "_.:-=+*#"[level];
+    }
+    *text = 0;
+}
+
+#define RUN_PLOT_COLUMNS 60
+#define RUN_PLOT_ROWS 12
+
+/* Draw the series with lines between its points: in Braille dots, or in stars. */
+static inline void run_plot(FILE *f, const run_term *t, const run_series *s, double last_step)
+{
+    static const unsigned char dots[4][2] = {{1, 8}, {2, 16}, {4, 32}, {64, 128}};
+    unsigned char cell[RUN_PLOT_ROWS][RUN_PLOT_COLUMNS];
+    char text[32];
+    double low = 1e300, high = -1e300;
+    int dx = t->utf8 ? 2 : 1, dy = t->utf8 ? 4 : 1, w = dx * RUN_PLOT_COLUMNS,
+        h = dy * RUN_PLOT_ROWS;
+    int i, x, y, row, column;
+    if (!s->count) return;
+    memset(cell, 0, sizeof cell);
+    run_series_range(s, 0, &low, &high);
+    if (!(high > low)) low -= 1, high += 1;
+    for (i = 0; i < s->count; i++) {
+        const run_point *b = &s->points[i], *a = i ? b - 1 : b;
+        double x0 = (w - 1) * a->step / last_step, x1 = (w - 1) * b->step / last_step;
+        double y0 = (h - 1) * (a->mean - low) / (high - low),
+               y1 = (h - 1) * (b->mean - low) / (high - low);
+        double steps = 1 + 2 * (fabs(x1 - x0) > fabs(y1 - y0) ? fabs(x1 - x0) : fabs(y1 - y0)), k;
+        for (k = 0; k <= steps; k++) {
+            x = (int)(x0 + (x1 - x0) * k / steps + 0.5);
+            y = h - 1 - (int)(y0 + (y1 - y0) * k / steps + 0.5);
+            if (x < w && y >= 0) cell[y / dy][x / dx] |= dots[y % dy][x % dx];
+        }
+    }
+    for (row = 0; row < RUN_PLOT_ROWS; row++) {
+        int label = row == 0 || row == RUN_PLOT_ROWS - 1 || row == RUN_PLOT_ROWS / 2;
+        double value = high - (high - low) * row / (RUN_PLOT_ROWS - 1);
+        fprintf(f, "%9s %s%s", label ? run_short(value, text) : "", label ? "+" : "|",
+                t->color ? "\033[36m" : "");
+        for (column = 0; column < RUN_PLOT_COLUMNS; column++) {
+            if (t->utf8) run_utf8_put(0x2800u + cell[row][column], text);
+            else snprintf(text, sizeof text, "%s", cell[row][column] ? "*" : " ");
+            fputs(text, f);
+        }
+        fprintf(f, "%s\n", t->color ? "\033[0m" : "");
+    }
+    fprintf(f, "%9s +", "");
+    for (column = 0; column < RUN_PLOT_COLUMNS; column++) fputc(column % 15 == 14 ? '+' : '-', f);
+    fprintf(f, "\n%11s%-20s%40s\n", "0", "", run_thousands((int64_t)last_step, text));
+}
+
+/* --------------------------------------------------------------------------------------- files */
+
+/* path [n] = dir/name. Returns 0, or -1 if it is too long. */
+static inline int run_path(char *path, size_t n, const char *dir, const char *name)
+{
+    int length = snprintf(path, n, "%s/%s", dir, name);
+    return length >= 0 && (size_t)length < n ? 0 : -1;
+}
+
+/* Make the folder and those above it. Returns 0, or -1 with errno set. */
+static inline int run_mkdirs(const char *path)
+{
+    char part[1024];
+    size_t i;
+    for (i = 0; i < sizeof part; i++) {
+        part[i] = 0;
+        if (i && (path[i] == '/' || !path[i]) && mkdir(part, 0777) && errno != EEXIST) return -1;
+        if (!path[i]) return 0;
+        part[i] = path[i];
+    }
+    errno = ENAMETOOLONG;
+    return -1;
+}
+
+/* A text file that appears under its name when all of it is written. */
+typedef struct run_file {
+    FILE *f;
+    char path[1200], draft[1208];
+} run_file;
+
+/* Start dir/name. Returns 0, or -1 with errno set. */
+static inline int run_file_open(run_file *file, const char *dir, const char *name)
+{
+    file->f = NULL;
+    errno = ENAMETOOLONG;
+    if (run_path(file->path, sizeof file->path, dir, name)) return -1;
+    snprintf(file->draft, sizeof file->draft, "%s.tmp", file->path);
+    file->f = fopen(file->draft, "w");
+    return file->f ? 0 : -1;
+}
+
+/* Finish it. Returns 0, or -1 with errno set and the older file as it was. */
+static inline int run_file_close(run_file *file)
+{
+    int bad = ferror(file->f);
+    if (fclose(file->f) || bad || rename(file->draft, file->path)) {
+        bad = errno;
+        remove(file->draft);
+        errno = bad ? bad : EIO;
+        return -1;
+    }
+    return 0;
+}
+
+/* "text" with what JSON wants escaped. */
+static inline void run_json_text(FILE *f, const char *text)
+{
+    fputc('"', f);
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\') fprintf(f, "\\%c", c);
+        else if (c < 32) fprintf(f, "\\u%04x", c);
+        else fputc(c, f);
+    }
+    fputc('"', f);
+}
+
+/* The fields of a config as the members of an object, without braces. */
+static inline void run_json_fields(FILE *f, drl_context *ctx, const drl_field *fields, int count,
+                                   const void *config)
+{
+    char text[DRL_FIELD_TEXT];
+    int i;
+    for (i = 0; i < count; i++) {
+        drl_fields_get(ctx, fields, count, config, fields[i].name, text);
+        fprintf(f, "%s\n    \"%s\": ", i ? "," : "", fields[i].name);
+        if (fields[i].type == DRL_FIELD_CHOICE || strstr(text, "inf") || strstr(text, "nan"))
+            run_json_text(f, text);
+        else fputs(text, f);
+    }
+}
+
+/* ----------------------------------------------------------------------------------------- svg */
+
+#define RUN_SVG_WIDTH 720
+#define RUN_SVG_HEIGHT 420
+
+/* The drawing: where the axes lie and what they show. */
+typedef struct run_svg {
+    FILE *f;
+    drl_context *ctx;
+    double left, right, top, bottom; /* pixels */
+    double last, low, high;          /* last step; range of returns */
+} run_svg;
+
+static inline void run_svg_text(FILE *f, const char *text)
+{
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '<') fputs("&lt;", f);
+        else if (c == '>') fputs("&gt;", f);
+        else if (c == '&') fputs("&amp;", f);
+        else if (c == '"') fputs("&quot;", f);
+        else if (c >= 32) fputc(c, f);
+    }
+}
+
+/* A place in pixels with one decimal. */
+static inline void run_svg_xy(const run_svg *s, double step, double value)
+{
+    char x[DRL_FIELD_TEXT], y[DRL_FIELD_TEXT];
+    double px = s->left + (s->right - s->left) * step / s->last;
+    double py = s->bottom - (s->bottom - s->top) * (value - s->low) / (s->high - s->low);
+    run_number(s->ctx, floor(10 * px + 0.5) / 10, x);
+    run_number(s->ctx, floor(10 * py + 0.5) / 10, y);
+    fprintf(s->f, "%s,%s ", x, y);
+}
+
+/* 1, 2 or 5 times a power of ten: about a fifth of the range. */
+static inline double run_svg_tick(double range)
+{
+    double unit = pow(10, floor(log10(range / 5)));
+    double n = range / 5 / unit;
+    return unit * (n < 1.5 ? 1 : n < 3.5 ? 2 : n < 7.5 ? 5 : 10);
+}
+
+/* One tick: grid line and label. */
+static inline void run_svg_mark(const run_svg *s, int x_axis, double value)
+{
+    char text[DRL_FIELD_TEXT];
+    const char *unit = "";
+    double shown = value;
+    fprintf(s->f, "<polyline class=\"grid\" points=\"");
+    run_svg_xy(s, x_axis ? value : 0, x_axis ? s->low : value);
+    run_svg_xy(s, x_axis ? value : s->last, x_axis ? s->high : value);
+    if (x_axis && s->last >= 2e6) shown = value / 1e6, unit = "M";
+    else if (x_axis && s->last >= 2e3) shown = value / 1e3, unit = "k";
+    run_number(s->ctx, fabs(shown) < 1e-9 ? 0 : shown, text);
+    if (x_axis) {
+        fprintf(s->f, "\"/><text text-anchor=\"middle\" x=\"%d\" y=\"%d\">%s%s</text>\n",
+                (int)(s->left + (s->right - s->left) * value / s->last), (int)s->bottom + 18, text,
+                shown > 0 ? unit : "");
+    } else {
+        fprintf(s->f, "\"/><text text-anchor=\"end\" x=\"%d\" y=\"%d\">%s</text>\n",
+                (int)s->left - 8,
+                (int)(s->bottom - (s->bottom - s->top) * (value - s->low) / (s->high - s->low)) + 4,
+                text);
+    }
+}
+
+static inline void run_svg_axes(const run_svg *s)
+{
+    double tick = run_svg_tick(s->last), v;
+    for (v = 0; v <= s->last * 1.0001; v += tick) run_svg_mark(s, 1, v);
+    tick = run_svg_tick(s->high - s->low);
+    for (v = tick * ceil(s->low / tick); v <= s->high; v += tick) run_svg_mark(s, 0, v);
+    fprintf(s->f, "<polyline class=\"axis\" points=\"");
+    run_svg_xy(s, 0, s->high);
+    run_svg_xy(s, 0, s->low);
+    run_svg_xy(s, s->last, s->low);
+    fprintf(s->f, "\"/>\n<text text-anchor=\"middle\" x=\"%d\" y=\"%d\">environment steps</text>\n",
+            (int)(s->left + s->right) / 2, (int)s->bottom + 40);
+    fprintf(s->f,
+            "<text text-anchor=\"middle\" transform=\"translate(18 %d) rotate(-90)\">return per "
+            "episode</text>\n",
+            (int)(s->top + s->bottom) / 2);
+}
+
+/* The series as a line, or (sign not 0) as the outline mean + sign * std. */
+static inline void run_svg_series(const run_svg *s, const run_series *series, int sign)
+{
+    int i, n = series->count;
+    for (i = 0; i < n; i++) {
+        const run_point *p = &series->points[sign < 0 ? n - 1 - i : i];
+        run_svg_xy(s, p->step, p->mean + sign * p->std);
+    }
+}
+
+static inline void run_svg_head(const run_svg *s, const char *title)
+{
+    fprintf(
+        s->f,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\">\n<title>",
+        RUN_SVG_WIDTH, RUN_SVG_HEIGHT);
+    run_svg_text(s->f, title);
+    fprintf(s->f,
+            "</title>\n<style>text{font:12px sans-serif;fill:#333}polyline{fill:none}"
+            ".grid{stroke:#e4e4e4}.axis{stroke:#333}.train{stroke:#999;stroke-width:1.2}"
+            ".eval{stroke:#0b62a4;stroke-width:2}.band{fill:#0b62a4;fill-opacity:.18}"
+            ".dots{stroke:#0b62a4;stroke-width:6;stroke-linecap:round}.title{font-size:15px;font-"
+            "weight:bold}</style>\n"
+            "<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n<text class=\"title\" x=\"%d\" "
+            "y=\"24\">",
+            RUN_SVG_WIDTH, RUN_SVG_HEIGHT, (int)s->left);
+    run_svg_text(s->f, title);
+    fprintf(s->f, "</text>\n");
+}
+
+/* Write the learning curve to dir/curve.svg: evaluation mean with a band of one standard deviation,
+   and the mean return of training episodes. Returns 0, or -1 with errno set. */
+static inline int run_svg_write(drl_context *ctx, const char *dir, const char *title,
+                                const run_series *eval, const run_series *train, double last)
+{
+    run_file file;
+    run_svg s;
+    int i;
+    if (run_file_open(&file, dir, "curve.svg")) return -1;
+    s.f = file.f;
+    s.ctx = ctx;
+    s.left = 78, s.right = RUN_SVG_WIDTH - 20, s.top = 62, s.bottom = RUN_SVG_HEIGHT - 56;
+    s.last = last;
+    s.low = 1e300, s.high = -1e300;
+    run_series_range(eval, 1, &s.low, &s.high);
+    run_series_range(train, 0, &s.low, &s.high);
+    if (s.low > s.high) s.low = 0, s.high = 1;
+    if (!(s.high - s.low > 1e-9 * (1 + fabs(s.high)))) s.low -= 1, s.high += 1;
+    s.low -= 0.03 * (s.high - s.low), s.high += 0.03 * (s.high - s.low);
+    run_svg_head(&s, title);
+    run_svg_axes(&s);
+    fprintf(s.f, "<polygon class=\"band\" points=\"");
+    run_svg_series(&s, eval, 1);
+    run_svg_series(&s, eval, -1);
+    fprintf(s.f, "\"/>\n<polyline class=\"train\" points=\"");
+    run_svg_series(&s, train, 0);
+    fprintf(s.f, "\"/>\n<polyline class=\"eval\" points=\"");
+    run_svg_series(&s, eval, 0);
+    fprintf(s.f, "\"/>\n");
+    fprintf(s.f, "<path class=\"dots\" d=\""); /* lines of no length with round ends */
+    for (i = 0; i < eval->count && eval->count <= 100; i++) {
+        fputs("M", s.f);
+        run_svg_xy(&s, eval->points[i].step, eval->points[i].mean);
+        fputs("h0 ", s.f);
+    }
+    fprintf(s.f, "\"/>\n");
+    fprintf(
+        s.f,
+        "<polyline class=\"eval\" points=\"%d,44 %d,44\"/><text x=\"%d\" y=\"48\">evaluation, mean "
+        "and standard deviation</text>\n",
+        (int)s.left, (int)s.left + 24, (int)s.left + 32);
+    fprintf(s.f,
+            "<polyline class=\"train\" points=\"%d,44 %d,44\"/><text x=\"%d\" y=\"48\">training, "
+            "mean of "
+            "the last 100 episodes</text>\n</svg>\n",
+            (int)s.left + 310, (int)s.left + 334, (int)s.left + 342);
+    return run_file_close(&file);
+}
+
+/* -------------------------------------------------------------------------------------- memory */
+
+/* Return the number after `word` (NULL: at the start) in a small file, -1 if there is none. */
+static inline double run_file_number(const char *path, const char *word)
+{
+    char text[2048];
+    const char *at = text;
+    double v = -1;
+    FILE *f = fopen(path, "r");
+    if (!f) return -1;
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    if (word) at = strstr(text, word);
+    if (!at || sscanf(word ? at + strlen(word) : at, "%lf", &v) != 1) return -1;
+    return v;
+}
+
+/* Return the bytes that can still be had, as far as the system tells; 1e300 if it does not. */
+static inline double run_memory_free(void)
+{
+    double best = 1e300, v = run_file_number("/proc/meminfo", "MemAvailable:");
+    if (v >= 0) best = 1024 * v;
+#ifdef _SC_PHYS_PAGES
+    v = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    if (v > 0 && v < best) best = v;
+#endif
+    v = run_file_number("/sys/fs/cgroup/memory.max", NULL);
+    if (v >= 0 && v < best) best = v;
+    return best;
+}
+
+#endif /* RUN_H */

@@ -1,0 +1,796 @@
+/* Trains a policy on a MuJoCo task or on a built-in one, and shows how it learns.   (***)
+
+     cc -O2 examples/mujoco/train.c -I. -Iexamples -o build/train -lmujoco -lm -lpthread
+
+   (in the top folder; or tools/train.sh, which installs what is missing. Without MuJoCo leave
+   -lmujoco out and add -DTRAIN_NO_MUJOCO: the built-in tasks remain.)
+
+     build/train                                     DIME on HalfCheetah-v5, 30,000 steps
+     build/train --task Pendulum                     needs no MuJoCo, learns within a minute
+     build/train --task Hopper-v5 --steps 1M --seed 2 --set lr_actor=1e-4
+
+   Teaches   how a whole training program is put together: context, environments, agent, trainer, the
+             loop (train_loop), evaluation on an environment of its own, files, a clean stop
+   Expects   one progress line, a line per evaluation, at the end the learning curve and
+             runs/TASK__ALGO__SEED__TIME/ with
+               progress.csv                          a row per 1000 steps and per evaluation
+               config.json                           everything that was set
+               policy.safetensors                    the last policy, at each evaluation
+               best.safetensors                      the one with the best evaluation
+               curve.svg                             the learning curve
+   Repeats   the same flags give the same bits in all but the times, with any number of threads
+   Stops     Ctrl-C finishes the step, saves, and exits with 130; a second one quits at once
+   Exit      0 ok, 1 run failed, 2 usage, 3 bad file, 4 stopped by nan, 130 interrupted and saved */
+#define _POSIX_C_SOURCE 200809L
+#define DIFFRL_IMPLEMENTATION
+#include "run.h"
+#include <signal.h>
+
+#define TRAIN_ROW 1000 /* steps between rows of progress.csv */
+
+/* ---------------------------------------------------------------------------------------- flags */
+
+typedef struct train_options {
+    const char *algo, *task, *preset, *out;
+    int64_t steps, eval_every; /* eval_every -1: steps / 20, at least 1000 */
+    uint64_t seed;
+    int threads, envs, eval_episodes, quiet;
+    const char *sets[64];
+    int set_count;
+} train_options;
+
+static const drl_field train_numbers[] = {
+    DRL_FIELD(train_options, steps, INT64, 1, 1e12, "environment steps"),
+    DRL_FIELD(train_options, eval_every, INT64, 0, 1e12, "environment steps"),
+    DRL_FIELD(train_options, seed, UINT64, 0, 0, "of everything random"),
+    DRL_FIELD(train_options, threads, INT, 1, 256, "workers"),
+    DRL_FIELD(train_options, envs, INT, 1, 1024, "environments"),
+    DRL_FIELD(train_options, eval_episodes, INT, 0, 100000, "episodes"),
+};
+
+/* What the trainer can be told by --set, beside the algorithm's own fields. */
+static const drl_field train_fields[] = {
+    DRL_FIELD(drl_trainer_config, replay_capacity, INT64, 1, 1e12, "transitions kept"),
+    DRL_FIELD(drl_trainer_config, n_step, INT, 1, 1000, "rewards summed before bootstrapping"),
+    DRL_FIELD(drl_trainer_config, time_limit_terminal, BOOL, 0, 1, "the time limit ends the value"),
+};
+
+enum {
+    FLAG_ALGO, FLAG_TASK, FLAG_STEPS, FLAG_SEED, FLAG_PRESET, FLAG_SET, FLAG_THREADS, FLAG_ENVS,
+    FLAG_OUT, FLAG_EVAL_EVERY, FLAG_EVAL_EPISODES, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
+};
+
+static const run_flag train_flags[] = {
+    {"algo", "NAME", "algorithm (dime)"},
+    {"task", "NAME", "task (HalfCheetah-v5); --list shows all"},
+    {"steps", "N", "environment steps, also 200k, 1M (30k)"},
+    {"seed", "N", "of weights, noise and tasks (1)"},
+    {"preset", "NAME", "settings to start from (cpu; toy for built-in tasks)"},
+    {"set", "KEY=VALUE", "change a setting; may be repeated; --list shows all"},
+    {"threads", "N", "workers (one per core); does not change results"},
+    {"envs", "N", "environments stepped in turn (1)"},
+    {"out", "DIR", "folder of the run's folder (runs)"},
+    {"eval-every", "N",
+     "steps between evaluations, 0: only at the end (steps / 20, at least 1000)"},
+    {"eval-episodes", "N", "episodes of an evaluation, 0: none (10)"},
+    {"quiet", NULL, "only the result and errors"},
+    {"list", NULL, "algorithms, tasks and settings"},
+    {"help", NULL, "this text"},
+    {"version", NULL, "of the library"},
+};
+
+static void train_help(void)
+{
+    printf("usage: train [FLAG...]\n\nTrains a diffusion policy and shows how it learns.\n\n");
+    run_flags_help(train_flags, RUN_COUNT(train_flags));
+    printf("\nexamples:\n"
+           "  train                              DIME on HalfCheetah-v5 for 30,000 steps\n"
+           "  train --task Pendulum              a small task, built in\n"
+           "  train --task Hopper-v5 --steps 1M --seed 2 --set lr_actor=1e-4 --set gamma=0.995\n"
+           "\nexit status: 0 ok, 1 run failed, 2 usage, 3 bad file, 4 stopped by nan, 130 "
+           "interrupted\n");
+}
+
+/* Settings of an algorithm in all of its presets. */
+static void train_list_settings(const run_algo *algo)
+{
+    char text[DRL_FIELD_TEXT];
+    drl_context ctx;
+    void *config = calloc(1, algo->config_size);
+    int i, j, n = 0;
+    const drl_field *fields = algo->fields_fn(&n);
+    memset(&ctx, 0, sizeof ctx);
+    if (!config) return;
+    printf("\nsettings of %s (--set KEY=VALUE), by --preset\n  %-20s", algo->name, "");
+    for (j = 0; algo->presets[j]; j++) printf("%-8s", algo->presets[j]);
+    printf("\n");
+    for (i = 0; i < n; i++) {
+        if (run_same(fields[i].name, "obs_dim") || run_same(fields[i].name, "act_dim") ||
+            run_same(fields[i].name, "seed"))
+            continue;
+        printf("  %-20s", fields[i].name);
+        for (j = 0; algo->presets[j]; j++) {
+            algo->default_fn(config, 1, 1);
+            algo->preset_fn(&ctx, config, algo->presets[j]);
+            drl_fields_get(&ctx, fields, n, config, fields[i].name, text);
+            printf("%-8s", text);
+        }
+        printf(" %s\n", fields[i].doc);
+    }
+    for (i = 0; i < RUN_COUNT(train_fields); i++)
+        printf("  %-45s%s\n", train_fields[i].name, train_fields[i].doc);
+    free(config);
+}
+
+static void train_list(void)
+{
+    int i;
+    printf("algorithms (--algo)\n");
+    for (i = 0; i < RUN_COUNT(run_algos); i++)
+        printf("  %-20s%s\n", run_algos[i].name, run_algos[i].about);
+    printf("\ntasks (--task)\n");
+    for (i = 0; run_task_name(i); i++)
+        printf("  %-20s%s\n", run_task_name(i),
+               i < RUN_COUNT(run_builtins) ? "built in" : "MuJoCo");
+    for (i = 0; i < RUN_COUNT(run_algos); i++) train_list_settings(&run_algos[i]);
+}
+
+static train_options train_defaults(void)
+{
+    train_options o;
+    memset(&o, 0, sizeof o);
+    o.algo = "dime";
+    o.task = "HalfCheetah-v5";
+    o.out = "runs";
+    o.steps = 30000;
+    o.eval_every = -1;
+    o.eval_episodes = 10;
+    o.seed = 1;
+    o.envs = o.threads = 1;
+#ifdef _SC_NPROCESSORS_ONLN
+    o.threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    o.threads = o.threads < 1 ? 1 : o.threads > 8 ? 8 : o.threads;
+#endif
+    return o;
+}
+
+/* Read the command line. Returns -1 to go on, or the exit code. */
+static int train_parse(train_options *o, int argc, char **argv)
+{
+    run_args args = {"train", NULL, 0, 1, 0};
+    const char *value;
+    int flag, rc = RUN_OK;
+    args.argc = argc;
+    args.argv = argv;
+    *o = train_defaults();
+    while (rc == RUN_OK) {
+        flag = run_args_next(&args, train_flags, RUN_COUNT(train_flags), &value);
+        if (flag == RUN_ARGS_END) return -1;
+        if (flag == RUN_ARGS_BAD) return RUN_USAGE;
+        if (flag == RUN_ARGS_WORD) {
+            fprintf(stderr, "train: what is '%s'? Flags begin with --, see --help\n", value);
+            return RUN_USAGE;
+        }
+        if (flag == FLAG_HELP) return train_help(), RUN_OK;
+        if (flag == FLAG_LIST) return train_list(), RUN_OK;
+        if (flag == FLAG_VERSION) return printf("diffrl %s\n", DIFFRL_VERSION_STRING), RUN_OK;
+        if (flag == FLAG_ALGO) o->algo = value;
+        else if (flag == FLAG_TASK) o->task = value;
+        else if (flag == FLAG_PRESET) o->preset = value;
+        else if (flag == FLAG_OUT) o->out = value;
+        else if (flag == FLAG_QUIET) o->quiet = 1;
+        else if (flag == FLAG_SET && o->set_count < RUN_COUNT(o->sets))
+            o->sets[o->set_count++] = value;
+        else if (flag == FLAG_SET) rc = (fprintf(stderr, "train: too many --set\n"), RUN_USAGE);
+        else
+            rc = run_option("train", train_numbers, RUN_COUNT(train_numbers), o,
+                            train_flags[flag].name, value);
+    }
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------- the run */
+
+typedef struct train {
+    train_options opt;
+    const run_algo *algo;
+    int task;
+    void *config, *agent; /* of the algorithm */
+    drl_trainer_config trainer_config;
+    drl_context ctx;
+    drl_agent face;
+    drl_env *envs, eval_env;
+    int env_count;
+    drl_trainer trainer;
+    char dir[1024];
+    FILE *csv;
+    run_term term;
+    run_series evals, returns; /* evaluations, and mean returns of training */
+    drl_evaluation eval;       /* the last one */
+    int64_t next_row, next_eval;
+    int64_t row_step, eval_step,
+        best_step; /* where the last ones were, -1: none yet              */
+    double best;
+    int64_t faults;      /* transitions dropped, as far as told                              */
+    double start;        /* time                                                             */
+    double eval_seconds; /* of all evaluations                                               */
+    int eval_count;
+    double since; /* the speed is that of the time since then, evaluations left out   */
+    int64_t since_steps, since_updates;
+    double steps_rate, updates_rate;
+} train;
+
+/* Set by the signal handler; the second signal does not wait. */
+static volatile sig_atomic_t train_stop;
+
+static void train_on_signal(int number)
+{
+    static const char text[] = "\nstopping after this step (once more to quit at once)\n";
+    int old = errno;
+    (void)number;
+    if (train_stop) _exit(RUN_STOPPED);
+    train_stop = 1;
+    if (write(2, text, sizeof text - 1) > 0) errno = old;
+}
+
+static void train_signals(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    sigemptyset(&action.sa_mask);
+    action.sa_handler = train_on_signal;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL); /* the reader of our output went away: go on */
+}
+
+/* Tell the context's last error and return the exit code for it. */
+static int train_fail(train *t, drl_status status)
+{
+    run_term_clear(&t->term);
+    fprintf(stderr, "train: %s\n", drl_context_error(&t->ctx));
+    if (status == DRL_ERR_NAN && t->csv)
+        fprintf(stderr,
+                t->eval_step >= 0 ? "train: stopped; policies up to step %" PRId64 " are in %s\n"
+                                  : "train: stopped at step %" PRId64 "; see %s\n",
+                t->eval_step >= 0 ? t->eval_step : t->trainer.steps, t->dir);
+    return run_exit_code(status);
+}
+
+static int train_fail_file(train *t, const char *name)
+{
+    run_term_clear(&t->term);
+    fprintf(stderr, "train: cannot write %s in %s: %s\n", name, t->dir, strerror(errno));
+    return RUN_FILE;
+}
+
+/* Find algorithm and task, make the environments. */
+static int train_open_envs(train *t)
+{
+    const char *names[RUN_COUNT(run_algos)];
+    char error[512];
+    int i;
+    for (i = 0; i < RUN_COUNT(run_algos); i++) names[i] = run_algos[i].name;
+    t->algo = run_algo_find(t->opt.algo);
+    if (!t->algo)
+        return run_unknown("train", "algorithm", t->opt.algo, names, RUN_COUNT(run_algos));
+    t->task = run_task_find("train", t->opt.task);
+    if (t->task < 0) return RUN_USAGE;
+    t->opt.task = run_task_name(t->task);
+    t->envs = (drl_env *)calloc((size_t)t->opt.envs, sizeof *t->envs);
+    for (i = 0; t->envs && i <= t->opt.envs; i++) { /* the last one is for evaluation */
+        drl_env *env = i < t->opt.envs ? &t->envs[i] : &t->eval_env;
+        if (run_task_open(env, t->task, i ? t->envs : NULL, error, sizeof error)) {
+            fprintf(stderr, "train: %s\n", error);
+            return RUN_FAILED;
+        }
+        if (i < t->opt.envs) t->env_count++;
+    }
+    return t->envs ? RUN_OK : RUN_FAILED;
+}
+
+/* Apply one --set KEY=VALUE to the algorithm's or the trainer's settings. */
+static int train_set(train *t, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    char key[64];
+    int i, n;
+    const drl_field *fields = t->algo->fields_fn(&n);
+    void *config = t->config;
+    if (!equals || equals == text) {
+        fprintf(stderr, "train: --set %s: expected KEY=VALUE\n", text);
+        return RUN_USAGE;
+    }
+    snprintf(key, sizeof key, "%.*s", (int)(equals - text), text);
+    if (run_same(key, "seed") || run_same(key, "obs_dim") || run_same(key, "act_dim")) {
+        fprintf(stderr, "train: --set %s: %s\n", key,
+                run_same(key, "seed") ? "use --seed" : "the task has it");
+        return RUN_USAGE;
+    }
+    for (i = 0; i < RUN_COUNT(train_fields); i++) {
+        if (!run_same(key, train_fields[i].name)) continue;
+        fields = train_fields;
+        n = RUN_COUNT(train_fields);
+        config = &t->trainer_config;
+        break;
+    }
+    if (drl_fields_set(&t->ctx, fields, n, config, key, equals + 1) == DRL_OK) return RUN_OK;
+    fprintf(stderr, "train: --set: %s (--list shows all)\n", drl_context_error(&t->ctx));
+    return RUN_USAGE;
+}
+
+/* Preset, then --set, then --seed. */
+static int train_configure(train *t)
+{
+    int i, n, rc = RUN_OK;
+    char seed[DRL_FIELD_TEXT];
+    const drl_field *fields = t->algo->fields_fn(&n);
+    if (!t->opt.preset) t->opt.preset = t->task < RUN_COUNT(run_builtins) ? "toy" : "cpu";
+    for (i = 0; t->algo->presets[i] && !run_same(t->opt.preset, t->algo->presets[i]); i++) {}
+    if (!t->algo->presets[i])
+        return run_unknown("train", "preset", t->opt.preset, t->algo->presets, i);
+    t->opt.preset = t->algo->presets[i];
+    t->config = calloc(1, t->algo->config_size);
+    t->agent = calloc(1, t->algo->agent_size);
+    if (!t->config || !t->agent) return fprintf(stderr, "train: out of memory\n"), RUN_FAILED;
+    t->algo->default_fn(t->config, t->envs[0].obs_dim, t->envs[0].act_dim);
+    if (t->algo->preset_fn(&t->ctx, t->config, t->opt.preset) != DRL_OK)
+        return train_fail(t, t->ctx.status);
+    t->trainer_config = drl_trainer_config_default();
+    t->trainer_config.seed = t->opt.seed;
+    if (t->opt.steps < t->trainer_config.replay_capacity)
+        t->trainer_config.replay_capacity = t->opt.steps;
+    for (i = 0; i < t->opt.set_count && rc == RUN_OK; i++) rc = train_set(t, t->opt.sets[i]);
+    snprintf(seed, sizeof seed, "%" PRIu64, t->opt.seed);
+    drl_fields_set(&t->ctx, fields, n, t->config, "seed", seed);
+    if (t->opt.eval_every < 0)
+        t->opt.eval_every = t->opt.steps / 20 < 1000 ? 1000 : t->opt.steps / 20;
+    if (t->opt.eval_every == 0) t->opt.eval_every = t->opt.steps;
+    return rc;
+}
+
+/* Refuse a replay that does not fit before it is allocated. */
+static int train_check_memory(train *t, size_t *replay_bytes)
+{
+    drl_replay_config rc = drl_replay_config_default(t->face.obs_dim, t->face.act_dim);
+    double room = run_memory_free(), need;
+    char a[32], b[32], c[32], d[32];
+    rc.capacity = t->trainer_config.replay_capacity;
+    *replay_bytes = drl_replay_bytes(&rc);
+    need = (double)*replay_bytes;
+    if (need < 0.9 * room) return RUN_OK;
+    fprintf(stderr,
+            "train: a replay of %s transitions needs %s, but %s are free; try --set "
+            "replay_capacity=%s or fewer --steps\n",
+            run_thousands(rc.capacity, a), run_bytes(need, b), run_bytes(room, c),
+            run_number(&t->ctx, floor(0.5 * room / need * (double)rc.capacity), d));
+    return RUN_FAILED;
+}
+
+/* Count the weights; with optimizer 1 those of critics and the like too. */
+static int64_t train_weights(train *t, int optimizer)
+{
+    drl_state state;
+    int64_t total = 0;
+    int i;
+    drl_state_init(&state, &t->ctx);
+    t->algo->state_fn(t->agent, &state, optimizer);
+    for (i = 0; i < state.count; i++)
+        if (state.entries[i].dtype == DRL_F32 && !strstr(state.entries[i].name, "adam_"))
+            total += (int64_t)(drl_entry_bytes(&state.entries[i]) / sizeof(float));
+    drl_state_free(&state);
+    return total;
+}
+
+static const char *train_isa(const train *t)
+{
+    static const char *const names[] = {"auto", "scalar", "neon", "avx2", "avx512"};
+    return names[t->ctx.isa];
+}
+
+/* What is about to happen, in one line. */
+static void train_header(train *t, size_t replay_bytes)
+{
+    char a[32], b[32], c[32], d[32];
+    if (t->opt.quiet) return;
+    fprintf(
+        stderr,
+        "diffrl %s  %s on %s (obs %d, act %d)  seed %" PRIu64 "  %s weights (policy %s)  replay %s "
+        "(%s)  %d thread%s %s\n",
+        DIFFRL_VERSION_STRING, t->algo->name, t->opt.task, t->face.obs_dim, t->face.act_dim,
+        t->opt.seed, run_thousands(train_weights(t, 1), a), run_thousands(train_weights(t, 0), b),
+        run_thousands(t->trainer_config.replay_capacity, c), run_bytes((double)replay_bytes, d),
+        t->opt.threads, t->opt.threads > 1 ? "s" : "", train_isa(t));
+    if (t->face.random_steps >= t->opt.steps)
+        fprintf(stderr,
+                "note   no learning in this run: the first %s steps (random_steps) only collect\n",
+                run_thousands(t->face.random_steps, a));
+}
+
+/* Agent and trainer. */
+static int train_build(train *t)
+{
+    size_t bytes;
+    drl_status s = t->algo->init_fn(t->agent, &t->ctx, t->config);
+    int rc;
+    if (s == DRL_ERR_RANGE) return train_fail(t, s), RUN_USAGE;
+    if (s != DRL_OK) return train_fail(t, s);
+    t->face = t->algo->agent_fn(t->agent);
+    rc = train_check_memory(t, &bytes);
+    if (rc) return rc;
+    train_header(t, bytes);
+    s = drl_trainer_init(&t->trainer, &t->ctx, &t->trainer_config, t->envs, t->opt.envs, t->face);
+    return s == DRL_OK ? RUN_OK : train_fail(t, s);
+}
+
+/* --------------------------------------------------------------------------------------- files */
+
+static int train_write_config(train *t)
+{
+    run_file file;
+    int n;
+    const drl_field *fields = t->algo->fields_fn(&n);
+    FILE *f;
+    if (run_file_open(&file, t->dir, "config.json")) return train_fail_file(t, "config.json");
+    f = file.f;
+    fprintf(f, "{\n  \"task\": \"%s\",\n  \"algo\": \"%s\",\n  \"preset\": \"%s\",\n", t->opt.task,
+            t->algo->name, t->opt.preset);
+    fprintf(f,
+            "  \"steps\": %" PRId64 ",\n  \"seed\": %" PRIu64
+            ",\n  \"threads\": %d,\n  \"envs\": %d,\n",
+            t->opt.steps, t->opt.seed, t->opt.threads, t->opt.envs);
+    fprintf(f, "  \"eval_every\": %" PRId64 ",\n  \"eval_episodes\": %d,\n  \"eval_seed\": %d,\n",
+            t->opt.eval_every, t->opt.eval_episodes, RUN_EVAL_SEED);
+    fprintf(f, "  \"version\": \"%s\",\n  \"isa\": \"%s\",\n", DIFFRL_VERSION_STRING, train_isa(t));
+#ifndef TRAIN_NO_MUJOCO
+    fprintf(f, "  \"mujoco\": \"%s\",\n", mj_versionString());
+#endif
+    fprintf(f, "  \"trainer\": {");
+    run_json_fields(f, &t->ctx, train_fields, RUN_COUNT(train_fields), &t->trainer_config);
+    fprintf(f, "\n  },\n  \"config\": {");
+    run_json_fields(f, &t->ctx, fields, n, t->config);
+    fprintf(f, "\n  }\n}\n");
+    return run_file_close(&file) ? train_fail_file(t, "config.json") : RUN_OK;
+}
+
+/* The run's folder, and in it config.json and the head of progress.csv. */
+static int train_open_files(train *t)
+{
+    char path[1200];
+    const drl_metric *metrics;
+    int64_t when = (int64_t)time(NULL);
+    int i, n, rc;
+    if (run_mkdirs(t->opt.out)) {
+        fprintf(stderr, "train: cannot make folder %s: %s\n", t->opt.out, strerror(errno));
+        return RUN_FILE;
+    }
+    do { /* the next second if another run was as fast */
+        n = snprintf(t->dir, sizeof t->dir, "%s/%s__%s__%" PRIu64 "__%" PRId64, t->opt.out,
+                     t->opt.task, t->algo->name, t->opt.seed, when++);
+        errno = ENAMETOOLONG;
+    } while (n < (int)sizeof t->dir && (n = mkdir(t->dir, 0777)) && errno == EEXIST);
+    if (n) {
+        fprintf(stderr, "train: cannot make folder %.200s: %s\n", t->dir, strerror(errno));
+        return RUN_FILE;
+    }
+    rc = train_write_config(t);
+    if (rc) return rc;
+    if (run_path(path, sizeof path, t->dir, "progress.csv") || !(t->csv = fopen(path, "w")))
+        return train_fail_file(t, "progress.csv");
+    fprintf(t->csv,
+            "time/total_timesteps,time/updates,time/time_elapsed,time/fps,rollout/ep_rew_mean,"
+            "rollout/ep_len_mean,eval/mean_reward,eval/std_reward");
+    metrics = t->face.metrics_fn(t->face.self, &n);
+    for (i = 0; i < n; i++) fprintf(t->csv, ",train/%s", metrics[i].name);
+    fprintf(t->csv, "\n");
+    return fflush(t->csv) ? train_fail_file(t, "progress.csv") : RUN_OK;
+}
+
+/* A row of progress.csv: what there is not yet stays empty. */
+static int train_row(train *t)
+{
+    char text[DRL_FIELD_TEXT];
+    drl_context *c = &t->ctx;
+    double elapsed = run_now() - t->start, mean = drl_trainer_return(&t->trainer);
+    int64_t updates = t->face.updates_fn(t->face.self);
+    int i, n, evaluated = t->eval_step == t->trainer.steps, played = t->trainer.episodes > 0;
+    const drl_metric *metrics = t->face.metrics_fn(t->face.self, &n);
+    if (played) run_series_add(&t->returns, (double)t->trainer.steps, mean, 0);
+    fprintf(t->csv, "%" PRId64 ",%" PRId64, t->trainer.steps, updates);
+    fprintf(t->csv, ",%s", run_number(c, floor(1000 * elapsed + 0.5) / 1000, text));
+    fprintf(t->csv, ",%s", run_number(c, floor((double)t->trainer.steps / (elapsed + 1e-9)), text));
+    fprintf(t->csv, ",%s", played ? run_number(c, mean, text) : "");
+    fprintf(t->csv, ",%s", played ? run_number(c, drl_trainer_length(&t->trainer), text) : "");
+    fprintf(t->csv, ",%s", evaluated ? run_number(c, t->eval.mean, text) : "");
+    fprintf(t->csv, ",%s", evaluated ? run_number(c, t->eval.std, text) : "");
+    for (i = 0; i < n; i++)
+        fprintf(t->csv, ",%s", updates ? run_number(c, metrics[i].value, text) : "");
+    fprintf(t->csv, "\n");
+    t->row_step = t->trainer.steps;
+    t->next_row = (t->trainer.steps / TRAIN_ROW + 1) * TRAIN_ROW;
+    return fflush(t->csv) || ferror(t->csv) ? train_fail_file(t, "progress.csv") : RUN_OK;
+}
+
+/* Write the policy with all that eval wants to know. */
+static int train_save(train *t, const char *name)
+{
+    char path[1200], text[DRL_FIELD_TEXT];
+    drl_meta meta;
+    drl_status s;
+    if (run_path(path, sizeof path, t->dir, name)) return train_fail_file(t, name);
+    drl_meta_init(&meta, &t->ctx);
+    drl_meta_set(&meta, "task", t->opt.task);
+    drl_meta_set(&meta, "library", "diffrl " DIFFRL_VERSION_STRING);
+    snprintf(text, sizeof text, "%" PRId64, t->trainer.steps);
+    drl_meta_set(&meta, "env_steps", text);
+    snprintf(text, sizeof text, "%" PRId64, t->face.updates_fn(t->face.self));
+    drl_meta_set(&meta, "updates", text);
+    if (t->eval_step == t->trainer.steps) {
+        snprintf(text, sizeof text, "%d", t->eval.episodes);
+        drl_meta_set(&meta, "eval_episodes", text);
+        drl_meta_set(&meta, "eval_mean", run_number(&t->ctx, t->eval.mean, text));
+        drl_meta_set(&meta, "eval_std", run_number(&t->ctx, t->eval.std, text));
+    }
+    s = t->algo->save_fn(t->agent, path, &meta);
+    drl_meta_free(&meta);
+    if (s == DRL_OK) return RUN_OK;
+    train_fail(t, s);
+    return RUN_FILE;
+}
+
+static int train_draw(train *t)
+{
+    char title[160];
+    double last = (double)(train_stop ? t->trainer.steps : t->opt.steps);
+    snprintf(title, sizeof title, "%s on %s, seed %" PRIu64 " (%s preset)", t->algo->name,
+             t->opt.task, t->opt.seed, t->opt.preset);
+    if (last < 1) last = 1;
+    if (run_svg_write(&t->ctx, t->dir, title, &t->evals, &t->returns, last))
+        return train_fail_file(t, "curve.svg");
+    return RUN_OK;
+}
+
+/* ------------------------------------------------------------------------------------ progress */
+
+/* Speed since the last look, at least a second ago. */
+static void train_speed(train *t, double now)
+{
+    int64_t updates = t->face.updates_fn(t->face.self);
+    double dt = now - t->eval_seconds - t->since;
+    if (dt < 1) return;
+    if (t->since_updates || !updates) { /* else time before the first update is in it */
+        t->steps_rate = (double)(t->trainer.steps - t->since_steps) / dt;
+        t->updates_rate = (double)(updates - t->since_updates) / dt;
+    }
+    t->since = now - t->eval_seconds;
+    t->since_steps = t->trainer.steps;
+    t->since_updates = updates;
+}
+
+/* "98 updates/s", "1:06<1:35" */
+static void train_times(train *t, double now, char *rate, char *eta) /* [48], [72] */
+{
+    char a[32], b[32] = "?";
+    double left = (double)(t->opt.steps - t->trainer.steps), speed = t->updates_rate;
+    int evals =
+        (int)((t->opt.steps - t->trainer.steps + t->opt.eval_every - 1) / t->opt.eval_every);
+    if (t->updates_rate > 0) {
+        left = left / t->steps_rate + (t->eval_count ? evals * t->eval_seconds / t->eval_count : 0);
+        run_duration(left, b);
+    }
+    if (speed <= 0) speed = t->steps_rate;
+    snprintf(rate, 48, "%s %s/s", speed > 0 ? run_short(speed, a) : "-",
+             t->updates_rate > 0 ? "updates" : "steps");
+    snprintf(eta, 72, "%s<%s", run_duration(now - t->start, a), b);
+}
+
+/* One redrawn line on a terminal, else a plain line about every five seconds. */
+static void train_progress(train *t, const char *doing)
+{
+    char text[256], steps[32], total[32], rate[48], eta[72], last[32] = "-", mean[32] = "-";
+    run_term *term = &t->term;
+    run_line line;
+    double now = run_now(), part = (double)t->trainer.steps / (double)t->opt.steps;
+    double pause = term->tty ? 0.1 : t->trainer.steps < TRAIN_ROW ? 2 : 5;
+    if (term->quiet || now - term->last < pause) return;
+    term->last = now;
+    train_speed(t, now);
+    train_times(t, now, rate, eta);
+    run_thousands(t->trainer.steps, steps);
+    run_thousands(t->opt.steps, total);
+    if (t->trainer.episodes) {
+        run_short(t->trainer.last_return, last);
+        run_short(drl_trainer_return(&t->trainer), mean);
+    }
+    if (!term->tty) {
+        fprintf(stderr, "%9s/%s %3d%%  return %s mean %s  %s  %s%s%s\n", steps, total,
+                (int)(100 * part), last, mean, rate, eta, *doing ? "  " : "", doing);
+        return;
+    }
+    memset(&line, 0, sizeof line);
+    line.width = run_columns(2) - 1;
+    snprintf(text, sizeof text, "%3d%% ", (int)(100 * part));
+    run_line_add(&line, text, 0);
+    run_bar(term, part, text);
+    run_line_add(&line, text, 10);
+    snprintf(text, sizeof text, " %s/%s  return %s mean %s", steps, total, last, mean);
+    run_line_add(&line, text, 0);
+    snprintf(text, sizeof text, "  %s", *doing ? doing : rate);
+    run_line_add(&line, text, 0);
+    snprintf(text, sizeof text, "  %s  ", eta);
+    run_line_add(&line, text, 0);
+    run_sparkline(term, &t->returns, 12, text);
+    run_line_add(&line, text, t->returns.count < 12 ? t->returns.count : 12);
+    fprintf(stderr, "\r%s\033[K", line.text);
+    term->open = 1;
+}
+
+/* Tell of dropped transitions: the first three, then every hundredth. */
+static void train_faults(train *t)
+{
+    char a[32];
+    if (t->trainer.faults == t->faults) return;
+    t->faults = t->trainer.faults;
+    if (t->faults > 3 && t->faults % 100) return;
+    run_term_clear(&t->term);
+    fprintf(stderr, "warn   step %s: %s; transition dropped (%" PRId64 " so far)\n",
+            run_thousands(t->trainer.steps, a), drl_context_error(&t->ctx), t->faults);
+}
+
+/* ------------------------------------------------------------------------------------ the loop */
+
+static int train_eval_episode(void *user, int episode, const drl_evaluation *one)
+{
+    train *t = (train *)user;
+    char doing[64];
+    (void)one;
+    snprintf(doing, sizeof doing, "evaluation %d/%d", episode + 1, t->opt.eval_episodes);
+    train_progress(t, doing);
+    return train_stop;
+}
+
+/* Evaluate, keep the policy, and keep it as the best if it is. */
+static int train_evaluate(train *t)
+{
+    char step[32], mean[32], std[32], low[32], high[32];
+    double start = run_now();
+    int rc = RUN_OK, better;
+    drl_evaluation eval;
+    drl_status s = run_evaluate(&t->ctx, t->algo, t->agent, &t->face, &t->eval_env,
+                                t->opt.eval_episodes, RUN_EVAL_SEED, train_eval_episode, t, &eval);
+    t->eval_seconds += run_now() - start;
+    t->next_eval = (t->trainer.steps / t->opt.eval_every + 1) * t->opt.eval_every;
+    if (s != DRL_OK) return train_fail(t, s);
+    if (train_stop && eval.episodes < t->opt.eval_episodes) return RUN_OK;
+    if (!t->opt.eval_episodes) return train_save(t, "policy.safetensors");
+    t->eval = eval;
+    t->eval_count++;
+    t->eval_step = t->trainer.steps;
+    better = t->best_step < 0 || eval.mean > t->best;
+    if (better) t->best = eval.mean, t->best_step = t->eval_step;
+    run_series_add(&t->evals, (double)t->eval_step, eval.mean, eval.std);
+    rc = train_save(t, "policy.safetensors");
+    if (rc == RUN_OK && better) rc = train_save(t, "best.safetensors");
+    if (t->opt.quiet || rc) return rc;
+    run_term_clear(&t->term);
+    fprintf(stderr, "eval %*s  return %s%s%s +- %s  [%s, %s]%s\n", t->term.tty ? 10 : 9,
+            run_thousands(t->eval_step, step), t->term.color ? "\033[1m" : "",
+            run_short(eval.mean, mean), t->term.color ? "\033[0m" : "", run_short(eval.std, std),
+            run_short(eval.min, low), run_short(eval.max, high), better ? "  best so far" : "");
+    return RUN_OK;
+}
+
+/* Step until done or told to stop; evaluate and write as it goes. Returns the exit code. */
+static int train_loop(train *t)
+{
+    int rc = RUN_OK;
+    while (rc == RUN_OK && t->trainer.steps < t->opt.steps && !train_stop) {
+        drl_status s = drl_trainer_step(&t->trainer);
+        int evaluate = t->trainer.steps >= t->next_eval || t->trainer.steps >= t->opt.steps;
+        train_faults(t);
+        if (s != DRL_OK) return train_fail(t, s);
+        if (evaluate && !train_stop) rc = train_evaluate(t);
+        if (rc == RUN_OK && (evaluate || t->trainer.steps >= t->next_row)) rc = train_row(t);
+        if (rc == RUN_OK && evaluate) rc = train_draw(t);
+        train_progress(t, "");
+    }
+    if (rc == RUN_OK && train_stop && t->eval_step != t->trainer.steps) {
+        if (t->row_step != t->trainer.steps) rc = train_row(t);
+        if (rc == RUN_OK) rc = train_save(t, "policy.safetensors");
+        if (rc == RUN_OK) rc = train_draw(t);
+    }
+    return rc == RUN_OK && train_stop ? RUN_STOPPED : rc;
+}
+
+/* Where things are and what to do next. */
+static void train_tell(train *t, const char *program, int stopped)
+{
+    run_term term = run_term_make(1, t->opt.quiet);
+    char a[32], b[32], c[32], path[1200] = "";
+    const char *slash = strrchr(program, '/');
+    uint64_t faults = 0;
+    int i;
+    const char *policy = t->best_step >= 0 ? "best.safetensors" : "policy.safetensors";
+    run_term_clear(&t->term);
+    if (!t->opt.quiet && t->trainer.steps > 0) {
+        printf("\n");
+        run_plot(stdout, &term, t->evals.count > 1 ? &t->evals : &t->returns,
+                 (double)t->trainer.steps);
+        printf("%11s%s\n\n", "", t->evals.count > 1 ? "evaluation return by environment steps"
+                                                    : "training return by environment steps");
+    }
+    for (i = 0; i < t->env_count; i++) faults += run_task_faults(&t->envs[i], t->task);
+    if (faults)
+        printf("warn    the simulation diverged in %" PRIu64 " episodes; they were cut off\n",
+               faults);
+    if (stopped) printf("stopped at step %s of %s\n", run_thousands(t->trainer.steps, a),
+                        run_thousands(t->opt.steps, b));
+    if (t->eval_step == t->trainer.steps)
+        printf("return  %s +- %s over %d episodes", run_short(t->eval.mean, a),
+               run_short(t->eval.std, b), t->eval.episodes);
+    if (t->eval_step == t->trainer.steps) printf("  (best %s at step %s)\n", run_short(t->best, a),
+                                                 run_thousands(t->best_step, b));
+    printf("files   %s/\n", t->dir);
+    if (t->opt.quiet) return;
+    printf("        progress.csv config.json curve.svg policy.safetensors%s   %s\n",
+           t->best_step >= 0 ? " best.safetensors" : "", run_duration(run_now() - t->start, c));
+    if (slash) snprintf(path, sizeof path, "%.*s/eval", (int)(slash - program), program);
+    if (*path && access(path, X_OK) == 0)
+        printf("next    %s --policy %s/%s\n", path, t->dir, policy);
+    else {
+#ifdef TRAIN_NO_MUJOCO
+        printf("next    tools/build.sh --no-mujoco examples/mujoco/eval.c\n");
+#else
+        printf("next    tools/build.sh examples/mujoco/eval.c\n");
+#endif
+        printf("        build/eval --policy %s/%s\n", t->dir, policy);
+    }
+    printf("        %s --task %s --steps %" PRId64 " --seed %" PRIu64 "\n", program, t->opt.task,
+           10 * t->opt.steps, t->opt.seed);
+}
+
+static void train_free(train *t)
+{
+    int i;
+    drl_trainer_free(&t->trainer);
+    if (t->agent) t->algo->free_fn(t->agent);
+    for (i = 0; i < t->env_count; i++)
+        if (t->envs[i].free_fn) t->envs[i].free_fn(t->envs[i].user);
+    if (t->eval_env.free_fn) t->eval_env.free_fn(t->eval_env.user);
+    free(t->envs);
+    free(t->config);
+    free(t->agent);
+    free(t->evals.points);
+    free(t->returns.points);
+    if (t->csv) fclose(t->csv);
+    drl_context_free(&t->ctx);
+}
+
+int main(int argc, char **argv)
+{
+    static train t;
+    drl_context_config cc = drl_context_config_default();
+    int rc = train_parse(&t.opt, argc, argv);
+    if (rc >= 0) return rc;
+    t.term = run_term_make(2, t.opt.quiet);
+    t.row_step = t.eval_step = t.best_step = -1;
+    t.next_row = TRAIN_ROW;
+    rc = train_open_envs(&t);
+    cc.threads = t.opt.threads;
+    if (rc == RUN_OK && drl_context_init(&t.ctx, &cc) != DRL_OK) rc = train_fail(&t, t.ctx.status);
+    if (rc == RUN_OK) rc = train_configure(&t);
+    if (rc == RUN_OK) rc = train_build(&t);
+    if (rc == RUN_OK) rc = train_open_files(&t);
+    if (rc == RUN_OK) {
+        train_signals();
+        t.next_eval = t.opt.eval_every;
+        t.start = t.since = run_now();
+        if (!t.term.tty) t.term.last = t.start;
+        rc = train_loop(&t);
+        if (rc == RUN_OK || rc == RUN_STOPPED) train_tell(&t, argv[0], rc == RUN_STOPPED);
+    }
+    train_free(&t);
+    return rc;
+}

@@ -1,0 +1,137 @@
+#!/bin/sh
+# Installs what the other scripts need; see usage below.
+set -eu
+
+usage()
+{
+    cat <<'END'
+usage: tools/install.sh [THING...]
+       tools/install.sh --have THING    only look; exit status 0 if it works
+
+Looks whether each THING works here and installs what does not with apt-get (through sudo if you
+are not root). Exit status 0 if all work at the end, else 1 with lines that say what to do.
+
+  cc        C compiler with libc and libm     packages gcc, libc6-dev
+  mujoco    MuJoCo 2.2.2 or newer             package libmujoco-dev
+  c++       C++ compiler                      package g++
+  clang     clang, C and C++                  packages clang, g++ (its C++ library)
+  (default: cc mujoco)
+
+examples:
+  tools/install.sh                      what training needs
+  tools/install.sh cc c++ clang mujoco  what the tests use
+  tools/install.sh --have mujoco && echo yes
+END
+}
+
+log=$(cd "$(dirname "$0")/.." && pwd)/build/install.log
+
+# Compile, link and run a small program.
+probe() # PROGRAM LIBRARY COMPILER [FLAG...]
+{
+    program=$1
+    library=$2
+    shift 2
+    command -v "$1" >/dev/null 2>&1 || return 1
+    dir=$(mktemp -d)
+    echo "$program" >"$dir/probe.c"
+    result=0
+    # shellcheck disable=SC2086 # no library is no word
+    { "$@" "$dir/probe.c" -o "$dir/probe" $library -lm && "$dir/probe"; } >/dev/null 2>&1 ||
+        result=1
+    rm -rf "$dir"
+    return $result
+}
+
+works() # THING
+{
+    c='#include <math.h>
+int main(int n, char **v) { return v[0] ? (int)floor(0.5 * n) : 1; }'
+    case $1 in
+    cc) probe "$c" '' "${CC:-cc}" ;;
+    c++) probe "$c" '' "${CXX:-c++}" -x c++ ;;
+    clang) probe "$c" '' clang && probe "$c" '' clang++ -x c++ ;;
+    mujoco)
+        probe '#include <mujoco/mujoco.h>
+int main(void) { return mj_version() > 0 ? 0 : 1; }' -lmujoco "${CC:-cc}" ;;
+    *) echo "tools/install.sh: unknown thing $1 (cc, c++, clang, mujoco)" >&2; exit 2 ;;
+    esac
+}
+
+packages() # THING
+{
+    case $1 in
+    cc) echo gcc libc6-dev ;;
+    c++) echo g++ ;;
+    clang) echo clang g++ ;;
+    mujoco) echo libmujoco-dev ;;
+    esac
+}
+
+apt() # PACKAGE...
+{
+    # shellcheck disable=SC2086 # $sudo may be nothing or several words
+    $sudo env DEBIAN_FRONTEND=noninteractive "${APT_GET:-apt-get}" -y -q \
+        -o DPkg::Lock::Timeout=300 "$@" >>"$log" 2>&1 </dev/null
+}
+
+advice() # THING
+{
+    case $1 in
+    mujoco)
+        echo "MuJoCo is missing. Install libmujoco-dev (Debian 12 or newer), or unpack a release of"
+        echo "github.com/google-deepmind/mujoco into DIR and set CPATH=DIR/include" \
+            "LIBRARY_PATH=DIR/lib LD_LIBRARY_PATH=DIR/lib." ;;
+    cc) echo "A C compiler is missing. Install gcc and the headers of libc, or set CC." ;;
+    c++) echo "A C++ compiler is missing. Install g++, or set CXX." ;;
+    clang) echo "clang is missing. Install clang." ;;
+    esac
+}
+
+case ${1-} in
+-h | --help) usage; exit 0 ;;
+--have) works "${2:?THING is missing}"; exit ;;
+-*) echo "tools/install.sh: unknown flag $1" >&2; usage >&2; exit 2 ;;
+esac
+[ $# -gt 0 ] || set -- cc mujoco
+
+missing=
+for thing in "$@"; do
+    works "$thing" || missing="$missing $thing"
+done
+[ -n "$missing" ] || exit 0
+
+sudo=
+[ "$(id -u)" = 0 ] || sudo=sudo
+if ! command -v "${APT_GET:-apt-get}" >/dev/null 2>&1; then
+    echo "tools/install.sh: no apt-get here, so nothing was installed" >&2
+elif [ -n "$sudo" ] && ! command -v sudo >/dev/null 2>&1; then
+    echo "tools/install.sh: neither root nor sudo here, so nothing was installed" >&2
+else
+    list=
+    for thing in $missing; do
+        list="$list $(packages "$thing")"
+    done
+    echo "installing$list with apt-get (log: build/install.log)"
+    # ask for the password while the terminal is still ours
+    if [ -n "$sudo" ]; then sudo -v || sudo="sudo -n"; fi
+    mkdir -p "${log%/*}"
+    : >"$log"
+    apt update || echo "tools/install.sh: apt-get update failed, trying to install all the same" >&2
+    # shellcheck disable=SC2086 # a list of words
+    if ! apt install --no-install-recommends $list; then
+        for thing in $missing; do # one that cannot be had must not keep the others out
+            # shellcheck disable=SC2046
+            apt install --no-install-recommends $(packages "$thing") || :
+        done
+    fi
+fi
+
+status=0
+for thing in $missing; do
+    works "$thing" && continue
+    status=1
+    [ "$thing" = mujoco ] && ! works cc && continue # nothing can be said without a compiler
+    advice "$thing" >&2
+done
+exit $status
