@@ -19,18 +19,19 @@
       drl_dime_save(&dime, "policy.safetensors", NULL);
 
    IS        Diffusion (not differentiable) RL on the CPU, float32: tensors, a tape for reverse-mode
-             differentiation, networks, diffusion chains, critics, replay, algorithms, training loop.
+             differentiation, networks, diffusion chains, critics, replay, algorithms, training
+             loop.
    IS NOT    a framework for other networks, a GPU library, a simulator: bring your own as a drl_env
              of three functions (examples/05_own_env.c; examples/mujoco binds MuJoCo).
 
    PROMISES
-      Same bits    A seed gives the same bits on 1 or 8 threads, with AVX-512, AVX2, NEON or plain C,
-                   with gcc or clang at any -O level (gcc even at -Ofast; clang -ffast-math is
-                   refused). Random numbers are counter-based, every sum has a fixed order, exp, log,
-                   tanh, sin are our own. Environments keep their own promises.
-      No surprise  No writable globals, no allocation during act and update after the first, no exit,
-                   abort or print. Errors are returned; drl_context_error says what, where, what was
-                   expected, what came, and what to do.
+      Same bits    A seed gives the same bits on 1 or 8 threads, with AVX-512, AVX2, NEON or plain
+                   C, with gcc or clang at any -O level (gcc even at -Ofast; clang -ffast-math is
+                   refused). Random numbers are counter-based, every sum has a fixed order, exp,
+                   log, tanh, sin are our own. Environments keep their own promises.
+      No surprise  No writable globals, no allocation during act and update after the first, no
+                   exit, abort or print. Errors are returned; drl_context_error says what,
+                   where, what was expected, what came, and what to do.
       Files        Files are data: a damaged or hostile file is refused, never run or trusted for a
                    size. Loading holds at most the size of the file and 1 MiB.
 
@@ -80,7 +81,7 @@
       DIFFRL_ALLOW_FAST_MATH    [I]  accept clang -ffast-math, without the promise of bits
 
    SPEED     Compile with -O2. No -march flag is needed: vector code is chosen at run time. gcc
-             compiles this header's implementation at -O3 by itself. Without optimization everything
+             vectorizes the implementation by itself. Without optimization everything
              is right and ten times slower.
    THREADS   An object is used by one thread at a time; objects of different contexts are
              independent. Set drl_context_config.threads to use several cores in one update.
@@ -143,7 +144,9 @@ typedef struct drl_allocator {
     void *user;
 } drl_allocator;
 
-typedef enum drl_log_level { DRL_LOG_DEBUG, DRL_LOG_INFO, DRL_LOG_WARN, DRL_LOG_ERROR } drl_log_level;
+typedef enum drl_log_level {
+    DRL_LOG_DEBUG, DRL_LOG_INFO, DRL_LOG_WARN, DRL_LOG_ERROR
+} drl_log_level;
 
 /* Receives each message of the library. The text is borrowed for the call. */
 typedef void (*drl_log_fn)(void *user, drl_log_level level, drl_status status, const char *text);
@@ -155,7 +158,9 @@ typedef void (*drl_task_fn)(void *arg, int begin, int end, int worker);
    use by one thread at a time, and returns when all are done. Results do not depend on the cut. */
 typedef void (*drl_parallel_fn)(void *user, int n, int threads, drl_task_fn fn, void *arg);
 
-typedef enum drl_isa { DRL_ISA_AUTO, DRL_ISA_SCALAR, DRL_ISA_NEON, DRL_ISA_AVX2, DRL_ISA_AVX512 } drl_isa;
+typedef enum drl_isa {
+    DRL_ISA_AUTO, DRL_ISA_SCALAR, DRL_ISA_NEON, DRL_ISA_AVX2, DRL_ISA_AVX512
+} drl_isa;
 
 typedef struct drl_context_config {
     int threads;                 /* 1        workers, this thread included                       */
@@ -336,8 +341,8 @@ DRLDEF void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n);
 /* ============================================================================ >>kernels
    Matrix products and elementwise loops on plain arrays. Row-major; ld = distance of rows.
    Rule of bits: every output element starts from 0 (or from its old value if accumulate is 1), adds
-   its products over k in increasing order by fused multiply-add, then the epilogue. Blocking, vector
-   width and threads do not change it. */
+   its products over k in increasing order by fused multiply-add, then the epilogue. Blocking,
+   vector width and threads do not change it. */
 
 /* The three products that training needs, with weights W [in, out]:
      DRL_GEMM_NN   C[m,n] = A[m,k]  B[k,n]      Y  = X  W
@@ -357,8 +362,9 @@ typedef struct drl_epilogue {
 
 /* Multiply matrices on all workers.
      epilogue  in  NULL: C = product.
-   Errors   none: shapes are the caller's duty.   Cost  2 m n k flops; packs B (and A if transposed).*/
-DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a, int lda,
+   Errors   none: shapes are the caller's duty.   Cost  2 m n k flops; B is packed first. */
+DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a,
+                     int lda,
                      const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue);
 
 /* As drl_gemm on the calling thread alone, with the packing buffer of `worker`: for use inside
@@ -369,11 +375,13 @@ DRLDEF void drl_gemm_worker(drl_context *ctx, int worker, drl_gemm_form form, in
 
 /* Plain triple loop with fmaf: the definition of drl_gemm, for tests and reading. */
 DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const float *a, int lda,
-                               const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue);
+                               const float *b, int ldb, float *c, int ldc,
+                               const drl_epilogue *epilogue);
 
 /* Sum the columns of x [rows, cols] into out [cols], rows in increasing order; added to out if
    accumulate is 1. */
-DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx, float *out,
+DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx,
+                           float *out,
                            int accumulate);
 
 /* y[i] = f(z[i]) for i < n; y may be z. */
@@ -381,7 +389,8 @@ DRLDEF void drl_act_forward(drl_context *ctx, drl_act act, size_t n, const float
 
 /* dz[i] (+)= dy[i] f'(z[i]); y = f(z) is given too, so that an activation may use what is cheaper.
    dz may be dy when accumulate is 0. */
-DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z, const float *y,
+DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z,
+                             const float *y,
                              const float *dy, float *dz, int accumulate);
 /* ============================================================================ >>io
    Named tensors and strings in safetensors files.
@@ -546,12 +555,12 @@ typedef enum drl_field_type {
 /* One field of a config struct. A table of these, DRL_FIELD by DRL_FIELD, is the --set options, the
    metadata of policy files and the range check of an algorithm at once. */
 typedef struct drl_field {
-    const char *name;
+    char name[24]; /* arrays, so that a table is read-only memory without relocations */
     drl_field_type type;
     size_t offset;
-    const char *doc;
+    char doc[56];
     double low, high;    /* allowed, ends included; both 0: any number                */
-    const char *choices; /* names of a choice: "relu|tanh|mish"                       */
+    char choices[64];    /* names of a choice: "relu|tanh|mish"                       */
 } drl_field;
 
 /* Place of a member, which must have the given size (else: array of negative size). */
@@ -569,7 +578,7 @@ typedef struct drl_field {
      DRL_FIELD_NAMES(drl_x_config, act, "relu|tanh|mish", "activation")   a choice  */
 #define DRL_FIELD(config, member, TYPE, low, high, doc)                                          \
     {#member, DRL_FIELD_##TYPE, DRLI_FIELD_OFFSET(config, member, DRLI_FIELD_##TYPE##_SIZE), doc, \
-     low, high, NULL}
+     low, high, ""}
 #define DRL_FIELD_NAMES(config, member, names, doc)                                              \
     {#member, DRL_FIELD_CHOICE, DRLI_FIELD_OFFSET(config, member, sizeof(int)), doc, 0, 0, names}
 
@@ -606,13 +615,13 @@ DRLDEF drl_status drl_fields_from_meta(drl_context *ctx, const drl_field *fields
    Reverse-mode automatic differentiation. Ops compute at once and are recorded in order;
    drl_tape_backward walks the record back. Matrices only: every tensor is [rows, cols].
 
-   Errors are sticky: an op that fails returns a 1 x 1 poison tensor, the tape keeps the first error,
-   and drl_tape_backward returns it; so the text of an algorithm needs no checks between ops. Ask
-   drl_tape_status before reading `data` of a result. */
+   Errors are sticky: an op that fails returns a 1 x 1 poison tensor, the tape keeps the first
+   error, and drl_tape_backward returns it; so the text of an algorithm needs no checks between
+   ops. Ask drl_tape_status before reading `data` of a result. */
 struct drl_tape;
 struct drl_tensor;
 
-/* One row of the op table. */
+/* An op: its name, and what takes the gradient of y on to its inputs. */
 typedef struct drl_op {
     const char *name;
     void (*backward_fn)(struct drl_tape *tape, struct drl_tensor *y);
@@ -624,7 +633,7 @@ typedef struct drl_tensor {
     int rows, cols;
     int needs_grad;         /* 1: a gradient flows to it                                          */
     int grad_full;          /* 1: grad holds a sum, 0: grad is not written yet                    */
-    const drl_op *op;       /* what made it; NULL: input or parameter                             */
+    drl_op op;              /* what made it; name NULL: input or parameter                        */
     struct drl_tensor *in[4];
     struct drl_tensor *prev; /* tape order                                                        */
     void *saved;            /* what the op keeps for its backward                                 */
@@ -643,7 +652,8 @@ typedef struct drl_tape {
     float poison_data[16];
 } drl_tape;
 
-/* Start an empty tape. Memory comes with use: the second pass of the same graph allocates nothing. */
+/* Start an empty tape. Memory comes with use: the second pass of the same graph allocates
+   nothing. */
 DRLDEF drl_status drl_tape_init(drl_tape *tape, drl_context *ctx);
 
 /* Forget all nodes and the error; every tensor of the tape is invalid. Parameters stay. */
@@ -683,10 +693,11 @@ typedef drl_tensor *(*drl_graph_fn)(drl_tape *tape, void *user);
 
 /* Compare the gradient of graph with central differences for every element of x, a parameter that
    the graph uses, h = step * max(1, |x|). Runs the graph 2 * elements + 1 times.
-     error   out  largest |difference| / (|gradient| + |numeric| + floor), floor = 1e-3 of the largest
+     error   out  largest |difference| / (|gradient| + |numeric| + floor), floor = 1e-3 of the
+     largest
    Errors   the graph's. */
-DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *user, drl_tensor *x, float step,
-                                      double *error);
+DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *user,
+                                      drl_tensor *x, float step, double *error);
 
 /* ============================================================================ >>ops
    What can be recorded. Shapes in brackets; b broadcasts if it is [1, cols], [rows, 1] or [1, 1].
@@ -721,8 +732,8 @@ DRLDEF drl_tensor *drl_tanh_logdet(drl_tape *tape, drl_tensor *x);
 /* y = act(x), elementwise. drl_tanh and the like are drl_activate(tape, DRL_ACT_TANH, x). */
 DRLDEF drl_tensor *drl_activate(drl_tape *tape, drl_act act, drl_tensor *x);
 
-/* y [rows, n] = act(x [rows, k] w [k, n] + bias [1, n] + base [rows, n]); bias and base may be NULL.
-   base carries what is the same in many products (the state's part of a first layer). */
+/* y [rows, n] = act(x [rows, k] w [k, n] + bias [1, n] + base [rows, n]); bias and base may be
+   NULL. base carries what is the same in many products (the state's part of a first layer). */
 DRLDEF drl_tensor *drl_linear(drl_tape *tape, drl_tensor *x, drl_tensor *w, drl_tensor *bias,
                               drl_tensor *base, drl_act act);
 
@@ -744,19 +755,24 @@ DRLDEF drl_tensor *drl_detach(drl_tape *tape, drl_tensor *x);
 
 /* y = scale * (x - mean) / sqrt(var + eps) + shift with mean and biased variance of each row; scale
    and shift [1, cols]. Ba et al. 2016. */
-DRLDEF drl_tensor *drl_layer_norm(drl_tape *tape, drl_tensor *x, drl_tensor *scale, drl_tensor *shift, float eps);
+DRLDEF drl_tensor *drl_layer_norm(drl_tape *tape, drl_tensor *x, drl_tensor *scale,
+                                  drl_tensor *shift, float eps);
 
-/* Batch Renormalisation over the rows, train mode (Ioffe 2017; in the form of CrossQ's code):
-     y = scale (x - m + delta s) / sqrt(s^2 / r^2 ... ) see drl_brn in >>nn, which calls this.
+/* Batch Renormalization over the rows, train mode (Ioffe 2017; in the form of CrossQ's code);
+   drl_brn_train in >>nn calls this:
+     y = scale (x - m + delta sqrt(v) / r) / sqrt(v / r^2 + eps) + shift
      r, delta  [cols]  in  constants of this step; r = 1, delta = 0 is plain batch normalisation.
      mean, var [cols]  in  statistics of x over its rows, from drl_batch_stats.
-   y = scale (x - m + delta sqrt(v) / r) / sqrt(v / r^2 + eps) + shift; gradients flow through m and v. */
-DRLDEF drl_tensor *drl_batch_renorm(drl_tape *tape, drl_tensor *x, drl_tensor *scale, drl_tensor *shift,
+   Gradients flow through m = mean and v = var too. */
+DRLDEF drl_tensor *drl_batch_renorm(drl_tape *tape, drl_tensor *x, drl_tensor *scale,
+                                    drl_tensor *shift,
                                     const float *mean, const float *var, const float *r,
                                     const float *delta, float eps);
 
-/* Mean and biased variance [cols] of each column of x, rows in order, in float with a second pass. */
-DRLDEF void drl_batch_stats(drl_context *ctx, int rows, int cols, const float *x, float *mean, float *var);
+/* Mean and biased variance [cols] of each column of x, rows in order, in float with a second
+   pass. */
+DRLDEF void drl_batch_stats(drl_context *ctx, int rows, int cols, const float *x, float *mean,
+                            float *var);
 
 /* y = softmax of each row; y = its logarithm. */
 DRLDEF drl_tensor *drl_softmax(drl_tape *tape, drl_tensor *x);
@@ -781,11 +797,13 @@ typedef struct drl_params {
 
 /* Start an empty set for at most `capacity` tensors. trainable 0: values only (targets, running
    statistics). An error is kept and returned by commit again; free is harmless then. */
-DRLDEF drl_status drl_params_init(drl_params *params, drl_context *ctx, int capacity, int trainable);
+DRLDEF drl_status drl_params_init(drl_params *params, drl_context *ctx, int capacity,
+                                  int trainable);
 
 /* Add the tensor called prefix + name, [rows, cols]. Returns it (its data comes with commit), or
    NULL with the error kept for commit. */
-DRLDEF drl_tensor *drl_params_add(drl_params *params, const char *prefix, const char *name, int rows, int cols);
+DRLDEF drl_tensor *drl_params_add(drl_params *params, const char *prefix, const char *name,
+                                  int rows, int cols);
 
 /* Allocate all tensors, zeroed. No adding after this. */
 DRLDEF drl_status drl_params_commit(drl_params *params);
@@ -803,7 +821,8 @@ DRLDEF void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
 
 /* Append the tensors to an enumeration for saving, as prefix + name; moments, if present, as
    prefix + "adam_m." + name and "adam_v.", and the step count. */
-DRLDEF void drl_params_state(drl_params *params, drl_state *state, const char *prefix, int optimizer);
+DRLDEF void drl_params_state(drl_params *params, drl_state *state, const char *prefix,
+                             int optimizer);
 
 /* Return the Euclidean norm of all gradients (in double, in order). */
 DRLDEF double drl_params_grad_norm(const drl_params *params);
@@ -828,14 +847,15 @@ typedef struct drl_dense {
 } drl_dense;
 
 /* Add a layer's tensors (prefix + name + ".w", ".b") to params. */
-DRLDEF void drl_dense_add(drl_dense *layer, drl_params *params, const char *prefix, const char *name,
-                          int in, int out);
+DRLDEF void drl_dense_add(drl_dense *layer, drl_params *params, const char *prefix,
+                          const char *name, int in, int out);
 
 /* Fill w by `kind`, b with 0. */
 DRLDEF void drl_dense_init(drl_dense *layer, drl_init kind, float gain, drl_rng *rng);
 
 /* y = act(x w + b). */
-DRLDEF drl_tensor *drl_dense_forward(drl_tape *tape, const drl_dense *layer, drl_tensor *x, drl_act act);
+DRLDEF drl_tensor *drl_dense_forward(drl_tape *tape, const drl_dense *layer, drl_tensor *x,
+                                     drl_act act);
 
 #define DRL_MLP_LAYERS 8
 
@@ -847,8 +867,8 @@ typedef struct drl_mlp {
 } drl_mlp;
 
 /* Add an MLP of widths dims[0] -> ... -> dims[layers]; its tensors are prefix + "l0.w", ... */
-DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *params, const char *prefix, const int *dims, int layers,
-                        drl_act act, drl_act out_act);
+DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *params, const char *prefix, const int *dims,
+                        int layers, drl_act act, drl_act out_act);
 
 /* Initialize all layers alike. */
 DRLDEF void drl_mlp_init(drl_mlp *mlp, drl_init kind, float gain, drl_rng *rng);
@@ -866,8 +886,8 @@ typedef struct drl_resmlp {
 } drl_resmlp;
 
 /* Add a residual MLP in -> width (blocks times two layers) -> out. 2 * blocks <= DRL_MLP_LAYERS. */
-DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *prefix, int in, int width,
-                           int blocks, int out, int layer_norm, drl_act act);
+DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *prefix, int in,
+                           int width, int blocks, int out, int layer_norm, drl_act act);
 
 /* Initialize all layers alike; scales 1, shifts 0. */
 DRLDEF void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng *rng);
@@ -875,8 +895,8 @@ DRLDEF void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng 
 /* Return the output for x [rows, in]. */
 DRLDEF drl_tensor *drl_resmlp_forward(drl_tape *tape, const drl_resmlp *net, drl_tensor *x);
 
-/* Fourier time embedding with learned phase: [sin(omega t + psi), cos(omega t + psi)] -> Linear, GELU
-   -> Linear. omega = linspace(0.1, 100, frequencies) is fixed. */
+/* Fourier time embedding with learned phase: [sin(omega t + psi), cos(omega t + psi)] -> Linear,
+   GELU -> Linear. omega = linspace(0.1, 100, frequencies) is fixed. */
 typedef struct drl_fourier {
     int frequencies;
     drl_tensor *phase; /* psi [1, frequencies] */
@@ -884,7 +904,8 @@ typedef struct drl_fourier {
 } drl_fourier;
 
 /* Add the embedding's tensors (prefix + "phase", "t0.w", ...), output width `out`. */
-DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *params, const char *prefix, int frequencies, int out);
+DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *params, const char *prefix,
+                            int frequencies, int out);
 
 /* Embed t = 0 .. steps-1: returns [steps, out]. One pass serves a whole chain. */
 DRLDEF drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, int steps);
@@ -937,11 +958,11 @@ DRLDEF drl_adam_config drl_adam_config_default(void);
 /* One step on the gradients of params: nan removal, clipping by norm, by element, then
      m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
      w = w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps) - lr weight_decay w.
-   Source  Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; Loshchilov & Hutter 2019 for the decay. */
+   Source  Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; decay Loshchilov & Hutter 2019. */
 DRLDEF void drl_adam_step(drl_params *params, const drl_adam_config *cfg);
 
-/* Learning rate after `step` of `total` steps: from first to last in a line, or along half a cosine,
-   constant after total. */
+/* Learning rate after `step` of `total` steps: from first to last in a line, or along half a
+   cosine, constant after total. */
 DRLDEF float drl_lr_linear(float first, float last, int64_t step, int64_t total);
 DRLDEF float drl_lr_cosine(float first, float last, int64_t step, int64_t total);
 
@@ -968,17 +989,18 @@ typedef struct drl_ddpm {
 DRLDEF drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule kind, int steps);
 
 /* Forward process: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise.   [B, A] each. */
-DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x0, drl_tensor *noise);
+DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x0,
+                                  drl_tensor *noise);
 
 /* Estimate x_0 = (x - sqrt(1 - abar) eps) / sqrt(abar), clipped to +-clip. */
-DRLDEF drl_tensor *drl_ddpm_clean(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x, drl_tensor *eps,
-                                  float clip);
+DRLDEF drl_tensor *drl_ddpm_clean(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
+                                  drl_tensor *eps, float clip);
 
-/* Ancestral step x_t -> x_{t-1}: mean sqrt(abar') beta / (1 - abar) x0 + sqrt(1 - beta)(1 - abar') /
-   (1 - abar) x with x0 as drl_ddpm_clean, plus sqrt(posterior variance) z if z is given.
+/* Ancestral step x_t -> x_{t-1}: mean sqrt(abar') beta / (1 - abar) x0 + sqrt(1 - beta)(1 - abar')
+   / (1 - abar) x with x0 as drl_ddpm_clean, plus sqrt(posterior variance) z if z is given.
    Source  Ho et al. 2020, arXiv:2006.11239, eq. (6), (7). */
-DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x, drl_tensor *eps,
-                                 drl_tensor *z, float clip);
+DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
+                                 drl_tensor *eps, drl_tensor *z, float clip);
 
 /* DDIM step from t to s < t: x' = sqrt(abar_s) x0 + sqrt(1 - abar_s - sigma^2) eps' + sigma z, with
    x0 clipped, eps' the noise that x0 implies, sigma = eta sqrt((1 - abar_s) / (1 - abar_t))
@@ -994,11 +1016,12 @@ DRLDEF void drl_ou_schedule(int n, float floor, float *c);
 /* One Euler-Maruyama step of the controlled Ornstein-Uhlenbeck process around N(0, sigma0^2), x0 to
    x1, and its part of the path log-density:
      x1    = x + eta (-x / sigma0^2 + u) + sqrt(2 eta) xi
-     ratio = log q(x1 | x) - log p(x | x1) = sum_i (x - (1 - eta / sigma0^2) x1)^2 / (4 eta) - xi^2 / 2
+     ratio = log q(x1 | x) - log p(x | x1) = sum_i (x - (1 - eta / sigma0^2) x1)^2 / (4 eta)
+             - xi^2 / 2
      x, u, xi [B, A], eta [1, A];  *x1 [B, A], *ratio [B, 1] out.
    The same xi serves both lines; written as a difference of log-densities float32 would not do. */
-DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta, drl_tensor *xi, float sigma0,
-                        drl_tensor **x1, drl_tensor **ratio);
+DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta,
+                        drl_tensor *xi, float sigma0, drl_tensor **x1, drl_tensor **ratio);
 
 /* ============================================================================ >>critic
    Value functions: categorical (C51), CrossQ's network with Batch Renorm, twin scalar critics. */
@@ -1009,8 +1032,8 @@ typedef struct drl_atoms {
     float v_min, v_max;
 } drl_atoms;
 
-/* Project distributions p [B, atoms] moved to shift[b] + scale[b] z onto the support, clipped to its
-   ends; out [B, atoms] is overwritten, or added to with weight if accumulate is 1:
+/* Project distributions p [B, atoms] moved to shift[b] + scale[b] z onto the support, clipped to
+   its ends; out [B, atoms] is overwritten, or added to with weight if accumulate is 1:
      y_m = clip(shift + scale z_m, v_min, v_max), its mass shared by the two neighbours of y_m.
    Source  Bellemare et al. 2017, arXiv:1707.06887, algorithm 1. */
 DRLDEF void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, const float *p,
@@ -1019,7 +1042,8 @@ DRLDEF void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, 
 
 /* Loss [1, 1] of logits [B, atoms] against target distributions [B, atoms] (constant):
      -mean_b sum_m T ln(p + 1e-15) + bonus mean_b sum_m p ln(p + 1e-15),   p = softmax(logits). */
-DRLDEF drl_tensor *drl_c51_loss(drl_tape *tape, drl_tensor *logits, const float *target, float bonus);
+DRLDEF drl_tensor *drl_c51_loss(drl_tape *tape, drl_tensor *logits, const float *target,
+                                float bonus);
 
 /* Expected value [B, 1] of each row: sum_m z_m softmax(logits)_m. */
 DRLDEF drl_tensor *drl_c51_mean(drl_tape *tape, drl_tensor *logits, const drl_atoms *atoms);
@@ -1031,8 +1055,8 @@ typedef struct drl_crossq {
 } drl_crossq;
 
 /* Add the tensors of a critic in -> width -> width -> out; running statistics go to `running`. */
-DRLDEF void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *running, const char *prefix,
-                           int in, int width, int out);
+DRLDEF void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *running,
+                           const char *prefix, int in, int width, int out);
 
 /* LeCun-normal weights, zero biases, norms at identity. */
 DRLDEF void drl_crossq_init(drl_crossq *q, drl_rng *rng);
@@ -1050,8 +1074,8 @@ typedef struct drl_twin {
 } drl_twin;
 
 /* Allocate and initialize both critics in -> hidden x (layers - 1) -> 1; targets are copies. */
-DRLDEF drl_status drl_twin_init(drl_twin *twin, drl_context *ctx, int in, int hidden, int layers, drl_act act,
-                                drl_rng *rng);
+DRLDEF drl_status drl_twin_init(drl_twin *twin, drl_context *ctx, int in, int hidden, int layers,
+                                drl_act act, drl_rng *rng);
 
 /* Give the memory back. Idempotent. */
 DRLDEF void drl_twin_free(drl_twin *twin);
@@ -1063,8 +1087,8 @@ DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, drl_twin *twin, drl_tensor *x, i
 /* Loss [1, 1]: sum over both critics of mean((Q - y)^2), y [B] constant. */
 DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, drl_twin *twin, drl_tensor *x, const float *y);
 
-/* Return the table of all ops, those of >>ops and those above, in no special order; *count rows. */
-DRLDEF const drl_op *const *drl_ops(int *count);
+/* Return the name of op 0, 1, 2, ... of all that a tape can record, NULL after the last. */
+DRLDEF const char *drl_op_name(int index);
 
 /* ============================================================================ >>env
    What a task must offer, and a check that it keeps its promises. */
@@ -1076,16 +1100,16 @@ DRLDEF const drl_op *const *drl_ops(int *count);
 typedef struct drl_env {
     const char *name;
     int obs_dim, act_dim;
-    const float *act_low, *act_high; /* [act_dim] finite bounds, in the task's units. Borrowed.      */
-    int time_limit;                  /* steps until truncation, 0: none                              */
+    const float *act_low, *act_high; /* [act_dim] finite bounds, in the task's units. Borrowed.   */
+    int time_limit;                  /* steps until truncation, 0: none                           */
     void *user;
-    int (*reset_fn)(void *user, uint64_t seed, float *obs);                     /* obs [obs_dim] out */
+    int (*reset_fn)(void *user, uint64_t seed, float *obs);                  /* obs [obs_dim] out */
     int (*step_fn)(void *user, const float *action, float *obs, float *reward, int *flags);
-    int (*render_fn)(void *user);                               /* optional: NULL                    */
-    size_t (*state_size_fn)(const void *user);                  /* optional, all three or none       */
-    int (*save_fn)(const void *user, void *state, size_t size); /* bitwise, in mid-episode           */
+    int (*render_fn)(void *user);                               /* optional: NULL                 */
+    size_t (*state_size_fn)(const void *user);                  /* optional, all three or none    */
+    int (*save_fn)(const void *user, void *state, size_t size); /* bitwise, in mid-episode        */
     int (*load_fn)(void *user, const void *state, size_t size);
-    void (*free_fn)(void *user);                                /* optional                          */
+    void (*free_fn)(void *user);                                /* optional                       */
 } drl_env;
 
 /* Check a task for what beginners get wrong: dimensions, bounds, finite values, reset and step that
@@ -1095,13 +1119,15 @@ typedef struct drl_env {
    Errors   DRL_ERR_ENV if a finding makes training impossible. */
 DRLDEF drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *faults);
 
-/* Reset or step a task and look at what it returns: a value that is not finite is reported with its
-   source and index (in training also environment and step). action [act_dim] in [-1, 1] is rescaled
-   to the task's bounds. Errors DRL_ERR_ENV if the task's function failed, DRL_ERR_NAN, DRL_ERR_RANGE
-   if the action is not finite. */
+/* Reset a task and look at what it returns: a value that is not finite is reported with its source
+   and index (in training also environment and step).
+   Errors   DRL_ERR_ENV if the task's function failed, DRL_ERR_NAN. */
 DRLDEF drl_status drl_env_reset(drl_context *ctx, const drl_env *env, uint64_t seed, float *obs);
-DRLDEF drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *action, float *obs,
-                               float *reward, int *flags);
+
+/* Step a task likewise. action [act_dim] in [-1, 1] is rescaled to the task's bounds.
+   Errors   as drl_env_reset, and DRL_ERR_RANGE if the action is not finite. */
+DRLDEF drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *action,
+                               float *obs, float *reward, int *flags);
 
 /* ============================================================================ >>replay
    What was experienced: uniform ring buffer, and running statistics of observations. */
@@ -1113,7 +1139,8 @@ typedef struct drl_replay_config {
     float gamma;      /* 0.99                                                                     */
 } drl_replay_config;
 
-/* Ring of transitions. Termination and truncation are kept apart: only termination ends the value. */
+/* Ring of transitions. Termination and truncation are kept apart: only termination ends the
+   value. */
 typedef struct drl_replay {
     drl_replay_config cfg;
     drl_context *ctx;
@@ -1140,7 +1167,8 @@ DRLDEF drl_replay_config drl_replay_config_default(int obs_dim, int act_dim);
 DRLDEF size_t drl_replay_bytes(const drl_replay_config *cfg);
 
 /* Allocate the ring. Errors DRL_ERR_MEMORY, DRL_ERR_RANGE. */
-DRLDEF drl_status drl_replay_init(drl_replay *replay, drl_context *ctx, const drl_replay_config *cfg);
+DRLDEF drl_status drl_replay_init(drl_replay *replay, drl_context *ctx,
+                                  const drl_replay_config *cfg);
 
 /* Give the memory back. Idempotent. */
 DRLDEF void drl_replay_free(drl_replay *replay);
@@ -1154,8 +1182,8 @@ DRLDEF void drl_replay_push(drl_replay *replay, const float *obs, const float *a
    follow on its last (its step failed, it was reset). */
 DRLDEF void drl_replay_skip(drl_replay *replay);
 
-/* Fill batch->rows rows drawn uniformly with replacement: n_step rewards are summed, fewer at the end
-   of an episode or of what was pushed. The batch's arrays are the caller's.
+/* Fill batch->rows rows drawn uniformly with replacement: n_step rewards are summed, fewer at the
+   end of an episode or of what was pushed. The batch's arrays are the caller's.
    Errors DRL_ERR_STATE if the replay is empty.   RNG  rows draws. */
 DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch *batch);
 
@@ -1180,8 +1208,8 @@ DRLDEF void drl_norm_free(drl_norm *norm);
 /* Take one vector x [dim] into the statistics. */
 DRLDEF void drl_norm_update(drl_norm *norm, const float *x);
 
-/* y = clip((x - mean) / sqrt(var + 1e-8), -clip, clip), rows of dim; y may be x. With fewer than two
-   vectors seen y = x. */
+/* y = clip((x - mean) / sqrt(var + 1e-8), -clip, clip), rows of dim; y may be x. With fewer than
+   two vectors seen y = x. */
 DRLDEF void drl_norm_apply(const drl_norm *norm, int rows, const float *x, float clip, float *y);
 
 /* ============================================================================ >>agent
@@ -1205,16 +1233,16 @@ typedef struct drl_agent {
     int64_t random_steps; /* environment steps with uniform actions before the first update       */
     void *self;
     drl_status (*act_fn)(void *self, drl_mode mode, int rows, const float *obs, float *act);
-    drl_status (*update_fn)(void *self, drl_replay *replay); /* the updates of one environment step */
-    int64_t (*updates_fn)(const void *self);                 /* gradient updates so far             */
-    const drl_metric *(*metrics_fn)(const void *self, int *count); /* fixed names and order         */
+    drl_status (*update_fn)(void *self, drl_replay *replay); /* what an environment step pays for */
+    int64_t (*updates_fn)(const void *self);                 /* gradient updates so far           */
+    const drl_metric *(*metrics_fn)(const void *self, int *count); /* fixed names and order       */
 } drl_agent;
 
 typedef struct drl_trainer_config {
     uint64_t seed;            /* 1                                                                */
     int64_t replay_capacity;  /* 1000000  cut to what `steps` needs by the examples               */
     int n_step;               /* 1                                                                */
-    int time_limit_terminal;  /* 0  1: the time limit counts as termination (as some papers' code) */
+    int time_limit_terminal;  /* 0  1: the time limit counts as termination (some papers' code)   */
 } drl_trainer_config;
 
 /* Off-policy training: environments, replay, agent. */
@@ -1243,8 +1271,10 @@ typedef struct drl_trainer {
 DRLDEF drl_trainer_config drl_trainer_config_default(void);
 
 /* Start training: allocates the replay and resets the environments. envs must have the agent's
-   dimensions and are borrowed, as is agent.self. Errors DRL_ERR_SHAPE, DRL_ERR_MEMORY, DRL_ERR_ENV. */
-DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx, const drl_trainer_config *cfg,
+   dimensions and are borrowed, as is agent.self. Errors DRL_ERR_SHAPE, DRL_ERR_MEMORY,
+   DRL_ERR_ENV. */
+DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx,
+                                   const drl_trainer_config *cfg,
                                    const drl_env *envs, int env_count, drl_agent agent);
 
 /* One step of every environment, then the agent's updates, one share for each environment step. A
@@ -1268,7 +1298,8 @@ typedef struct drl_evaluation {
 /* Run episodes on an environment of its own (not one of the trainer's), seeds seed, seed + 1, ...
      returns  out  [episodes] returns, may be NULL
    Errors   the agent's and the environment's. */
-DRLDEF drl_status drl_evaluate(drl_context *ctx, const drl_agent *agent, const drl_env *env, int episodes,
+DRLDEF drl_status drl_evaluate(drl_context *ctx, const drl_agent *agent, const drl_env *env,
+                               int episodes,
                                uint64_t seed, drl_evaluation *result, double *returns);
 
 /* ============================================================================ >>dime
@@ -1311,8 +1342,8 @@ typedef struct drl_dime_config {
 /* Return the values of the paper's code, for Gym's MuJoCo tasks (preset "paper"). */
 DRLDEF drl_dime_config drl_dime_config_default(int obs_dim, int act_dim);
 
-/* Set the preset of this name: "paper"; "cpu", what learns fastest per second on two cores; "toy", small
-   networks for tasks like a pendulum. Keeps dimensions and seed.  Errors  DRL_ERR_NAME. */
+/* Set the preset of this name: "paper"; "cpu", what learns fastest per second on two cores; "toy",
+   small networks for tasks like a pendulum. Keeps dimensions and seed.  Errors  DRL_ERR_NAME. */
 DRLDEF drl_status drl_dime_config_preset(drl_context *ctx, drl_dime_config *cfg, const char *name);
 
 /* Return the table of config fields, for drl_fields_set and the like; *count rows. */
@@ -1351,10 +1382,12 @@ DRLDEF drl_status drl_dime_init(drl_dime *dime, drl_context *ctx, const drl_dime
 /* Give the memory back. Idempotent. */
 DRLDEF void drl_dime_free(drl_dime *dime);
 
-/* Sample actions for rows states: run the chain from noise to x_N, a = tanh(x_N). Both modes sample,
-   from streams of their own (the method has no deterministic action).
-     obs [rows, obs_dim] in,  act [rows, act_dim] out, in (-1, 1).   RNG  rows (N + 1) act_dim normals. */
-DRLDEF drl_status drl_dime_act(drl_dime *dime, drl_mode mode, int rows, const float *obs, float *act);
+/* Sample actions for rows states: run the chain from noise to x_N, a = tanh(x_N). Both modes
+   sample, from streams of their own (the method has no deterministic action).
+     obs [rows, obs_dim] in,  act [rows, act_dim] out, in (-1, 1).   RNG  rows (N + 1) act_dim
+     normals. */
+DRLDEF drl_status drl_dime_act(drl_dime *dime, drl_mode mode, int rows, const float *obs,
+                               float *act);
 
 /* The updates of one environment step: utd critic updates, each on a batch of its own, and an actor
    and temperature update after every policy_delay-th. Errors: the tape's, DRL_ERR_NAN. */
@@ -1420,12 +1453,13 @@ DRLDEF drl_status drl_dime_load(drl_dime *dime, drl_context *ctx, const char *pa
    be reordered. gcc obeys the pragma below even at -Ofast; clang cannot be held to it. */
 #if defined(__clang__)
 #if defined(__FAST_MATH__) && !defined(DIFFRL_ALLOW_FAST_MATH)
-#error "diffrl.h: clang -ffast-math changes results; compile without it, or define DIFFRL_ALLOW_FAST_MATH"
+#error "diffrl.h: clang -ffast-math changes results; leave it out or define DIFFRL_ALLOW_FAST_MATH"
 #endif
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
 #pragma GCC push_options
-#pragma GCC optimize("O3", "fp-contract=off", "no-fast-math", "no-trapping-math", "no-math-errno")
+#pragma GCC optimize("O2", "tree-loop-vectorize", "vect-cost-model=dynamic", "unswitch-loops")
+#pragma GCC optimize("fp-contract=off", "no-fast-math", "no-trapping-math", "no-math-errno")
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -1768,7 +1802,7 @@ typedef struct drli_pool {
     pthread_cond_t wake;
     unsigned generation;   /* atomic: which task this is */
     int pending;           /* atomic: workers that have not finished it */
-    int sleepers;          /* atomic */
+    int sleepers;          /* atomic, written under the mutex */
     int stop;
     drl_task_fn fn;        /* the task: fn over [0, n) in `pieces` pieces */
     void *arg;
@@ -1809,11 +1843,11 @@ static void *drli_pool_main(void *arg)
         }
         if (i == DRLI_SPIN) {
             pthread_mutex_lock(&pool->mutex);
-            __atomic_add_fetch(&pool->sleepers, 1, __ATOMIC_SEQ_CST);
+            __atomic_store_n(&pool->sleepers, pool->sleepers + 1, __ATOMIC_SEQ_CST);
             while (__atomic_load_n(&pool->generation, __ATOMIC_SEQ_CST) == seen) {
                 pthread_cond_wait(&pool->wake, &pool->mutex);
             }
-            __atomic_sub_fetch(&pool->sleepers, 1, __ATOMIC_SEQ_CST);
+            __atomic_store_n(&pool->sleepers, pool->sleepers - 1, __ATOMIC_SEQ_CST);
             pthread_mutex_unlock(&pool->mutex);
         }
         seen++;
@@ -1823,8 +1857,8 @@ static void *drli_pool_main(void *arg)
     }
 }
 
-/* Publish the task (or the stop) to the workers. A worker that goes to sleep counts itself before it
-   looks at generation for the last time, so either it sees the new one or we see the sleeper. */
+/* Publish the task (or the stop) to the workers. A worker that goes to sleep counts itself before
+   it looks at generation for the last time: either it sees the new one or we see the sleeper. */
 static void drli_pool_start(drli_pool *pool)
 {
     __atomic_store_n(&pool->pending, pool->started, __ATOMIC_RELAXED);
@@ -1870,8 +1904,8 @@ static drl_status drli_pool_init(drl_context *ctx)
         w->index = i + 1;
         if (pthread_create(&w->thread, NULL, drli_pool_main, w)) {
             return drli_fail(ctx, DRL_ERR_MEMORY,
-                             "drl_context_init: the system gave %d of %d threads; set threads lower",
-                             i + 1, threads);
+                             "drl_context_init: the system gave %d of %d threads; set threads "
+                             "lower", i + 1, threads);
         }
         pool->started++;
     }
@@ -1895,8 +1929,8 @@ static void drli_pool_run(drli_pool *pool, int n, int pieces, drl_task_fn fn, vo
 static drl_status drli_pool_init(drl_context *ctx)
 {
     return drli_fail(ctx, DRL_ERR_RANGE,
-                     "drl_context_init: threads is %d, but this build has no threads; set threads to "
-                     "1, or give parallel_fn, or do not define DIFFRL_NO_THREADS",
+                     "drl_context_init: threads is %d, but this build has no threads; set threads "
+                     "to 1, or give parallel_fn, or do not define DIFFRL_NO_THREADS",
                      ctx->cfg.threads);
 }
 
@@ -1951,7 +1985,7 @@ static int drli_isa_supported(drl_isa isa)
     return 0;
 }
 
-/* Floats of packed B that one worker keeps: a block of DRLI_KC rows and DRLI_NC columns (>>kernels). */
+/* Each worker keeps a packed block of DRLI_KC rows and DRLI_NC columns of B (>>kernels). */
 #define DRLI_KC 512
 #define DRLI_NC 256
 
@@ -1965,8 +1999,8 @@ static drl_status drli_context_start(drl_context *ctx)
     }
     if (!ctx->cfg.allocator.alloc_fn != !ctx->cfg.allocator.free_fn) {
         return drli_fail(ctx, DRL_ERR_RANGE,
-                         "drl_context_init: the allocator has one of alloc_fn and free_fn; set both "
-                         "or none");
+                         "drl_context_init: the allocator has one of alloc_fn and free_fn; set "
+                         "both or none");
     }
     ctx->isa = ctx->cfg.isa;
     for (i = 0; ctx->isa == DRL_ISA_AUTO; i++) {
@@ -3005,10 +3039,10 @@ DRLDEF void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n)
 }
 
 /* ============================================================================ >>kernels
-   The matrix product. C is computed in tiles of some rows x 2 vectors that stay in registers while k
-   runs. B is read panel by panel, as wide as a tile: the first tile of a panel reads it where it is
-   and packs it on the way, without a pass of its own; B' is transposed into panels first. A is never
-   packed. Measured on Zen 5: 95 to 98 % of the multiply-add peak at 256 x 256 x 256. */
+   The matrix product. C is computed in tiles of some rows x 2 vectors that stay in registers while
+   k runs. B is read panel by panel, as wide as a tile: the first tile of a panel reads it where it
+   is and packs it on the way, without a pass of its own; B' is transposed into panels first. A is
+   never packed. Measured on Zen 5: 95 to 98 % of the multiply-add peak at 256 x 256 x 256. */
 
 DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const float *a, int lda,
                                const float *b, int ldb, float *c, int ldc,
@@ -3016,15 +3050,17 @@ DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const fl
 {
     const ptrdiff_t a_row = form == DRL_GEMM_TN ? 1 : lda, a_col = form == DRL_GEMM_TN ? lda : 1;
     const ptrdiff_t b_row = form == DRL_GEMM_NT ? 1 : ldb, b_col = form == DRL_GEMM_NT ? ldb : 1;
-    int i, j, p;
+    ptrdiff_t i, j, p;
     for (i = 0; i < m; i++) {
         for (j = 0; j < n; j++) {
-            float *y = c + (ptrdiff_t)i * ldc + j;
+            float *y = c + i * ldc + j;
             float sum = epilogue && epilogue->accumulate ? *y : 0.0f;
-            for (p = 0; p < k; p++) sum = fmaf(a[i * a_row + p * a_col], b[p * b_row + j * b_col], sum);
+            for (p = 0; p < k; p++) {
+                sum = fmaf(a[i * a_row + p * a_col], b[p * b_row + j * b_col], sum);
+            }
             if (epilogue && epilogue->bias) sum += epilogue->bias[j];
-            if (epilogue && epilogue->base) sum += epilogue->base[(ptrdiff_t)i * epilogue->base_ld + j];
-            if (epilogue && epilogue->pre) epilogue->pre[(ptrdiff_t)i * ldc + j] = sum;
+            if (epilogue && epilogue->base) sum += epilogue->base[i * epilogue->base_ld + j];
+            if (epilogue && epilogue->pre) epilogue->pre[i * ldc + j] = sum;
             if (epilogue && epilogue->act != DRL_ACT_NONE) {
                 drli_act_apply(DRL_ISA_SCALAR, epilogue->act, 1, &sum, &sum);
             }
@@ -3033,14 +3069,14 @@ DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const fl
     }
 }
 
-/* One tile of the product: rows x (2 vectors) of out = start + A B (+ bias) (+ base). */
+/* One tile of the product: rows x cols of out = start + A B (+ bias) (+ base). */
 typedef struct drli_tile {
-    int k;
+    int k, cols;              /* cols counts only if the tile is one vector wide  */
     const float *a;
     ptrdiff_t a_row, a_col;   /* element (i, p) of A is a[i * a_row + p * a_col]  */
     const float *b;
     ptrdiff_t b_row;          /* row p of the panel starts at b + p * b_row       */
-    float *copy;              /* the panel is copied here on the way; NULL: not   */
+    float *copy;              /* the panel is packed here on the way; NULL: not   */
     const float *start;       /* where the sum starts, rows ld apart; NULL: zeros */
     float *out;               /* rows ld apart; may be start                      */
     ptrdiff_t ld;
@@ -3048,34 +3084,34 @@ typedef struct drli_tile {
     ptrdiff_t base_ld;
 } drli_tile;
 
-/* DRLI_TILE_BODY defines drli_tile_<name>_body(t, rows, vecs) for constant rows x vecs <= 24. V is the
-   vector type of W floats. Per step of k it loads vecs vectors of B and broadcasts rows elements of A:
-   12 x 2 sums fill 24 of the 32 registers of AVX-512 and NEON, 6 x 2 fill 12 of the 16 of AVX2, and
-   from 8 sums on the latency of the fused multiply-add is hidden. Tiles of fewer rows are as fast per
-   row down to 4, so rows are shared out evenly among tiles. One row takes 8 vectors instead. */
+/* DRLI_TILE_BODY defines drli_tile_<name>_body(t, rows, vecs) for constant rows x vecs <= 24. V is
+   the vector type of W floats. Per step of k it loads vecs vectors of B and broadcasts rows values
+   of A: 12 x 2 sums fill 24 of the 32 registers of AVX-512 and NEON, 6 x 2 fill 12 of the 16 of
+   AVX2, and from 8 sums on the latency of the fused multiply-add is hidden. Tiles of fewer rows are
+   as fast per row down to 4, so rows are shared out evenly among tiles. A single row takes 8
+   vectors. Tiles of one vector do the last columns: what is beyond t->cols is masked. */
 #if defined(__clang__)
 #define DRLI_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
 #define DRLI_UNROLL _Pragma("GCC unroll 16")
 #endif
 #define DRLI_EACH(i, n) DRLI_UNROLL for (i = 0; i < n; i++)
-#define DRLI_TILE_BODY(name, TARGET, V, W, ZERO, SET1, LOAD, STORE, FMA, ADD)                    \
+#define DRLI_TILE_BODY(name, TARGET, V, W, ZERO, SET1, LOAD, STORE, FMA, ADD, M, MASK, LOADM,    \
+                       STOREM)                                                                   \
     TARGET DRLI_INLINE void drli_tile_##name##_body(const drli_tile *t, const int rows,          \
                                                     const int vecs)                              \
     {                                                                                            \
         V s[24], x[8], y;                                                                        \
-        const float *a = t->a, *b = t->b;                                                        \
-        const ptrdiff_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row;                    \
-        float *copy = t->copy;                                                                   \
+        const M mask = MASK(vecs == 1 ? t->cols : W);                                            \
+        const float *a = t->a, *b = t->b, *q;                                                    \
+        float *copy = t->copy, *z;                                                               \
         int r, v, p;                                                                             \
-        if (t->start) {                                                                          \
-            DRLI_EACH(r, rows) DRLI_EACH(v, vecs)                                                \
-                s[r * vecs + v] = LOAD(t->start + r * t->ld + v * W);                            \
-        } else {                                                                                 \
-            DRLI_EACH(r, rows) DRLI_EACH(v, vecs) s[r * vecs + v] = ZERO;                        \
+        DRLI_EACH(r, rows) DRLI_EACH(v, vecs) {                                                  \
+            q = t->start ? t->start + r * t->ld + v * W : NULL;                                  \
+            s[r * vecs + v] = !q ? ZERO : vecs == 1 ? LOADM(q, mask) : LOAD(q);                  \
         }                                                                                        \
-        for (p = 0; p < t->k; p++) {                                                             \
-            DRLI_EACH(v, vecs) x[v] = LOAD(b + v * W);                                           \
+        for (p = 0; p < t->k; p++, a += t->a_col, b += t->b_row) {                               \
+            DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(b, mask) : LOAD(b + v * W);              \
             if (copy) { /* and call the next panel from memory */                                \
                 DRLI_EACH(v, vecs) STORE(copy + v * W, x[v]);                                    \
                 __builtin_prefetch(b + vecs * W);                                                \
@@ -3084,27 +3120,28 @@ typedef struct drli_tile {
             }                                                                                    \
             __builtin_prefetch(a + 32); /* for A', whose rows the hardware does not foresee */   \
             DRLI_EACH(r, rows) {                                                                 \
-                y = SET1(a[r * a_row]);                                                          \
+                y = SET1(a[r * t->a_row]);                                                       \
                 DRLI_EACH(v, vecs) s[r * vecs + v] = FMA(y, x[v], s[r * vecs + v]);              \
             }                                                                                    \
-            a += a_col;                                                                          \
-            b += b_row;                                                                          \
         }                                                                                        \
         if (t->bias) {                                                                           \
-            DRLI_EACH(v, vecs) x[v] = LOAD(t->bias + v * W);                                     \
+            DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(t->bias, mask) : LOAD(t->bias + v * W);  \
             DRLI_EACH(r, rows) DRLI_EACH(v, vecs)                                                \
                 s[r * vecs + v] = ADD(s[r * vecs + v], x[v]);                                    \
         }                                                                                        \
-        if (t->base) {                                                                           \
-            DRLI_EACH(r, rows) DRLI_EACH(v, vecs)                                                \
-                s[r * vecs + v] = ADD(s[r * vecs + v], LOAD(t->base + r * t->base_ld + v * W));  \
+        DRLI_EACH(r, rows) DRLI_EACH(v, vecs) {                                                  \
+            q = t->base ? t->base + r * t->base_ld + v * W : NULL;                               \
+            z = t->out + r * t->ld + v * W;                                                      \
+            y = s[r * vecs + v];                                                                 \
+            if (q) y = ADD(y, vecs == 1 ? LOADM(q, mask) : LOAD(q));                       \
+            if (vecs == 1) STOREM(z, mask, y);                                                   \
+            else STORE(z, y);                                                                    \
         }                                                                                        \
-        DRLI_EACH(r, rows) DRLI_EACH(v, vecs) STORE(t->out + r * t->ld + v * W, s[r * vecs + v]); \
     }
 
 /* drli_tile_<name>(t, rows, vecs) for rows 1 .. 6 or 1 .. 12, vecs 1 or 2, and 1 x 8. */
 #define DRLI_TILE_CASE(name, r)                                                                  \
-    case 16 * r + 1: drli_tile_##name##_body(t, r, 1); break;                                     \
+    case 16 * r + 1: drli_tile_##name##_body(t, r, 1); break;                                    \
     case 16 * r + 2: drli_tile_##name##_body(t, r, 2); break;
 #define DRLI_TILE_6(name)                                                                        \
     DRLI_TILE_CASE(name, 1) DRLI_TILE_CASE(name, 2) DRLI_TILE_CASE(name, 3)                      \
@@ -3122,16 +3159,35 @@ typedef struct drli_tile {
     }
 
 #if defined(DRLI_X86)
-DRLI_TILE_BODY(avx512, DRLI_AVX512, __m512, 16, _mm512_setzero_ps(), _mm512_set1_ps, _mm512_loadu_ps,
-               _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps)
+#define DRLI_MASK16(n) ((__mmask16)(0xffffu >> (16 - (n))))
+#define DRLI_LOAD16(p, m) _mm512_maskz_loadu_ps(m, p)
+#define DRLI_MASK8(n)                                                                            \
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+DRLI_TILE_BODY(avx512, DRLI_AVX512, __m512, 16, _mm512_setzero_ps(), _mm512_set1_ps,
+               _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, __mmask16,
+               DRLI_MASK16, DRLI_LOAD16, _mm512_mask_storeu_ps)
 DRLI_TILE_RUN(avx512, DRLI_AVX512, DRLI_TILE_12)
 DRLI_TILE_BODY(avx2, DRLI_AVX2, __m256, 8, _mm256_setzero_ps(), _mm256_set1_ps, _mm256_loadu_ps,
-               _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps)
+               _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, __m256i, DRLI_MASK8,
+               _mm256_maskload_ps, _mm256_maskstore_ps)
 DRLI_TILE_RUN(avx2, DRLI_AVX2, DRLI_TILE_6)
 #elif defined(DRLI_NEON)
+DRLI_INLINE float32x4_t drli_neon_load(const float *p, int n)
+{
+    float x[4] = {0, 0, 0, 0};
+    memcpy(x, p, (size_t)n * sizeof(float));
+    return vld1q_f32(x);
+}
+DRLI_INLINE void drli_neon_store(float *p, int n, float32x4_t v)
+{
+    float x[4];
+    vst1q_f32(x, v);
+    memcpy(p, x, (size_t)n * sizeof(float));
+}
 #define DRLI_NEON_FMA(x, y, z) vfmaq_f32(z, x, y)
+#define DRLI_NEON_MASK(n) (n)
 DRLI_TILE_BODY(neon, , float32x4_t, 4, vdupq_n_f32(0.0f), vdupq_n_f32, vld1q_f32, vst1q_f32,
-               DRLI_NEON_FMA, vaddq_f32)
+               DRLI_NEON_FMA, vaddq_f32, int, DRLI_NEON_MASK, drli_neon_load, drli_neon_store)
 DRLI_TILE_RUN(neon, , DRLI_TILE_12)
 #endif
 
@@ -3139,13 +3195,13 @@ DRLI_TILE_RUN(neon, , DRLI_TILE_12)
 static void drli_tile_scalar(const drli_tile *t, int rows, int vecs)
 {
     float s[64];
-    const int n = 8 * vecs;
+    const int n = vecs == 1 ? t->cols : 8 * vecs;
     int r, j, p;
     for (r = 0; r < rows; r++) {
         for (j = 0; j < n; j++) s[j] = t->start ? t->start[r * t->ld + j] : 0.0f;
         for (p = 0; p < t->k; p++) {
             const float y = t->a[r * t->a_row + p * t->a_col], *b = t->b + p * t->b_row;
-            if (t->copy && r == 0) memcpy(t->copy + p * n, b, (size_t)n * sizeof(float));
+            if (t->copy && r == 0) memcpy(t->copy + p * 8 * vecs, b, (size_t)n * sizeof(float));
             for (j = 0; j < n; j++) s[j] = fmaf(y, b[j], s[j]);
         }
         for (j = 0; t->bias && j < n; j++) s[j] += t->bias[j];
@@ -3162,20 +3218,23 @@ typedef struct drli_tiling {
 
 static drli_tiling drli_tiling_get(int isa)
 {
-    drli_tiling tiling = {4, 8, drli_tile_scalar};
+    drli_tiling t;
+    t.rows = 4;
+    t.width = 8;
+    t.run = drli_tile_scalar;
 #if defined(DRLI_X86)
-    if (isa == DRL_ISA_AVX512) { tiling.rows = 12; tiling.width = 16; tiling.run = drli_tile_avx512; }
-    if (isa == DRL_ISA_AVX2) { tiling.rows = 6; tiling.run = drli_tile_avx2; }
+    if (isa == DRL_ISA_AVX512) t.rows = 12, t.width = 16, t.run = drli_tile_avx512;
+    if (isa == DRL_ISA_AVX2) t.rows = 6, t.width = 8, t.run = drli_tile_avx2;
 #elif defined(DRLI_NEON)
-    if (isa == DRL_ISA_NEON) { tiling.rows = 12; tiling.width = 4; tiling.run = drli_tile_neon; }
+    if (isa == DRL_ISA_NEON) t.rows = 12, t.width = 4, t.run = drli_tile_neon;
 #endif
     (void)isa;
-    return tiling;
+    return t;
 }
 
 /* dst[p * dst_ld + j] = src[j * src_ld + p] for p < rows, j < cols. */
-DRLI_INLINE void drli_transpose_loop(int rows, int cols, const float *src, ptrdiff_t src_ld, float *dst,
-                                     ptrdiff_t dst_ld)
+DRLI_INLINE void drli_transpose_loop(int rows, int cols, const float *src, ptrdiff_t src_ld,
+                                     float *dst, ptrdiff_t dst_ld)
 {
     int j, p;
     for (j = 0; j < cols; j++) {
@@ -3210,14 +3269,15 @@ DRLI_AVX2 static void drli_transpose_avx2(int rows, int cols, const float *src, 
                 _mm256_storeu_ps(y + 3 * dst_ld, _mm256_shuffle_ps(u1, u3, 0xee));
             }
         }
-        drli_transpose_loop(rows - p, 8, src + j * src_ld + p, src_ld, dst + p * dst_ld + j, dst_ld);
+        drli_transpose_loop(rows - p, 8, src + j * src_ld + p, src_ld, dst + p * dst_ld + j,
+                            dst_ld);
     }
     drli_transpose_loop(rows, cols - j, src + j * src_ld, src_ld, dst + j, dst_ld);
 }
 #endif
 
-static void drli_transpose(int isa, int rows, int cols, const float *src, ptrdiff_t src_ld, float *dst,
-                           ptrdiff_t dst_ld)
+static void drli_transpose(int isa, int rows, int cols, const float *src, ptrdiff_t src_ld,
+                           float *dst, ptrdiff_t dst_ld)
 {
 #if defined(DRLI_X86)
     if (isa != DRL_ISA_SCALAR) {
@@ -3227,43 +3287,6 @@ static void drli_transpose(int isa, int rows, int cols, const float *src, ptrdif
 #endif
     (void)isa;
     drli_transpose_loop(rows, cols, src, src_ld, dst, dst_ld);
-}
-
-/* Pack k rows and n columns of B or B' into one panel [k, cols], zeros beyond n. */
-static void drli_gemm_pack(int isa, int transposed, int k, int n, const float *b, ptrdiff_t ldb,
-                           float *panel, int cols)
-{
-    int j, p;
-    if (transposed) drli_transpose(isa, k, n, b, ldb, panel, cols);
-    for (p = 0; p < k && (!transposed || n < cols); p++) {
-        for (j = 0; !transposed && j < n; j++) panel[p * cols + j] = b[p * ldb + j];
-        for (j = n; j < cols; j++) panel[p * cols + j] = 0.0f;
-    }
-}
-
-/* A tile that reaches over the edge of C goes through a full-width copy. */
-static void drli_tile_edge(const drli_tiling *tiling, const drli_tile *tile, int rows, int vecs, int n)
-{
-    float c[12 * 32];
-    drli_tile t = *tile;
-    int r, j;
-    t.start = tile->start ? c : NULL;
-    t.out = c;
-    t.ld = vecs * tiling->width;
-    t.bias = t.base = NULL;
-    memset(c, 0, (size_t)(rows * t.ld) * sizeof(float));
-    for (r = 0; t.start && r < rows; r++) {
-        memcpy(c + r * t.ld, tile->start + r * tile->ld, (size_t)n * sizeof(float));
-    }
-    tiling->run(&t, rows, vecs);
-    for (r = 0; r < rows; r++) {
-        for (j = 0; j < n; j++) {
-            float sum = c[r * t.ld + j];
-            if (tile->bias) sum += tile->bias[j];
-            if (tile->base) sum += tile->base[r * tile->base_ld + j];
-            tile->out[r * tile->ld + j] = sum;
-        }
-    }
 }
 
 /* A product, or the part of one that a worker does. */
@@ -3278,8 +3301,8 @@ typedef struct drli_gemm_job {
 } drli_gemm_job;
 
 /* Add A[., pc .. pc+kc) B[pc .. pc+kc, .) to rows ic .. ic+mc and columns jc .. jc+nc of C. */
-static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int nc, int pc, int kc, int ic,
-                            int mc)
+static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int nc, int pc, int kc,
+                            int ic, int mc)
 {
     const drli_tiling tiling = drli_tiling_get((int)g->ctx->isa);
     const drl_epilogue *e = &g->e;
@@ -3297,15 +3320,17 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
         const float *b = g->b + (nt ? j * (ptrdiff_t)g->ldb + pc : pc * (ptrdiff_t)g->ldb + j);
         float *panel = packed + (ptrdiff_t)(j - jc) * kc;
         const int left = jc + nc - j;
-        vecs = g->m == 1 && !nt && left >= 8 * tiling.width ? 8 : left > tiling.width ? 2 : 1;
+        vecs = g->m == 1 && !nt && left >= 8 * tiling.width ? 8 : left >= 2 * tiling.width ? 2 : 1;
         cols = vecs * tiling.width;
-        if (ic == 0 && (nt || left < cols)) {
-            drli_gemm_pack((int)g->ctx->isa, nt, kc, DRLI_MIN(left, cols), b, g->ldb, panel, cols);
+        t.cols = DRLI_MIN(left, cols);
+        if (nt && ic == 0) {
+            if (left < cols) memset(panel, 0, (size_t)(kc * cols) * sizeof(float));
+            drli_transpose((int)g->ctx->isa, kc, t.cols, b, g->ldb, panel, cols);
         }
         tiles = (mc + tiling.rows - 1) / tiling.rows;
         for (i = ic; i < ic + mc; i += rows, tiles--) {
             const ptrdiff_t at = i * (ptrdiff_t)g->ldc + j;
-            const int in_place = !nt && left >= cols && (few || i == 0);
+            const int in_place = !nt && (few || i == 0);
             rows = (ic + mc - i + tiles - 1) / tiles;
             t.a = g->a + i * t.a_row + pc * t.a_col;
             t.b = in_place ? b : panel;
@@ -3315,8 +3340,7 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
             t.out = out + at;
             t.bias = last && e->bias ? e->bias + j : NULL;
             t.base = last && e->base ? e->base + i * t.base_ld + j : NULL;
-            if (left >= cols) tiling.run(&t, rows, vecs);
-            else drli_tile_edge(&tiling, &t, rows, vecs, left);
+            tiling.run(&t, rows, vecs);
         }
     }
     for (i = ic; last && i < ic + mc; i++) {
@@ -3386,12 +3410,13 @@ DRLDEF void drl_gemm_worker(drl_context *ctx, int worker, drl_gemm_form form, in
                             const float *a, int lda, const float *b, int ldb, float *c, int ldc,
                             const drl_epilogue *epilogue)
 {
-    const drli_gemm_job g = drli_gemm_job_make(ctx, form, m, n, k, a, lda, b, ldb, c, ldc, epilogue);
+    drli_gemm_job g = drli_gemm_job_make(ctx, form, m, n, k, a, lda, b, ldb, c, ldc, epilogue);
     drli_gemm_run(&g, worker);
 }
 
-DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a, int lda,
-                     const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue)
+DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a,
+                     int lda, const float *b, int ldb, float *c, int ldc,
+                     const drl_epilogue *epilogue)
 {
     drli_gemm_job g = drli_gemm_job_make(ctx, form, m, n, k, a, lda, b, ldb, c, ldc, epilogue);
     const int threads = ctx->cfg.threads;
@@ -3437,8 +3462,8 @@ static void drli_column_part(void *arg, int begin, int end, int worker)
                     g->accumulate);
 }
 
-DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx, float *out,
-                           int accumulate)
+DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx,
+                           float *out, int accumulate)
 {
     drli_column_job g;
     g.ctx = ctx;
@@ -3492,7 +3517,7 @@ DRLI_KERNEL(axpy, (int isa, size_t n, float s, const float *x, float *y), (isa, 
    Checksum; entries and pairs; reader: UTF-8, JSON, places, sums; writer; files. */
 
 typedef struct drli_dtype_info {
-    const char *name;
+    char name[5];
     int size, order;         /* order: place in a file, as the format's own writer sorts      */
     unsigned char top, next; /* bits of the last two bytes that are all 1 in inf and nan      */
 } drli_dtype_info;
@@ -3809,7 +3834,7 @@ DRLDEF void drl_meta_set(drl_meta *meta, const char *key, const char *value)
 /* Place of a key among the pairs that save writes itself, from 1; 0 for other keys. */
 static int drli_meta_own(const char *key)
 {
-    static const char *const own[] = {"format", "version", "crc32c", "meta_crc32c"};
+    static const char own[][12] = {"format", "version", "crc32c", "meta_crc32c"};
     int i = DRLI_COUNT(own);
     while (i > 0 && strcmp(key, own[i - 1]) != 0) i--;
     return i;
@@ -3978,7 +4003,7 @@ static drl_dtype drli_json_dtype(drli_json *p)
 /* {"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}, the three in any order */
 static void drli_json_tensor(drli_json *p)
 {
-    static const char *const keys[] = {"dtype", "shape", "data_offsets"};
+    static const char keys[][13] = {"dtype", "shape", "data_offsets"};
     drl_file *f = p->file;
     drl_entry *e = &f->entries[f->count];
     const char *fault = f->count == f->capacity ? "more tensors than DRL_ENTRIES_MAX"
@@ -4072,7 +4097,7 @@ static void drli_json_places(drli_json *p)
 /* Our own files have a version and two checksums. Others need not, but what is there must agree. */
 static void drli_json_sums(drli_json *p)
 {
-    static const char *const keys[] = {"crc32c", "meta_crc32c"};
+    static const char keys[][12] = {"crc32c", "meta_crc32c"};
     const drl_meta *meta = &p->file->meta;
     const char *format = drl_meta_get(meta, "format"), *version = drl_meta_get(meta, "version");
     int i, own = format && !strcmp(format, "diffrl");
@@ -4406,6 +4431,7 @@ static int drli_temp_write(char *temp, size_t temp_size, const char *path, const
         fd = open(temp, O_WRONLY | O_CREAT | O_EXCL, 0666); /* follows no links; umask applies */
     }
     if (fd < 0) return -1;
+    errno = EIO; /* should a write stop without a reason */
     while (n) {
         ssize_t k = write(fd, p, DRLI_MIN(n, (size_t)1 << 30));
         if (k < 0 && errno == EINTR) continue;
@@ -4577,7 +4603,7 @@ static int drli_parse_whole(const char *s, drl_field_type type, uint64_t *bits)
 /* Read a value of the field's type into out [8]. Returns 0 if s is none. */
 static int drli_field_parse(const drl_field *field, const char *s, void *out)
 {
-    static const char *const words[] = {"false", "true", "0", "1", "no", "yes", "off", "on"};
+    static const char words[][6] = {"false", "true", "0", "1", "no", "yes", "off", "on"};
     char name[DRL_FIELD_TEXT];
     const char *end = s + (*s == '-' || *s == '+');
     double d = *s == '-' ? -HUGE_VAL : HUGE_VAL;
@@ -4784,7 +4810,7 @@ static size_t drli_tensor_size(const drl_tensor *x)
 }
 
 /* New node of the record with its own data; the poison if an error is pending. */
-static drl_tensor *drli_node(drl_tape *tape, const drl_op *op, int rows, int cols, drl_tensor *a,
+static drl_tensor *drli_node(drl_tape *tape, drl_op op, int rows, int cols, drl_tensor *a,
                              drl_tensor *b)
 {
     drl_tensor *y = drli_tensor_new(tape, rows, cols);
@@ -4849,14 +4875,14 @@ DRLDEF drl_status drl_tape_backward(drl_tape *tape, drl_tensor *loss)
     }
     if (tape->done) {
         drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_STATE,
-            "drl_tape_backward: expected one call between two resets, got another; add the losses"));
+            "drl_tape_backward: expected one call between two resets, got two; add the losses"));
         return tape->status;
     }
     tape->done = 1;
     g = drli_grad(tape, loss, &add);
     if (g) *g = 1.0f;
     for (y = tape->last; y && tape->status == DRL_OK; y = y->prev) {
-        if (y->grad_full && y->op && y->op->backward_fn) y->op->backward_fn(tape, y);
+        if (y->grad_full) y->op.backward_fn(tape, y);
     }
     return tape->status;
 }
@@ -4883,8 +4909,8 @@ static double drli_graph_value(drl_tape *tape, drl_graph_fn graph, void *user)
     return tape->status == DRL_OK ? (double)loss->data[0] : 0.0;
 }
 
-DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *user, drl_tensor *x, float step,
-                                      double *error)
+DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *user,
+                                      drl_tensor *x, float step, double *error)
 {
     size_t i, n = drli_tensor_size(x);
     drl_context *ctx = tape->ctx;
@@ -4920,10 +4946,18 @@ DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *
    One op after the other: shape rule, forward, backward. drli_grad says whether a gradient is
    written or added to. */
 
-#define DRLI_BACKWARD(name)                                                                      \
-    static void drli_##name##_backward(drl_tape *tape, drl_tensor *y);                           \
-    static const drl_op drli_##name##_op = {#name, drli_##name##_backward};                      \
-    static void drli_##name##_backward(drl_tape *tape, drl_tensor *y)
+/* An op's forward names its backward by DRLI_OP. (No table of pointers: it would be writable memory
+   in a position-independent program.) */
+#define DRLI_BACKWARD(name) static void drli_##name##_backward(drl_tape *tape, drl_tensor *y)
+#define DRLI_OP(name) drli_op(#name, drli_##name##_backward)
+
+static drl_op drli_op(const char *name, void (*backward_fn)(drl_tape *tape, drl_tensor *y))
+{
+    drl_op op;
+    op.name = name;
+    op.backward_fn = backward_fn;
+    return op;
+}
 
 /* ---- elementwise, two operands ---- */
 
@@ -5013,13 +5047,13 @@ static int drli_same_shape(const drl_tensor *a, const drl_tensor *b)
     return a->rows == b->rows && a->cols == b->cols;
 }
 
-static drl_tensor *drli_binary(drl_tape *tape, const drl_op *op, int kind, drl_tensor *a,
+static drl_tensor *drli_binary(drl_tape *tape, drl_op op, int kind, drl_tensor *a,
                                drl_tensor *b)
 {
     drl_tensor *y;
     int r, c;
     if ((b->rows != a->rows && b->rows != 1) || (b->cols != a->cols && b->cols != 1))
-        return drli_shape_error(tape, op->name, a, b, "equal shapes, or a second that broadcasts");
+        return drli_shape_error(tape, op.name, a, b, "equal shapes, or a second that broadcasts");
     y = drli_node(tape, op, a->rows, a->cols, a, b);
     if (y == &tape->poison) return y;
     y->i[0] = kind;
@@ -5073,7 +5107,7 @@ static void drli_binary_walk(drl_tape *tape, drl_tensor *y)
     DRLI_BACKWARD(name) { drli_binary_walk(tape, y); }                                           \
     DRLDEF drl_tensor *drl_##name(drl_tape *tape, drl_tensor *a, drl_tensor *b)                  \
     {                                                                                            \
-        return drli_binary(tape, &drli_##name##_op, kind, a, b);                                 \
+        return drli_binary(tape, DRLI_OP(name), kind, a, b);                                 \
     }
 
 DRLI_BINARY_OP(add, DRLI_ADD)
@@ -5119,16 +5153,16 @@ DRLI_BINARY_OP(max, DRLI_MAXIMUM)
         int add;                                                                                 \
         float *g = drli_grad(tape, y->in[0], &add);                                              \
         if (g)                                                                                   \
-            drli_##name##_slope((int)tape->ctx->isa, drli_tensor_size(y), y->in[0]->data, y->data,    \
-                                y->grad, g, add, y->f[0], y->f[1]);                              \
+            drli_##name##_slope((int)tape->ctx->isa, drli_tensor_size(y), y->in[0]->data,        \
+                                y->data, y->grad, g, add, y->f[0], y->f[1]);                     \
     }                                                                                            \
     static drl_tensor *drli_##name##_forward(drl_tape *tape, drl_tensor *x, float p, float q)    \
     {                                                                                            \
-        drl_tensor *y = drli_node(tape, &drli_##name##_op, x->rows, x->cols, x, NULL);           \
+        drl_tensor *y = drli_node(tape, DRLI_OP(name), x->rows, x->cols, x, NULL);           \
         if (y == &tape->poison) return y;                                                        \
         y->f[0] = p;                                                                             \
         y->f[1] = q;                                                                             \
-        drli_##name##_value((int)tape->ctx->isa, drli_tensor_size(y), x->data, y->data, p, q);        \
+        drli_##name##_value((int)tape->ctx->isa, drli_tensor_size(y), x->data, y->data, p, q);   \
         return y;                                                                                \
     }
 
@@ -5197,7 +5231,7 @@ DRLI_BACKWARD(activate)
 }
 DRLDEF drl_tensor *drl_activate(drl_tape *tape, drl_act act, drl_tensor *x)
 {
-    drl_tensor *y = drli_node(tape, &drli_activate_op, x->rows, x->cols, x, NULL);
+    drl_tensor *y = drli_node(tape, DRLI_OP(activate), x->rows, x->cols, x, NULL);
     if (y == &tape->poison) return y;
     y->i[0] = (int)act;
     drl_act_forward(tape->ctx, act, drli_tensor_size(y), x->data, y->data);
@@ -5250,7 +5284,7 @@ DRLDEF drl_tensor *drl_linear(drl_tape *tape, drl_tensor *x, drl_tensor *w, drl_
         return drli_shape_error(tape, "linear", bias, w, "a bias [1, cols of w]");
     if (base && (base->rows != x->rows || base->cols != w->cols))
         return drli_shape_error(tape, "linear", base, w, "a base [rows of x, cols of w]");
-    y = drli_node(tape, &drli_linear_op, x->rows, w->cols, x, w);
+    y = drli_node(tape, DRLI_OP(linear), x->rows, w->cols, x, w);
     if (y == &tape->poison) return y;
     y->in[2] = bias;
     y->in[3] = base;
@@ -5285,7 +5319,7 @@ DRLI_BACKWARD(sum_cols)
 }
 DRLDEF drl_tensor *drl_sum_cols(drl_tape *tape, drl_tensor *x)
 {
-    drl_tensor *y = drli_node(tape, &drli_sum_cols_op, x->rows, 1, x, NULL);
+    drl_tensor *y = drli_node(tape, DRLI_OP(sum_cols), x->rows, 1, x, NULL);
     int r, c;
     if (y == &tape->poison) return y;
     for (r = 0; r < x->rows; r++) {
@@ -5305,7 +5339,7 @@ DRLI_BACKWARD(mean)
 }
 DRLDEF drl_tensor *drl_mean(drl_tape *tape, drl_tensor *x)
 {
-    drl_tensor *y = drli_node(tape, &drli_mean_op, 1, 1, x, NULL);
+    drl_tensor *y = drli_node(tape, DRLI_OP(mean), 1, 1, x, NULL);
     size_t i, n = drli_tensor_size(x);
     double s = 0;
     if (y == &tape->poison) return y;
@@ -5328,7 +5362,8 @@ static void drli_add_cols(int rows, int cols, const float *from, int from_ld, fl
     int r, c;
     for (r = 0; r < rows; r++)
         for (c = 0; c < cols; c++)
-            to[(size_t)r * (size_t)to_ld + (size_t)c] += from[(size_t)r * (size_t)from_ld + (size_t)c];
+            to[(size_t)r * (size_t)to_ld + (size_t)c] +=
+                from[(size_t)r * (size_t)from_ld + (size_t)c];
 }
 
 DRLI_BACKWARD(concat)
@@ -5343,7 +5378,7 @@ DRLDEF drl_tensor *drl_concat(drl_tape *tape, drl_tensor *a, drl_tensor *b)
 {
     drl_tensor *y;
     if (a->rows != b->rows) return drli_shape_error(tape, "concat", a, b, "equal rows");
-    y = drli_node(tape, &drli_concat_op, a->rows, a->cols + b->cols, a, b);
+    y = drli_node(tape, DRLI_OP(concat), a->rows, a->cols + b->cols, a, b);
     if (y == &tape->poison) return y;
     drli_copy_cols(a->rows, a->cols, a->data, a->cols, y->data, y->cols);
     drli_copy_cols(b->rows, b->cols, b->data, b->cols, y->data + a->cols, y->cols);
@@ -5372,13 +5407,13 @@ DRLDEF drl_tensor *drl_rows(drl_tape *tape, drl_tensor *x, int first, int count)
     y = drli_tensor_new(tape, count, x->cols);
     if (y == &tape->poison) return y;
     y->data = x->data + at;
-    y->op = &drli_rows_op;
+    y->op = DRLI_OP(rows);
     y->in[0] = x;
     y->i[0] = first;
     y->needs_grad = tape->grad_enabled && x->needs_grad;
     y->prev = tape->last;
     tape->last = y;
-    if (y->needs_grad && !x->op && x->grad) {
+    if (y->needs_grad && !x->op.name && x->grad) {
         y->grad = x->grad + at;
         y->grad_full = 1;
     }
@@ -5398,7 +5433,7 @@ DRLDEF drl_tensor *drl_cols(drl_tape *tape, drl_tensor *x, int first, int count)
         return drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_SHAPE,
                               "cols: expected a range within %d columns, got %d .. %d", x->cols,
                               first, first + count - 1));
-    y = drli_node(tape, &drli_cols_op, x->rows, count, x, NULL);
+    y = drli_node(tape, DRLI_OP(cols), x->rows, count, x, NULL);
     if (y == &tape->poison) return y;
     y->i[0] = first;
     drli_copy_cols(x->rows, count, x->data + first, x->cols, y->data, count);
@@ -5439,14 +5474,15 @@ DRLI_BACKWARD(layer_norm)
         }
     }
 }
-DRLDEF drl_tensor *drl_layer_norm(drl_tape *tape, drl_tensor *x, drl_tensor *scale, drl_tensor *shift, float eps)
+DRLDEF drl_tensor *drl_layer_norm(drl_tape *tape, drl_tensor *x, drl_tensor *scale,
+                                  drl_tensor *shift, float eps)
 {
     drl_tensor *y;
     float *stats;
     int r, c, n = x->cols;
     if (scale->rows != 1 || scale->cols != n || !drli_same_shape(scale, shift))
         return drli_shape_error(tape, "layer_norm", x, scale, "scale and shift [1, cols]");
-    y = drli_node(tape, &drli_layer_norm_op, x->rows, n, x, scale);
+    y = drli_node(tape, DRLI_OP(layer_norm), x->rows, n, x, scale);
     stats = y == &tape->poison ? NULL : drli_tape_floats(tape, 2 * (size_t)x->rows);
     if (!stats) return &tape->poison;
     y->in[2] = shift;
@@ -5479,10 +5515,12 @@ DRLI_INLINE void drli_column_square_body(int isa, int rows, int cols, const floa
             out[c] = fmaf(d, d, out[c]);
         }
 }
-DRLI_KERNEL(column_square, (int isa, int rows, int cols, const float *x, const float *mean, float *out),
+DRLI_KERNEL(column_square,
+            (int isa, int rows, int cols, const float *x, const float *mean, float *out),
             (isa, rows, cols, x, mean, out))
 
-DRLDEF void drl_batch_stats(drl_context *ctx, int rows, int cols, const float *x, float *mean, float *var)
+DRLDEF void drl_batch_stats(drl_context *ctx, int rows, int cols, const float *x, float *mean,
+                            float *var)
 {
     int c;
     drl_column_sum(ctx, rows, cols, x, cols, mean, 0);
@@ -5577,7 +5615,8 @@ DRLI_BACKWARD(batch_renorm)
         drli_brn_dx(isa, n, x->data + (size_t)r * w, y->grad + (size_t)r * w, scale->data, a, m, km,
                     kv, g + (size_t)r * w, add);
 }
-DRLDEF drl_tensor *drl_batch_renorm(drl_tape *tape, drl_tensor *x, drl_tensor *scale, drl_tensor *shift,
+DRLDEF drl_tensor *drl_batch_renorm(drl_tape *tape, drl_tensor *x, drl_tensor *scale,
+                                    drl_tensor *shift,
                                     const float *mean, const float *var, const float *r,
                                     const float *delta, float eps)
 {
@@ -5587,7 +5626,7 @@ DRLDEF drl_tensor *drl_batch_renorm(drl_tape *tape, drl_tensor *x, drl_tensor *s
     size_t w = (size_t)n;
     if (scale->rows != 1 || scale->cols != n || !drli_same_shape(scale, shift))
         return drli_shape_error(tape, "batch_renorm", x, scale, "scale and shift [1, cols]");
-    y = drli_node(tape, &drli_batch_renorm_op, x->rows, n, x, scale);
+    y = drli_node(tape, DRLI_OP(batch_renorm), x->rows, n, x, scale);
     a = y == &tape->poison ? NULL : drli_tape_floats(tape, 6 * w);
     if (!a) return &tape->poison;
     b = a + w;
@@ -5602,7 +5641,8 @@ DRLDEF drl_tensor *drl_batch_renorm(drl_tape *tape, drl_tensor *x, drl_tensor *s
     memcpy(b + 2 * w, var, w * sizeof(float));
     memcpy(b + 3 * w, r, w * sizeof(float));
     memcpy(b + 4 * w, delta, w * sizeof(float));
-    drli_brn_value((int)tape->ctx->isa, x->rows, n, x->data, a, b, scale->data, shift->data, y->data);
+    drli_brn_value((int)tape->ctx->isa, x->rows, n, x->data, a, b, scale->data, shift->data,
+                   y->data);
     return y;
 }
 
@@ -5647,7 +5687,7 @@ DRLI_BACKWARD(softmax)
 }
 DRLDEF drl_tensor *drl_softmax(drl_tape *tape, drl_tensor *x)
 {
-    drl_tensor *y = drli_node(tape, &drli_softmax_op, x->rows, x->cols, x, NULL);
+    drl_tensor *y = drli_node(tape, DRLI_OP(softmax), x->rows, x->cols, x, NULL);
     if (y == &tape->poison) return y;
     drli_softmax_rows((int)tape->ctx->isa, x->rows, x->cols, x->data, y->data, NULL);
     return y;
@@ -5665,12 +5705,13 @@ DRLI_BACKWARD(log_softmax)
         size_t at = (size_t)r * (size_t)n;
         float s = 0;
         for (c = 0; c < n; c++) s += y->grad[at + (size_t)c];
-        for (c = 0; c < n; c++) g[at + (size_t)c] += y->grad[at + (size_t)c] - p[at + (size_t)c] * s;
+        for (c = 0; c < n; c++)
+            g[at + (size_t)c] += y->grad[at + (size_t)c] - p[at + (size_t)c] * s;
     }
 }
 DRLDEF drl_tensor *drl_log_softmax(drl_tape *tape, drl_tensor *x)
 {
-    drl_tensor *y = drli_node(tape, &drli_log_softmax_op, x->rows, x->cols, x, NULL);
+    drl_tensor *y = drli_node(tape, DRLI_OP(log_softmax), x->rows, x->cols, x, NULL);
     float *p = y == &tape->poison ? NULL : drli_tape_floats(tape, drli_tensor_size(x));
     if (!p) return &tape->poison;
     y->saved = p;
@@ -5688,17 +5729,20 @@ DRLDEF drl_status drl_params_init(drl_params *params, drl_context *ctx, int capa
     params->capacity = capacity;
     params->trainable = trainable;
     params->list = (drl_tensor *)drl_memory_alloc(ctx, (size_t)capacity * sizeof(drl_tensor));
-    params->names = (char (*)[DRL_NAME_SIZE])drl_memory_alloc(ctx, (size_t)capacity * DRL_NAME_SIZE);
+    params->names = (char (*)[DRL_NAME_SIZE])drl_memory_alloc(ctx,
+                                                              (size_t)capacity * DRL_NAME_SIZE);
     if (!params->list || !params->names) params->status = DRL_ERR_MEMORY;
     return params->status;
 }
 
-DRLDEF drl_tensor *drl_params_add(drl_params *params, const char *prefix, const char *name, int rows, int cols)
+DRLDEF drl_tensor *drl_params_add(drl_params *params, const char *prefix, const char *name,
+                                  int rows, int cols)
 {
     drl_tensor *x;
     drli_text t;
     if (params->status != DRL_OK) return NULL;
-    if (rows < 1 || cols < 1 || rows > 1 << 24 || cols > 1 << 24 || params->count == params->capacity) {
+    if (rows < 1 || cols < 1 || rows > 1 << 24 || cols > 1 << 24 ||
+        params->count == params->capacity) {
         params->status = drli_fail(params->ctx, DRL_ERR_RANGE,
             "drl_params_add: %s%s: expected sizes 1 .. 2^24 and at most %d tensors, got [%d, %d]",
             prefix, name, params->capacity, rows, cols);
@@ -5790,7 +5834,8 @@ static void drli_state_add_named(drl_state *state, const char *prefix, const cha
     drl_state_add_f32(state, full, data, x->rows, x->cols);
 }
 
-DRLDEF void drl_params_state(drl_params *params, drl_state *state, const char *prefix, int optimizer)
+DRLDEF void drl_params_state(drl_params *params, drl_state *state, const char *prefix,
+                             int optimizer)
 {
     int i;
     int64_t shape[1] = {1};
@@ -5863,8 +5908,8 @@ static const char *drli_join(char *buffer, const char *a, const char *b)
     return buffer;
 }
 
-DRLDEF void drl_dense_add(drl_dense *layer, drl_params *params, const char *prefix, const char *name,
-                          int in, int out)
+DRLDEF void drl_dense_add(drl_dense *layer, drl_params *params, const char *prefix,
+                          const char *name, int in, int out)
 {
     char full[DRL_NAME_SIZE];
     drli_join(full, prefix, name);
@@ -5878,7 +5923,8 @@ DRLDEF void drl_dense_init(drl_dense *layer, drl_init kind, float gain, drl_rng 
     drl_tensor_init(layer->b, DRL_INIT_CONSTANT, 0.0f, rng);
 }
 
-DRLDEF drl_tensor *drl_dense_forward(drl_tape *tape, const drl_dense *layer, drl_tensor *x, drl_act act)
+DRLDEF drl_tensor *drl_dense_forward(drl_tape *tape, const drl_dense *layer, drl_tensor *x,
+                                     drl_act act)
 {
     return drl_linear(tape, x, layer->w, layer->b, NULL, act);
 }
@@ -5891,8 +5937,8 @@ static const char *drli_layer_name(char *buffer, const char *letter, int i)
     return buffer;
 }
 
-DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *params, const char *prefix, const int *dims, int layers,
-                        drl_act act, drl_act out_act)
+DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *params, const char *prefix, const int *dims,
+                        int layers, drl_act act, drl_act out_act)
 {
     char name[DRL_NAME_SIZE];
     int i;
@@ -5921,12 +5967,13 @@ DRLDEF drl_tensor *drl_mlp_forward(drl_tape *tape, const drl_mlp *mlp, drl_tenso
 {
     int i;
     for (i = 0; i < mlp->layers; i++)
-        x = drl_dense_forward(tape, &mlp->layer[i], x, i + 1 < mlp->layers ? mlp->act : mlp->out_act);
+        x = drl_dense_forward(tape, &mlp->layer[i], x, i + 1 < mlp->layers ?
+                              mlp->act : mlp->out_act);
     return x;
 }
 
-DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *prefix, int in, int width,
-                           int blocks, int out, int layer_norm, drl_act act)
+DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *prefix, int in,
+                           int width, int blocks, int out, int layer_norm, drl_act act)
 {
     char name[DRL_NAME_SIZE], full[DRL_NAME_SIZE];
     int i;
@@ -5972,14 +6019,16 @@ DRLDEF drl_tensor *drl_resmlp_forward(drl_tape *tape, const drl_resmlp *net, drl
         for (i = 2 * block; i < 2 * block + 2; i++) {
             if (net->layer_norm)
                 h = drl_layer_norm(tape, h, net->scale[i], net->shift[i], 1e-5f);
-            h = drl_dense_forward(tape, &net->layer[i], drl_activate(tape, net->act, h), DRL_ACT_NONE);
+            h = drl_dense_forward(tape, &net->layer[i], drl_activate(tape, net->act, h),
+                                  DRL_ACT_NONE);
         }
         h = drl_add(tape, skip, h);
     }
     return drl_dense_forward(tape, &net->last, h, DRL_ACT_NONE);
 }
 
-DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *params, const char *prefix, int frequencies, int out)
+DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *params, const char *prefix,
+                            int frequencies, int out)
 {
     time->frequencies = frequencies;
     time->phase = drl_params_add(params, prefix, "phase", 1, frequencies);
@@ -6079,7 +6128,8 @@ DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, 
 
 DRLDEF drl_tensor *drl_brn_eval(drl_tape *tape, const drl_brn *layer, drl_tensor *x)
 {
-    drl_tensor *a = drl_tape_input(tape, 1, x->cols, NULL), *b = drl_tape_input(tape, 1, x->cols, NULL);
+    drl_tensor *a = drl_tape_input(tape, 1, x->cols, NULL), *b = drl_tape_input(tape, 1, x->cols,
+                                                                                NULL);
     int c;
     if (!drli_brn_fits(tape, layer, x)) return &tape->poison;
     for (c = 0; c < x->cols; c++) {
@@ -6213,26 +6263,27 @@ static drl_tensor *drli_mix(drl_tape *tape, float a, drl_tensor *x, float b, drl
     return drl_add(tape, drl_affine(tape, x, a, 0.0f), drl_affine(tape, y, b, 0.0f));
 }
 
-DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x0, drl_tensor *noise)
+DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x0,
+                                  drl_tensor *noise)
 {
     return drli_mix(tape, sqrtf(ddpm->abar[t]), x0, sqrtf(1.0f - ddpm->abar[t]), noise);
 }
 
-DRLDEF drl_tensor *drl_ddpm_clean(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x, drl_tensor *eps,
-                                  float clip)
+DRLDEF drl_tensor *drl_ddpm_clean(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
+                                  drl_tensor *eps, float clip)
 {
     float root = sqrtf(ddpm->abar[t]);
     drl_tensor *x0 = drli_mix(tape, 1.0f / root, x, -sqrtf(1.0f - ddpm->abar[t]) / root, eps);
     return drl_clip(tape, x0, -clip, clip);
 }
 
-DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x, drl_tensor *eps,
-                                 drl_tensor *z, float clip)
+DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
+                                 drl_tensor *eps, drl_tensor *z, float clip)
 {
     drl_tensor *x0 = drl_ddpm_clean(tape, ddpm, t, x, eps, clip), *mean;
     float beta = ddpm->beta[t], now = 1.0f - ddpm->abar[t], next = 1.0f - ddpm->abar[t - 1];
-    mean = drli_mix(tape, sqrtf(ddpm->abar[t - 1]) * beta / now, x0, sqrtf(1.0f - beta) * next / now,
-                    x);
+    mean = drli_mix(tape, sqrtf(ddpm->abar[t - 1]) * beta / now, x0,
+                    sqrtf(1.0f - beta) * next / now, x);
     if (!z || t == 1) return mean;
     return drl_add(tape, mean, drl_affine(tape, z, sqrtf(ddpm->posterior_var[t]), 0.0f));
 }
@@ -6260,8 +6311,8 @@ DRLDEF void drl_ou_schedule(int n, float floor, float *c)
     }
 }
 
-DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta, drl_tensor *xi, float sigma0,
-                        drl_tensor **x1, drl_tensor **ratio)
+DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta,
+                        drl_tensor *xi, float sigma0, drl_tensor **x1, drl_tensor **ratio)
 {
     float pull = 1.0f / (sigma0 * sigma0);
     drl_tensor *drift = drl_add(tape, drl_affine(tape, x, -pull, 0.0f), u);
@@ -6270,13 +6321,15 @@ DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor
     *x1 = drl_add(tape, drl_add(tape, x, drl_mul(tape, drift, eta)), noise);
     back = drl_sub(tape, x, drl_mul(tape, *x1, drl_affine(tape, eta, -pull, 1.0f)));
     back = drl_div(tape, drl_square(tape, back), drl_affine(tape, eta, 4.0f, 0.0f));
-    *ratio = drl_sum_cols(tape, drl_sub(tape, back, drl_affine(tape, drl_square(tape, xi), 0.5f, 0.0f)));
+    *ratio = drl_sum_cols(tape,
+                          drl_sub(tape, back, drl_affine(tape, drl_square(tape, xi), 0.5f, 0.0f)));
 }
 
 /* ============================================================================ >>critic
    C51, CrossQ, twin Q. */
 
-/* Mass of atom m goes to the two atoms around its new place; at an integral place the upper part is 0. */
+/* Mass of atom m goes to the two atoms around its new place; at an integral place the upper part is
+   0. */
 DRLI_INLINE void drli_c51_project_body(int isa, const drl_atoms *atoms, int rows, const float *p,
                                        const float *shift, const float *scale, float weight,
                                        float *out)
@@ -6329,8 +6382,8 @@ DRLI_KERNEL(c51_terms,
              float *terms, float *d),
             (isa, rows, n, target, bonus, p, terms, d))
 
-DRLI_INLINE void drli_c51_dx_body(int isa, int rows, int n, const float *p, const float *d, float up,
-                                  float *g)
+DRLI_INLINE void drli_c51_dx_body(int isa, int rows, int n, const float *p, const float *d,
+                                  float up, float *g)
 {
     int r, c;
     (void)isa;
@@ -6350,9 +6403,10 @@ DRLI_BACKWARD(c51_loss)
     float *g = drli_grad_add(tape, x), up = y->grad[0] / (float)x->rows;
     if (g) drli_c51_dx((int)tape->ctx->isa, x->rows, x->cols, p, d, up, g);
 }
-DRLDEF drl_tensor *drl_c51_loss(drl_tape *tape, drl_tensor *logits, const float *target, float bonus)
+DRLDEF drl_tensor *drl_c51_loss(drl_tape *tape, drl_tensor *logits, const float *target,
+                                float bonus)
 {
-    drl_tensor *y = drli_node(tape, &drli_c51_loss_op, 1, 1, logits, NULL);
+    drl_tensor *y = drli_node(tape, DRLI_OP(c51_loss), 1, 1, logits, NULL);
     size_t i, size = drli_tensor_size(logits);
     int isa = (int)tape->ctx->isa, rows = logits->rows, n = logits->cols;
     float *p = y == &tape->poison ? NULL : drli_tape_floats(tape, 3 * size);
@@ -6367,8 +6421,8 @@ DRLDEF drl_tensor *drl_c51_loss(drl_tape *tape, drl_tensor *logits, const float 
 }
 
 /* Q = sum_m p_m z_m,  dx_m = dy p_m (z_m - Q) */
-DRLI_INLINE void drli_c51_value_body(int isa, int rows, int n, float v_min, float gap, const float *p,
-                                     float *q)
+DRLI_INLINE void drli_c51_value_body(int isa, int rows, int n, float v_min, float gap,
+                                     const float *p, float *q)
 {
     int r, c;
     (void)isa;
@@ -6381,8 +6435,8 @@ DRLI_INLINE void drli_c51_value_body(int isa, int rows, int n, float v_min, floa
 DRLI_KERNEL(c51_value, (int isa, int rows, int n, float v_min, float gap, const float *p, float *q),
             (isa, rows, n, v_min, gap, p, q))
 
-DRLI_INLINE void drli_c51_slope_body(int isa, int rows, int n, float v_min, float gap, const float *p,
-                                     const float *q, const float *up, float *g)
+DRLI_INLINE void drli_c51_slope_body(int isa, int rows, int n, float v_min, float gap,
+                                     const float *p, const float *q, const float *up, float *g)
 {
     int r, c;
     (void)isa;
@@ -6409,7 +6463,7 @@ DRLDEF drl_tensor *drl_c51_mean(drl_tape *tape, drl_tensor *logits, const drl_at
     int n = logits->cols, isa = (int)tape->ctx->isa;
     if (n != atoms->count)
         return drli_shape_error(tape, "c51_mean", logits, logits, "as many columns as atoms");
-    y = drli_node(tape, &drli_c51_mean_op, logits->rows, 1, logits, NULL);
+    y = drli_node(tape, DRLI_OP(c51_mean), logits->rows, 1, logits, NULL);
     p = y == &tape->poison ? NULL : drli_tape_floats(tape, drli_tensor_size(logits));
     if (!p) return &tape->poison;
     y->saved = p;
@@ -6420,8 +6474,8 @@ DRLDEF drl_tensor *drl_c51_mean(drl_tape *tape, drl_tensor *logits, const drl_at
     return y;
 }
 
-DRLDEF void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *running, const char *prefix,
-                           int in, int width, int out)
+DRLDEF void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *running,
+                           const char *prefix, int in, int width, int out)
 {
     drl_brn_add(&q->bn[0], params, running, prefix, "bn0", in);
     drl_dense_add(&q->l0, params, prefix, "l0", in, width);
@@ -6451,7 +6505,8 @@ DRLDEF drl_tensor *drl_crossq_train(drl_tape *tape, drl_crossq *q, drl_tensor *x
 }
 
 /* A layer whose parameters are constants. */
-static drl_tensor *drli_dense_frozen(drl_tape *tape, const drl_dense *layer, drl_tensor *x, drl_act act)
+static drl_tensor *drli_dense_frozen(drl_tape *tape, const drl_dense *layer, drl_tensor *x,
+                                     drl_act act)
 {
     return drl_linear(tape, x, drl_detach(tape, layer->w), drl_detach(tape, layer->b), NULL, act);
 }
@@ -6466,7 +6521,8 @@ DRLDEF drl_tensor *drl_crossq_eval(drl_tape *tape, const drl_crossq *q, drl_tens
     return drli_dense_frozen(tape, &q->out, x, DRL_ACT_NONE);
 }
 
-static void drli_twin_add(drl_mlp *q, drl_params *params, int in, int hidden, int layers, drl_act act)
+static void drli_twin_add(drl_mlp *q, drl_params *params, int in, int hidden, int layers,
+                          drl_act act)
 {
     int dims[DRL_MLP_LAYERS + 1], i, j;
     for (i = 0; i <= DRL_MLP_LAYERS; i++) dims[i] = hidden;
@@ -6476,8 +6532,8 @@ static void drli_twin_add(drl_mlp *q, drl_params *params, int in, int hidden, in
         drl_mlp_add(&q[j], params, j == 0 ? "q0." : "q1.", dims, layers, act, DRL_ACT_NONE);
 }
 
-DRLDEF drl_status drl_twin_init(drl_twin *twin, drl_context *ctx, int in, int hidden, int layers, drl_act act,
-                                drl_rng *rng)
+DRLDEF drl_status drl_twin_init(drl_twin *twin, drl_context *ctx, int in, int hidden, int layers,
+                                drl_act act, drl_rng *rng)
 {
     int j;
     memset(twin, 0, sizeof(*twin));
@@ -6485,7 +6541,8 @@ DRLDEF drl_status drl_twin_init(drl_twin *twin, drl_context *ctx, int in, int hi
         drl_params_init(&twin->target, ctx, 4 * DRL_MLP_LAYERS, 0) == DRL_OK) {
         drli_twin_add(twin->q, &twin->params, in, hidden, layers, act);
         drli_twin_add(twin->q_target, &twin->target, in, hidden, layers, act);
-        if (drl_params_commit(&twin->params) == DRL_OK && drl_params_commit(&twin->target) == DRL_OK) {
+        if (drl_params_commit(&twin->params) == DRL_OK &&
+            drl_params_commit(&twin->target) == DRL_OK) {
             for (j = 0; j < 2; j++) drl_mlp_init(&twin->q[j], DRL_INIT_KAIMING_UNIFORM, 1.0f, rng);
             drl_params_copy(&twin->target, &twin->params);
             return DRL_OK;
@@ -6505,7 +6562,8 @@ static drl_tensor *drli_mlp_frozen(drl_tape *tape, const drl_mlp *mlp, drl_tenso
 {
     int i;
     for (i = 0; i < mlp->layers; i++)
-        x = drli_dense_frozen(tape, &mlp->layer[i], x, i + 1 < mlp->layers ? mlp->act : mlp->out_act);
+        x = drli_dense_frozen(tape, &mlp->layer[i], x, i + 1 < mlp->layers ?
+                              mlp->act : mlp->out_act);
     return x;
 }
 
@@ -6529,21 +6587,18 @@ DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, drl_twin *twin, drl_tensor *x, 
     return drl_add(tape, loss[0], loss[1]);
 }
 
-/* ---- table: an op is added here and in the gradient test ---- */
+/* ---- list: an op is added here and in the gradient test ---- */
 
-DRLDEF const drl_op *const *drl_ops(int *count)
+#define DRLI_OP_LIST(X)                                                                          \
+    X(add) X(sub) X(mul) X(div) X(min) X(max) X(affine) X(exp) X(log) X(sqrt) X(square) X(sin)   \
+    X(cos) X(clip) X(tanh_logdet) X(activate) X(linear) X(sum_cols) X(mean) X(concat) X(rows)    \
+    X(cols) X(layer_norm) X(batch_renorm) X(softmax) X(log_softmax) X(c51_loss) X(c51_mean)
+
+DRLDEF const char *drl_op_name(int index)
 {
-    static const drl_op *const table[] = {
-        &drli_add_op,     &drli_sub_op,         &drli_mul_op,         &drli_div_op,
-        &drli_min_op,     &drli_max_op,         &drli_affine_op,      &drli_exp_op,
-        &drli_log_op,     &drli_sqrt_op,        &drli_square_op,      &drli_sin_op,
-        &drli_cos_op,     &drli_clip_op,        &drli_tanh_logdet_op, &drli_activate_op,
-        &drli_linear_op,  &drli_sum_cols_op,    &drli_mean_op,        &drli_concat_op,
-        &drli_rows_op,    &drli_cols_op,        &drli_layer_norm_op,  &drli_batch_renorm_op,
-        &drli_softmax_op, &drli_log_softmax_op, &drli_c51_loss_op,    &drli_c51_mean_op,
-    };
-    *count = DRLI_COUNT(table);
-    return table;
+#define DRLI_OP_NAME(name) if (index-- == 0) return #name;
+    DRLI_OP_LIST(DRLI_OP_NAME)
+    return NULL;
 }
 
 /* ============================================================================ >>env
@@ -6573,8 +6628,8 @@ static drl_status drli_env_values(drl_context *ctx, const drl_env *env, int inde
     for (i = 0; i < env->obs_dim; i++)
         if (!drli_finite(obs[i]))
             return drli_fail(ctx, DRL_ERR_NAN,
-                "%s: obs[%d] is %g; expected finite values; look for a division by zero, an element "
-                "that is not written or a diverging simulation",
+                "%s: obs[%d] is %g; expected finite values; look for a division by zero, an "
+                "element that is not written or a diverging simulation",
                 drli_env_place(place, env, index, step), i, (double)obs[i]);
     if (!drli_finite(reward))
         return drli_fail(ctx, DRL_ERR_NAN, "%s: reward is %g; expected a finite value",
@@ -6622,8 +6677,8 @@ static drl_status drli_env_step_at(drl_context *ctx, const drl_env *env, int ind
     return drli_env_values(ctx, env, index, step, obs, *reward);
 }
 
-DRLDEF drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *action, float *obs,
-                               float *reward, int *flags)
+DRLDEF drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *action,
+                               float *obs, float *reward, int *flags)
 {
     return drli_env_step_at(ctx, env, -1, -1, action, obs, reward, flags);
 }
@@ -6675,8 +6730,8 @@ static void drli_check_fields(drli_findings *f, const drl_env *env)
         drli_finding(f, 0, "env: state_size_fn, save_fn and load_fn: set all three or none");
 }
 
-/* obs [obs_dim + DRLI_ENV_GUARD] before a call: nan, so that an element that is not written is seen,
-   then a pattern that nobody may write. */
+/* obs [obs_dim + DRLI_ENV_GUARD] before a call: nan, so that an element that is not written is
+   seen, then a pattern that nobody may write. */
 #define DRLI_ENV_GUARD 16
 static void drli_check_prepare(const drl_env *env, float *obs)
 {
@@ -6701,7 +6756,8 @@ static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, 
 {
     drl_rng rng = drl_rng_make(7, "env check");
     float action[256], reward = 0;
-    int step, i, flags = 0, limit = env->time_limit > 0 && env->time_limit < 300 ? env->time_limit : 300;
+    int step, i, flags = 0;
+    int limit = env->time_limit > 0 && env->time_limit < 300 ? env->time_limit : 300;
     uint64_t h = 1469598103934665603u;
     drl_status s;
     drli_check_prepare(env, obs);
@@ -6750,10 +6806,14 @@ DRLDEF drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *fault
         if (a != b)
             drli_finding(&f, 0, "%s: two episodes with the same seed and actions differ; draw all "
                          "randomness from the seed given to reset", env->name);
-        if (a == c) drli_finding(&f, 0, "%s: seeds 1 and 2 give the same episode; is the seed used?", env->name);
-        if (a == d) drli_finding(&f, 0, "%s: actions change nothing; does step use them?", env->name);
+        if (a == c) drli_finding(&f, 0,
+                                 "%s: seeds 1 and 2 give the same episode; is the seed used?",
+                                 env->name);
+        if (a == d) drli_finding(&f, 0, "%s: actions change nothing; does step use them?",
+                                 env->name);
         if (!ended && env->time_limit == 0)
-            drli_finding(&f, 0, "%s: no end within %d steps and no time_limit; set one", env->name, steps);
+            drli_finding(&f, 0, "%s: no end within %d steps and no time_limit; set one", env->name,
+                         steps);
     }
     if (obs) drl_memory_free(ctx, obs, size);
     if (faults) *faults = f.count;
@@ -6786,7 +6846,8 @@ DRLDEF size_t drl_replay_bytes(const drl_replay_config *cfg)
     return row * (size_t)cfg->capacity + (size_t)cfg->envs * sizeof(int64_t);
 }
 
-DRLDEF drl_status drl_replay_init(drl_replay *replay, drl_context *ctx, const drl_replay_config *cfg)
+DRLDEF drl_status drl_replay_init(drl_replay *replay, drl_context *ctx,
+                                  const drl_replay_config *cfg)
 {
     size_t n = (size_t)cfg->capacity;
     int e;
@@ -6873,7 +6934,8 @@ DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch 
         last = drli_replay_walk(replay, i, &batch->reward[b], &batch->discount[b]);
         memcpy(batch->obs + (size_t)b * S, replay->obs + (size_t)i * S, S * sizeof(float));
         memcpy(batch->act + (size_t)b * A, replay->act + (size_t)i * A, A * sizeof(float));
-        memcpy(batch->next_obs + (size_t)b * S, replay->next_obs + (size_t)last * S, S * sizeof(float));
+        memcpy(batch->next_obs + (size_t)b * S, replay->next_obs + (size_t)last * S,
+               S * sizeof(float));
     }
     return DRL_OK;
 }
@@ -6892,7 +6954,8 @@ DRLDEF void drl_replay_state(drl_replay *replay, drl_state *state, const char *p
 {
     int64_t n = replay->cfg.capacity;
     drli_state_add_array(state, prefix, "obs", DRL_F32, n, replay->cfg.obs_dim, replay->obs);
-    drli_state_add_array(state, prefix, "next_obs", DRL_F32, n, replay->cfg.obs_dim, replay->next_obs);
+    drli_state_add_array(state, prefix, "next_obs", DRL_F32, n, replay->cfg.obs_dim,
+                         replay->next_obs);
     drli_state_add_array(state, prefix, "act", DRL_F32, n, replay->cfg.act_dim, replay->act);
     drli_state_add_array(state, prefix, "reward", DRL_F32, n, 0, replay->reward);
     drli_state_add_array(state, prefix, "flags", DRL_U8, n, 0, replay->flags);
@@ -6972,8 +7035,8 @@ static uint64_t drli_episode_seed(const drl_trainer *trainer, int env)
 static drl_status drli_trainer_reset(drl_trainer *trainer, int e)
 {
     float *obs = trainer->obs + (size_t)e * (size_t)trainer->agent.obs_dim;
-    drl_status s = drli_env_reset_at(trainer->ctx, &trainer->envs[e], e, drli_episode_seed(trainer, e),
-                                     obs);
+    drl_status s = drli_env_reset_at(trainer->ctx, &trainer->envs[e], e,
+                                     drli_episode_seed(trainer, e), obs);
     trainer->episode[e]++;
     trainer->length[e] = 0;
     trainer->ret[e] = 0;
@@ -6982,11 +7045,12 @@ static drl_status drli_trainer_reset(drl_trainer *trainer, int e)
 
 static size_t drli_trainer_bytes(const drl_trainer *trainer)
 {
-    size_t row = (2 * (size_t)trainer->agent.obs_dim + (size_t)trainer->agent.act_dim + 1) * sizeof(float);
-    return (size_t)trainer->env_count * (row + sizeof(int64_t) + sizeof(double));
+    size_t row = 2 * (size_t)trainer->agent.obs_dim + (size_t)trainer->agent.act_dim + 1;
+    return (size_t)trainer->env_count * (row * sizeof(float) + sizeof(int64_t) + sizeof(double));
 }
 
-DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx, const drl_trainer_config *cfg,
+DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx,
+                                   const drl_trainer_config *cfg,
                                    const drl_env *envs, int env_count, drl_agent agent)
 {
     drl_replay_config rc = drl_replay_config_default(agent.obs_dim, agent.act_dim);
@@ -7000,7 +7064,8 @@ DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx, const
                 "drl_trainer_init: environment %s has obs %d, act %d; the agent expects %d, %d",
                 envs[e].name, envs[e].obs_dim, envs[e].act_dim, agent.obs_dim, agent.act_dim);
     if (env_count < 1)
-        return drli_fail(ctx, DRL_ERR_RANGE, "drl_trainer_init: expected env_count >= 1, got %d", env_count);
+        return drli_fail(ctx, DRL_ERR_RANGE, "drl_trainer_init: expected env_count >= 1, got %d",
+                         env_count);
     trainer->cfg = *cfg;
     trainer->ctx = ctx;
     trainer->agent = agent;
@@ -7053,8 +7118,8 @@ static drl_status drli_trainer_env(drl_trainer *trainer, int e)
     float *act = trainer->act + (size_t)e * A, reward = 0;
     const drl_env *env = &trainer->envs[e];
     int flags = 0, kept;
-    drl_status s = drli_env_step_at(trainer->ctx, env, e, trainer->length[e] + 1, act, next, &reward,
-                                    &flags);
+    drl_status s = drli_env_step_at(trainer->ctx, env, e, trainer->length[e] + 1, act, next,
+                                    &reward, &flags);
     if (s != DRL_OK && s != DRL_ERR_ENV && s != DRL_ERR_NAN) return s; /* not the task's fault */
     if (s != DRL_OK) {
         drl_replay_skip(&trainer->replay);
@@ -7131,8 +7196,8 @@ static drl_status drli_episode(drl_context *ctx, const drl_agent *agent, const d
     return s;
 }
 
-DRLDEF drl_status drl_evaluate(drl_context *ctx, const drl_agent *agent, const drl_env *env, int episodes,
-                               uint64_t seed, drl_evaluation *result, double *returns)
+DRLDEF drl_status drl_evaluate(drl_context *ctx, const drl_agent *agent, const drl_env *env,
+                               int episodes, uint64_t seed, drl_evaluation *result, double *returns)
 {
     size_t size = ((size_t)agent->obs_dim + (size_t)agent->act_dim) * sizeof(float);
     float *work;
@@ -7169,17 +7234,17 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, const drl_agent *agent, const d
    DIME - diffusion-based maximum-entropy reinforcement learning
    Paper     Celik et al., ICML 2025, arXiv:2502.02316
    Code      github.com/ALRhub/DIME (golden test: tests/golden/dime.c, an independent computation)
-   Idea      The policy is a diffusion chain from noise x_0 to a = tanh(x_N). Its entropy has no closed
-             form, but the log-density of the whole path bounds it, so that the maximum-entropy
-             objective can be trained by differentiating through the chain.
+   Idea      The policy is a diffusion chain from noise x_0 to a = tanh(x_N). Its entropy has no
+             closed form, but the log-density of the whole path bounds it, so that the
+             maximum-entropy objective can be trained by differentiating through the chain.
    Symbols   s obs, a action, x_k chain state, u control network, eta_k step size, xi_k noise,
              L path log-density, R = L without the prior's term (run cost), alpha = e^kappa
    Steps     drli_dime_path         sample x_0..x_N with L and R
              drli_dime_critic       C51 target shifted by -gamma alpha L', CrossQ joint forward
              drli_dime_actor        mean(alpha L - (Q_1 + Q_2) / 2) through the whole chain
              drli_dime_temperature  kappa follows R - 4 dim(A)
-   Deviates  The state's and the time's parts of the first layer are added to the product of x's part,
-             instead of one product of the concatenation: same sum in another order.
+   Deviates  The state's and the time's parts of the first layer are added to the product of x's
+             part, instead of one product of the concatenation: same sum in another order.
              Dead feature in Batch Renorm (zero variance): derivative of the root counts as 0.
              UTD batches are drawn one by one, not as one batch that is split: same distribution.
    Verified  tests/golden/dime.c, tests/unit/dime.c, tests/learn; results in README.md */
@@ -7226,12 +7291,12 @@ DRLDEF drl_status drl_dime_config_preset(drl_context *ctx, drl_dime_config *cfg,
     drl_dime_config c = drl_dime_config_default(cfg->obs_dim, cfg->act_dim);
     c.seed = cfg->seed;
     if (strcmp(name, "cpu") == 0) {
-        c.steps = 8;            /* the paper's ablation: nearly as good as 16 at half the cost     */
-        c.actor_width = 128;    /* a quarter of the cost of 256                                    */
+        c.steps = 8;            /* the paper's ablation: nearly as good as 16 at half the cost    */
+        c.actor_width = 128;    /* a quarter of the cost of 256                                   */
         c.time_frequencies = 32;
-        c.critic_width = 256;   /* 1/40 of the cost of 2048                                        */
+        c.critic_width = 256;   /* 1/40 of the cost of 2048                                       */
         c.utd = 1;
-        c.lr_actor = c.lr_critic = 1e-3f; /* CrossQ's, for small networks and one update per step   */
+        c.lr_actor = c.lr_critic = 1e-3f; /* CrossQ's, for small networks and one update per step */
     } else if (strcmp(name, "toy") == 0) {
         c.steps = 8;
         c.actor_width = 64;
@@ -7380,8 +7445,8 @@ static drl_status drli_dime_buffers(drl_dime *d)
 
 static void drli_dime_setup(drl_dime *d)
 {
-    static const char *const names[] = {"critic_loss", "actor_loss", "q", "alpha",
-                                        "run_cost", "log_density", "dt", "next_log_density"};
+    static const char names[][20] = {"critic_loss", "actor_loss", "q", "alpha",
+                                     "run_cost", "log_density", "dt", "next_log_density"};
     const drl_dime_config *c = &d->cfg;
     int i;
     for (i = 0; i < DRLI_COUNT(names); i++) d->metrics[i].name = names[i];
@@ -7441,7 +7506,8 @@ typedef struct drli_dime_sample {
 
 /* u(x, s, k) = trunk([x, s, time_k]), cut to +-1e4. The first layer's product with s and with the
    embedded time does not depend on x: `state` [B, W] and row k of `time` [N, W] bring it. */
-static drl_tensor *drli_dime_control(drl_dime *d, drl_tensor *x, drl_tensor *state, drl_tensor *time, int k)
+static drl_tensor *drli_dime_control(drl_dime *d, drl_tensor *x, drl_tensor *state,
+                                     drl_tensor *time, int k)
 {
     drl_tape *t = &d->tape;
     drl_tensor *w = drl_rows(t, d->trunk.layer[0].w, 0, d->cfg.act_dim), *h;
@@ -7482,7 +7548,8 @@ static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, float *nois
     drl_tensor *prior = drli_dime_prior(d, B, noise);
     memset(&out, 0, sizeof(out));
     /* parts of the first layer, once per path */
-    state = drl_linear(t, obs, drl_rows(t, w, A, c->obs_dim), d->trunk.layer[0].b, NULL, DRL_ACT_NONE);
+    state = drl_linear(t, obs, drl_rows(t, w, A, c->obs_dim), d->trunk.layer[0].b, NULL,
+                       DRL_ACT_NONE);
     time = drl_linear(t, drl_fourier_forward(t, &d->time, c->steps),
                       drl_rows(t, w, A + c->obs_dim, c->actor_width), NULL, NULL, DRL_ACT_NONE);
     /* eta_k = softplus(rho) c_k / softplus(phi) */
@@ -7563,12 +7630,13 @@ static void drli_dime_target(drl_dime *d, const drl_batch *b, drl_tensor *const 
     for (j = 0; j < 2; j++) {
         drli_softmax_rows((int)d->ctx->isa, B, d->cfg.atoms, logits[j]->data + (size_t)B * n,
                           d->probability, NULL);
-        drl_c51_project(d->ctx, &d->support, B, d->probability, d->shift, d->scale, 0.5f, j, d->target);
+        drl_c51_project(d->ctx, &d->support, B, d->probability, d->shift, d->scale, 0.5f, j,
+                        d->target);
     }
 }
 
-/* Both critics on the joint rows [(s, a); (s', a')] in train mode, one set of batch statistics, and one
-   Adam step on  sum_j CE(target, p_j(s, a)) - 0.005 H(p_j). */
+/* Both critics on the joint rows [(s, a); (s', a')] in train mode, one set of batch statistics, and
+   one Adam step on  sum_j CE(target, p_j(s, a)) - 0.005 H(p_j). */
 static void drli_dime_critic(drl_dime *d, const drl_batch *b)
 {
     drl_tape *t = &d->tape;
@@ -7579,7 +7647,8 @@ static void drli_dime_critic(drl_dime *d, const drl_batch *b)
     x = drl_tape_input(t, 2 * B, S + A, NULL);
     if (drl_tape_status(t) != DRL_OK) return;
     for (r = 0; r < B; r++) {
-        float *now = x->data + (size_t)r * (size_t)(S + A), *next = now + (size_t)B * (size_t)(S + A);
+        float *now = x->data + (size_t)r * (size_t)(S + A);
+        float *next = now + (size_t)B * (size_t)(S + A);
         memcpy(now, b->obs + (size_t)r * (size_t)S, (size_t)S * sizeof(float));
         memcpy(now + S, b->act + (size_t)r * (size_t)A, (size_t)A * sizeof(float));
         memcpy(next, b->next_obs + (size_t)r * (size_t)S, (size_t)S * sizeof(float));
@@ -7598,8 +7667,8 @@ static void drli_dime_critic(drl_dime *d, const drl_batch *b)
     d->metrics[0].value = (double)loss[0]->data[0];
 }
 
-/* Actor step on mean(alpha L - (Q_1 + Q_2)(s, a) / 2), critics constant and in eval mode. Returns the
-   mean of R for the temperature. */
+/* Actor step on mean(alpha L - (Q_1 + Q_2)(s, a) / 2), critics constant and in eval mode. Returns
+   the mean of R for the temperature. */
 static float drli_dime_actor(drl_dime *d, const drl_batch *b, float *noise)
 {
     drl_tape *t = &d->tape;
@@ -7652,8 +7721,8 @@ static drl_status drli_dime_finite(const drl_dime *d)
     if (fabs(loss) <= 1e300) return DRL_OK;
     i = drl_params_find_nan(&d->critic);
     if (i >= 0)
-        return drli_fail(d->ctx, DRL_ERR_NAN, "drl_dime_update: critic tensor %s is not finite after "
-                         "%l updates; lower lr_critic or check the rewards' scale",
+        return drli_fail(d->ctx, DRL_ERR_NAN, "drl_dime_update: critic tensor %s is not "
+                         "finite after %l updates; lower lr_critic or check the rewards' scale",
                          d->critic.names[i], d->critic_updates);
     i = drl_params_find_nan(&d->actor);
     return drli_fail(d->ctx, DRL_ERR_NAN, "drl_dime_update: loss is not finite after %l updates "
@@ -7680,7 +7749,8 @@ DRLDEF drl_status drl_dime_update(drl_dime *dime, drl_replay *replay)
     return drli_dime_finite(dime);
 }
 
-DRLDEF drl_status drl_dime_act(drl_dime *dime, drl_mode mode, int rows, const float *obs, float *act)
+DRLDEF drl_status drl_dime_act(drl_dime *dime, drl_mode mode, int rows, const float *obs,
+                               float *act)
 {
     drl_tape *t = &dime->tape;
     drl_rng *rng = mode == DRL_MODE_EXPLORE ? &dime->rng_act : &dime->rng_eval;
@@ -7701,7 +7771,8 @@ DRLDEF drl_status drl_dime_act(drl_dime *dime, drl_mode mode, int rows, const fl
     return drl_tape_status(t);
 }
 
-static drl_status drli_dime_act_agent(void *self, drl_mode mode, int rows, const float *obs, float *act)
+static drl_status drli_dime_act_agent(void *self, drl_mode mode, int rows, const float *obs,
+                                      float *act)
 {
     return drl_dime_act((drl_dime *)self, mode, rows, obs, act);
 }
@@ -7764,7 +7835,8 @@ DRLDEF drl_status drl_dime_save(drl_dime *dime, const char *path, const drl_meta
     drl_status s;
     int i;
     drl_meta_init(&all, dime->ctx);
-    for (i = 0; meta && i < meta->count; i++) drl_meta_set(&all, meta->pairs[i].key, meta->pairs[i].value);
+    for (i = 0; meta && i < meta->count; i++) drl_meta_set(&all, meta->pairs[i].key,
+                                                           meta->pairs[i].value);
     drl_meta_set(&all, "algo", "dime");
     drl_fields_to_meta(drli_dime_fields, DRLI_COUNT(drli_dime_fields), &dime->cfg, &all);
     drl_state_init(&state, dime->ctx);
@@ -7789,7 +7861,8 @@ DRLDEF drl_status drl_dime_load(drl_dime *dime, drl_context *ctx, const char *pa
         s = drli_fail(ctx, DRL_ERR_FORMAT, "drl_dime_load: %s: expected algo dime, got %s", path,
                       algo ? algo : "none");
     if (s == DRL_OK)
-        s = drl_fields_from_meta(ctx, drli_dime_fields, DRLI_COUNT(drli_dime_fields), &cfg, &file.meta);
+        s = drl_fields_from_meta(ctx, drli_dime_fields, DRLI_COUNT(drli_dime_fields), &cfg,
+                                 &file.meta);
     if (s == DRL_OK) s = drl_dime_init(dime, ctx, &cfg);
     if (s == DRL_OK) {
         drl_state_init(&state, ctx);
@@ -7825,8 +7898,8 @@ DRLDEF drl_status drl_dime_load(drl_dime *dime, drl_context *ctx, const char *pa
    THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
    NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
    NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
-   DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT
-   OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+   DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+   OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 
    History
       0.1.0  2026-11  first version: the house, and DIME */

@@ -1,40 +1,37 @@
-/* 03_bandit: four equally good actions; a policy worth its name keeps all four      [**..] level 2
+/* 03_bandit: four equally good actions, and a policy that keeps all four            [**..] level 2
 
-   Teaches   What a diffusion policy is for. An environment of one step, training at a fixed
-             temperature, and four figures that tell what a policy does.
+   Teaches   What a diffusion policy is for, and how to tell: which modes it keeps, what they cost,
+             how much entropy is left. Also: a task of one step, a fixed temperature.
    Build     cc -O2 examples/03_bandit.c -I. -Iexamples -o build/03_bandit -lm
-   Output    .
+   Output    @OUTPUT@
+             build/bandit.svg shows the actions.
 
-   The reward is Q(a) = alpha ln sum_g N(a; g, 0.1^2) with g = (+-0.5, +-0.5). The policy that
-   maximizes E[Q] + alpha H is exp(Q / alpha): the four bells themselves, a quarter of the actions in
-   each. A Gaussian policy cannot have four modes; one that only climbs Q ends in a single one. */
+   The reward is Q(a) = alpha ln sum_g N(a; g, 0.1^2) with modes g = (+-0.5, +-0.5). Maximum-entropy
+   learning looks for the policy with the largest E[Q] + alpha H. That is exp(Q / alpha): four bells
+   with a quarter of the actions each. A single Gaussian cannot be that; and a policy that climbs Q
+   alone ends in one point. */
 #define DIFFRL_IMPLEMENTATION
 #include "diffrl.h"
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-enum { SAMPLES = 2000, STEPS = 3000 };
-static const float alpha = 1.0f, sigma = 0.1f;
-
-static int opt_steps = STEPS, opt_n; static char **opt;
-/* ---------------------------------------------------------------------------- the task: one step */
+enum { SAMPLES = 2000, STEPS = 6000, CRITIC_FIRST = 1000 };
+static const float alpha = 0.1f, sigma = 0.1f, pi = 3.14159265f;
 
 static float bandit_q(const float *a)
 {
-    float density = 0;
+    float sum = 0;
     for (int g = 0; g < 4; g++) {
         float x = a[0] - (g % 2 ? 0.5f : -0.5f), y = a[1] - (g / 2 ? 0.5f : -0.5f);
-        density += expf(-(x * x + y * y) / (2 * sigma * sigma));
+        sum += drl_expf(-(x * x + y * y) / (2 * sigma * sigma));
     }
-    return alpha * logf(density / (6.2831853f * sigma * sigma));
+    return alpha * drl_logf(sum / (2 * pi * sigma * sigma));
 }
 
+/* As a task: nothing to see, one action, and it is over. */
 static int bandit_reset(void *user, uint64_t seed, float *obs)
 {
     (void)user, (void)seed;
-    obs[0] = 0; /* nothing to see */
+    obs[0] = 0;
     return 0;
 }
 
@@ -47,118 +44,136 @@ static int bandit_step(void *user, const float *action, float *obs, float *rewar
     return 0;
 }
 
-static drl_env bandit_env(void)
-{
-    static const float low[2] = {-1, -1}, high[2] = {1, 1};
-    drl_env env = {0};
-    env.name = "bandit";
-    env.obs_dim = 1;
-    env.act_dim = 2;
-    env.act_low = low;
-    env.act_high = high;
-    env.reset_fn = bandit_reset;
-    env.step_fn = bandit_step;
-    return env;
-}
+/* ------------------------------------------------- the policies: each fills act [SAMPLES, 2] */
 
-static drl_status learn(drl_context *ctx, drl_agent agent, float *act)
+/* exp(Q / alpha) itself: what the figures of a perfect policy look like. */
+static drl_status draw_exact(drl_context *ctx, float *act)
 {
-    static const float obs[SAMPLES];
-    drl_env env = bandit_env();
-    drl_trainer_config cfg = drl_trainer_config_default();
-    drl_trainer trainer;
-    cfg.replay_capacity = opt_steps;
-    drl_status s = drl_trainer_init(&trainer, ctx, &cfg, &env, 1, agent);
-    if (s) return s;
-    while (s == DRL_OK && trainer.steps < opt_steps) {s = drl_trainer_step(&trainer);
-    if (trainer.steps % 500 == 0) { int n; const drl_metric *m = agent.metrics_fn(agent.self, &n); for (int k = 0; k < 8; k++) printf(" %s %.3g", m[k].name, m[k].value);
-            puts("");}
-    }
-    if (s == DRL_OK) s = agent.act_fn(agent.self, DRL_MODE_EXPLORE, SAMPLES, obs, act);
-    drl_trainer_free(&trainer);
-    return s;
-}
-
-static drl_status learn_dime(drl_context *ctx, float *act)
-{
-    drl_dime_config cfg = drl_dime_config_default(1, 2);
-    drl_dime dime;
-    drl_status s = drl_dime_config_preset(ctx, &cfg, "toy");
-    cfg.gamma = 0;
-    cfg.alpha = alpha;
-    cfg.lr_alpha = 0;
-    cfg.v_min = -30 * alpha;
-    cfg.v_max = 5 * alpha;
-    for (int i = 0; i + 1 < opt_n; i += 2) {
-        int n; const drl_field *f = drl_dime_fields(&n);
-        if (drl_fields_set(ctx, f, n, &cfg, opt[i], opt[i + 1])) return ctx->status;
-    }
-    if (s == DRL_OK) s = drl_dime_init(&dime, ctx, &cfg);
-    if (s != DRL_OK) return s;
-    s = learn(ctx, drl_dime_agent(&dime), act);
-    drl_dime_free(&dime);
-    return s;
-}
-
-static drl_status learn_exact(drl_context *ctx, float *act)
-{
-    drl_rng rng = drl_rng_make(1, "exact");
+    drl_rng modes = drl_rng_make(1, "modes"), noise = drl_rng_make(1, "noise");
     (void)ctx;
     for (int i = 0; i < SAMPLES; i++) {
-        uint32_t g = drl_rng_integer(&rng, 4);
-        act[2 * i] = (g % 2 ? 0.5f : -0.5f) + sigma * drl_rng_normal(&rng);
-        act[2 * i + 1] = (g / 2 ? 0.5f : -0.5f) + sigma * drl_rng_normal(&rng);
+        uint32_t g = drl_rng_integer(&modes, 4);
+        act[2 * i] = (g % 2 ? 0.5f : -0.5f) + sigma * drl_rng_normal(&noise);
+        act[2 * i + 1] = (g / 2 ? 0.5f : -0.5f) + sigma * drl_rng_normal(&noise);
     }
     return DRL_OK;
 }
 
-static int ascending(const void *a, const void *b)
+static drl_status learn_dime(drl_context *ctx, float *act)
 {
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
+    static const float low[2] = {-1, -1}, high[2] = {1, 1}, obs[SAMPLES] = {0};
+    drl_env env = {.name = "bandit", .obs_dim = 1, .act_dim = 2, .act_low = low, .act_high = high,
+                   .reset_fn = bandit_reset, .step_fn = bandit_step};
+    drl_dime_config cfg = drl_dime_config_default(1, 2);
+    drl_trainer_config loop = drl_trainer_config_default();
+    drl_trainer trainer = {0};
+    drl_dime dime = {0};
+    drl_status s = drl_dime_config_preset(ctx, &cfg, "toy");
+    cfg.gamma = 0; /* nothing comes after the one step */
+    cfg.alpha = alpha;
+    cfg.lr_alpha = 0; /* keep the temperature: so the best policy is known */
+    cfg.v_min = -30 * alpha;
+    cfg.v_max = 5 * alpha;
+    cfg.steps = 16; /* the last steps' noise must be smaller than sigma */
+    cfg.prior_std = 1;
+    cfg.dt = 0.5f;
+    cfg.actor_layers = 3;
+    cfg.brn_warmup = 200;
+    cfg.utd = cfg.policy_delay = 1;
+    if (s == DRL_OK) s = drl_dime_init(&dime, ctx, &cfg);
+    if (s == DRL_OK) s = drl_trainer_init(&trainer, ctx, &loop, &env, 1, drl_dime_agent(&dime));
+    while (s == DRL_OK && trainer.steps < STEPS) {
+        /* the critic learns first: an actor that follows a poor one drops modes, and what is never
+           tried never comes back. Rates fall to 0 at the end, for sharp bells */
+        int64_t step = trainer.steps - CRITIC_FIRST;
+        dime.adam_actor.lr = step < 0 ? 0 : drl_lr_linear(4e-3f, 0, step, STEPS - CRITIC_FIRST);
+        dime.adam_critic.lr = drl_lr_linear(3e-3f, 0, trainer.steps, STEPS);
+        s = drl_trainer_step(&trainer);
+    }
+    if (s == DRL_OK) s = drl_dime_act(&dime, DRL_MODE_EXPLORE, SAMPLES, obs, act);
+    drl_trainer_free(&trainer);
+    drl_dime_free(&dime);
+    return s;
 }
 
-/* kozachenko leonenko, k = 5 */
+/* A further algorithm is a further function above and a further line here. */
+typedef struct policy {
+    const char *name;
+    drl_status (*actions)(drl_context *ctx, float *act);
+} policy;
+static const policy policies[] = {{"exact", draw_exact}, {"dime", learn_dime}};
+enum { POLICIES = sizeof policies / sizeof *policies };
+
+/* ------------------------------------------------------------------------------- the figures */
+
+/* Entropy in nats from samples alone: where the 5th neighbor is near, the density is high.
+   H = ln n - psi(5) + ln pi + mean of ln r_5^2, Kozachenko and Leonenko 1987. */
 static double entropy(const float *act)
 {
-    static float d[SAMPLES];
-    double sum = 0, psi_n = log(SAMPLES) - 0.5 / SAMPLES, psi_k = 1.50611767;
+    double sum = 0;
     for (int i = 0; i < SAMPLES; i++) {
+        float near[6] = {9, 9, 9, 9, 9, 9}; /* squared distances: itself, then five neighbors */
         for (int j = 0; j < SAMPLES; j++) {
             float x = act[2 * i] - act[2 * j], y = act[2 * i + 1] - act[2 * j + 1];
-            d[j] = x * x + y * y;
+            float d = x * x + y * y;
+            int k = 6;
+            for (; k > 0 && near[k - 1] > d; k--)
+                if (k < 6) near[k] = near[k - 1];
+            if (k < 6) near[k] = d;
         }
-        qsort(d, SAMPLES, sizeof *d, ascending);
-        sum += log((double)d[5]);
+        sum += (double)drl_logf(near[5] + 1e-20f);
     }
-    return psi_n - psi_k + log(3.14159265) + sum / SAMPLES;
+    return (double)drl_logf(SAMPLES * pi) - 1.506118 + sum / SAMPLES;
 }
 
 static void report(const char *name, const float *act)
 {
-    double n[4] = {0}, q = 0, v = 0; int off = 0;
-    const double best = (double)bandit_q((const float[2]){0.5f, 0.5f});
+    const float best[2] = {0.5f, 0.5f};
+    double q = 0;
+    int modes[4] = {0};
     for (int i = 0; i < SAMPLES; i++) {
-        const float *a = act + 2 * i;
-        int g = (a[0] > 0) + 2 * (a[1] > 0);
-        float x = fabsf(a[0]) - 0.5f, y = fabsf(a[1]) - 0.5f;
-        n[g]++;
-        q += (double)bandit_q(a);
-        if (x * x + y * y > .3f * .3f) off++; else v += (double)(x * x + y * y);
+        modes[(act[2 * i] > 0) + 2 * (act[2 * i + 1] > 0)]++;
+        q += (double)bandit_q(act + 2 * i) / SAMPLES;
     }
-    printf("%-8s %5.1f %5.1f %5.1f %5.1f  regret %.3f entropy %.3f  std %.3f off %.1f\n", name, 100 * n[0] / SAMPLES,
-           100 * n[1] / SAMPLES, 100 * n[2] / SAMPLES, 100 * n[3] / SAMPLES, best - q / SAMPLES, entropy(act), sqrt(v / (SAMPLES - off) / 2), 100. * off / SAMPLES);
+    printf("%-8s", name);
+    for (int g = 0; g < 4; g++) printf("%5.0f %%", 100.0 * modes[g] / SAMPLES);
+    printf("%10.2f %10.2f\n", (double)bandit_q(best) - q, entropy(act));
 }
 
-int main(int argc, char **argv)
+static void svg_panel(FILE *svg, int column, const char *name, const float *act)
+{
+    fprintf(svg, "<g transform=\"translate(%d 0)\"><text x=\"150\" y=\"24\">%s</text>", 300 * column,
+            name);
+    for (int g = 0; g < 4; g++) /* circles of two sigma */
+        fprintf(svg, "<circle cx=\"%d\" cy=\"%d\" r=\"26\"/>", g % 2 ? 215 : 85, g / 2 ? 85 : 215);
+    fprintf(svg, "<path d=\"");
+    for (int i = 0; i < SAMPLES; i++)
+        fprintf(svg, "M%d %dh0", 150 + (int)(130 * act[2 * i]), 150 - (int)(130 * act[2 * i + 1]));
+    fprintf(svg, "\"/></g>\n");
+}
+
+int main(void)
 {
     static float act[2 * SAMPLES];
     drl_context ctx;
-    if (argc > 1) opt_steps = atoi(argv[1]), opt_n = argc - 2, opt = argv + 2;
-    if (drl_context_init(&ctx, NULL)) return 1;
-    if (learn_exact(&ctx, act) == DRL_OK) report("exact", act);
-    if (learn_dime(&ctx, act) == DRL_OK) report("dime", act);
-    else puts(drl_context_error(&ctx));
+    drl_status s = drl_context_init(&ctx, NULL);
+    FILE *svg = fopen("build/bandit.svg", "w");
+    if (!svg) return fprintf(stderr, "cannot write build/bandit.svg: run in the top folder\n"), 1;
+    fprintf(svg, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d 300\" fill=\"none\" "
+            "font-family=\"sans-serif\" text-anchor=\"middle\" stroke-linecap=\"round\">\n"
+            "<style>path{stroke:#246;stroke-width:3;stroke-opacity:.7}circle{stroke:#c60}"
+            "text{fill:#246}</style><rect width=\"100%%\" height=\"300\" fill=\"#fff\"/>\n",
+            300 * POLICIES);
+    printf("policy   share of the four modes         regret    entropy\n");
+    for (int p = 0; p < POLICIES && s == DRL_OK; p++) {
+        s = policies[p].actions(&ctx, act);
+        if (s != DRL_OK) break;
+        report(policies[p].name, act);
+        svg_panel(svg, p, policies[p].name, act);
+    }
+    if (s != DRL_OK) fprintf(stderr, "%s\n", drl_context_error(&ctx));
+    fprintf(svg, "</svg>\n");
+    fclose(svg);
     drl_context_free(&ctx);
-    return 0;
+    return s != DRL_OK;
 }

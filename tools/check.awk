@@ -104,6 +104,7 @@ function declared(end,    s, fn, type, doc) {
     accum = ""
     if (s == "") return
     gsub(/__attribute__ *\(\([^()]*(\([^()]*\))*[^()]*\)\)/, "", s)
+    gsub(/__typeof__ *\([^()]*\)/, "", s)
     if (s ~ /^typedef/) {
         type = s
         if (match(type, /\( *\* *[A-Za-z0-9_]+ *\)/)) type = substr(type, RSTART, RLENGTH)

@@ -18,7 +18,9 @@ contains FILTER (default: all), N at a time (default: one per core, at least 2).
   compile/*    tests/compile/run.sh    compilers, standards, switches, same bits
   sanitize/*   unit and golden tests once more with ASan and UBSan, -DTEST_SHORT; scalar code, which
                builds faster, and for rng, math and kernels the vector code too (simd-*)
-  example/*    examples/NAME.c and the training program, each by its own build line
+  cli/*        tests/cli/NAME.sh       the training and evaluation programs, as users call them
+  fuzz/*       tests/fuzz/NAME.c       twenty seconds of libFuzzer
+  example/*    examples/NAME.c, each by its own build line, cut off after twenty seconds
 
 Tests are built with -O2 and run in the top folder. What includes MuJoCo is skipped where that
 cannot be installed. Output goes to build/test/NAME.log. Prints one line per test, an excerpt of the
@@ -76,27 +78,17 @@ example() # FILE SECONDS [ARGUMENT...]
     echo "(cut off after $limit s)"
 }
 
-# The training program without and with MuJoCo; its files; then the evaluation of the policy.
-train_and_eval()
+# Lets a fuzzer look for inputs that break FILE.c for a short while.
+fuzz() # FILE SECONDS
 {
-    train=examples/mujoco/train.c
-    tools/build.sh --no-mujoco $train
-    limited 180 build/train --task Pendulum --steps 2000 --seed 1 --out "$out/runs/pendulum"
-    set -- "$out"/runs/pendulum/*/policy.safetensors
-    if [ "${MUJOCO:-1}" = 1 ]; then
-        tools/build.sh $train
-        limited 180 build/train --steps 2000 --seed 1 --out "$out/runs/mujoco"
-        tools/build.sh examples/mujoco/eval.c
-        set -- "$@" "$out"/runs/mujoco/*/policy.safetensors
-    else
-        tools/build.sh --no-mujoco examples/mujoco/eval.c
-    fi
-    for policy in "$@"; do
-        for file in progress.csv config.json policy.safetensors curve.svg; do
-            [ -s "${policy%/*}/$file" ] || { echo "no ${policy%/*}/$file"; return 1; }
-        done
-        limited 60 build/eval --policy "$policy" --episodes 2
-    done
+    command -v clang >/dev/null 2>&1 || skip "clang is not installed"
+    mkdir -p "$out/$test.corpus"
+    clang -g -O1 -DDIFFRL_NO_SIMD -fsanitize=fuzzer,address,undefined \
+        -fno-sanitize-recover=undefined "$1" -o "$out/$test" -lm
+    set -- "${1%.c}.dict" -max_total_time="$2" -max_len=4096
+    if [ -f "$1" ]; then set -- "$@" -dict="$1"; fi
+    shift
+    "$out/$test" "$@" -print_final_stats=1 -artifact_prefix="$out/$test-" "$out/$test.corpus"
 }
 
 run_test() # exit status 77: skipped
@@ -112,9 +104,8 @@ run_test() # exit status 77: skipped
         case $test in */simd-*) simd=-DTEST_SIMD ;; *) simd=-DDIFFRL_NO_SIMD ;; esac
         program "tests/$file.c" 600 -O1 -g -DTEST_SHORT $simd -fno-omit-frame-pointer \
             -fsanitize=address,undefined -fno-sanitize-recover=all ;;
-    example/train)
-        rm -rf "$out/runs"
-        train_and_eval ;;
+    cli/*) "tests/$test.sh" ;;
+    fuzz/*) fuzz "tests/$test.c" 20 ;;
     example/*) example "examples/${test#example/}.c" 20 ;;
     esac
 }
@@ -161,12 +152,12 @@ job()
 
 # --------------------------------------------------------------------------------------- all tests
 
-sources() # PATTERN... : of test files that exist, their names without folder tests/ and .c
+sources() # PATTERN... : of test files that exist, their names without tests/ and .c or .sh
 {
     for f in "$@"; do
         [ -f "$f" ] || continue
         f=${f#tests/}
-        echo "${f%.c}"
+        echo "${f%.*}"
     done
 }
 
@@ -174,14 +165,14 @@ all_tests()
 {
     echo check/header
     echo check/selftest
-    sources tests/unit/*.c tests/golden/*.c tests/env/*.c tests/learn/*.c
+    sources tests/unit/*.c tests/golden/*.c tests/env/*.c tests/cli/*.sh tests/learn/*.c
     for group in $(tests/compile/run.sh --list); do
         echo "compile/$group"
     done
     sources tests/unit/*.c tests/golden/*.c | sed 's,/,-,; s,^,sanitize/,'
     sources tests/unit/rng.c tests/unit/math.c tests/unit/kernels.c |
         sed 's,/,-,; s,^,sanitize/simd-,'
-    if [ -f examples/mujoco/train.c ]; then echo example/train; fi
+    sources tests/fuzz/*.c
     for f in examples/*.c examples/mujoco/*.c; do
         case $f in */train.c | */eval.c | *'*'*) continue ;; esac
         f=${f#examples/}

@@ -1,4 +1,4 @@
-/* Plays a saved policy and measures it: returns, episode lengths, time per action.   (**)
+/* Plays a saved policy and measures it: returns, episode lengths, time per action.   (2 stars of 4)
 
      cc -O2 examples/mujoco/eval.c -I. -Iexamples -o build/eval -lmujoco -lm -lpthread
 
@@ -6,8 +6,8 @@
 
      build/eval --policy runs/Pendulum__dime__1__1700000000/best.safetensors --episodes 20
 
-   Teaches   how a program runs a policy with nothing but its file: algorithm, settings and task are in
-             the file's metadata (eval_open); how a drl_agent can be wrapped (eval_act)
+   Teaches   how a program runs a policy with nothing but its file: algorithm, settings and task are
+             in the file's metadata (eval_make); how a drl_agent can be wrapped (eval_act)
    Expects   a line per episode, then mean, standard deviation, least and most, length, latency
    Repeats   with the default seed: the very returns that train got when it saved the policy
    Exit      0 ok, 1 run failed, 2 usage, 3 bad file, 4 stopped by nan */

@@ -17,6 +17,7 @@
 #endif
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,10 +32,11 @@ enum { RUN_OK = 0, RUN_FAILED = 1, RUN_USAGE = 2, RUN_FILE = 3, RUN_NAN = 4, RUN
 #define RUN_EVAL_SEED 10000 /* evaluation episode i starts from this seed + i: curves compare    */
 #define RUN_COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
+/* Of what training and playing return. DRL_ERR_RANGE there is an action that is not finite. */
 static inline int run_exit_code(drl_status status)
 {
     if (status == DRL_OK) return RUN_OK;
-    if (status == DRL_ERR_NAN) return RUN_NAN;
+    if (status == DRL_ERR_NAN || status == DRL_ERR_RANGE) return RUN_NAN;
     return status == DRL_ERR_FILE ? RUN_FILE : RUN_FAILED;
 }
 
@@ -123,7 +125,7 @@ static inline int run_same(const char *a, const char *b)
     }
 }
 
-/* Return text [n] with everything that could steer a terminal replaced: for what comes from files. */
+/* Return out [n], text with all that could steer a terminal replaced: for what comes from files. */
 static inline const char *run_clean(const char *text, char *out, size_t n)
 {
     size_t i;
@@ -225,7 +227,11 @@ typedef struct run_builtin {
     void (*make_fn)(drl_env *env, void *user);
 } run_builtin;
 
-static void run_make_pendulum(drl_env *env, void *user) { *env = pendulum_env((pendulum *)user); }
+static void run_make_pendulum(drl_env *env, void *user)
+{
+    *env = pendulum_env((pendulum *)user);
+}
+
 static void run_make_pointmass(drl_env *env, void *user)
 {
     *env = pointmass_env((pointmass *)user);
@@ -312,8 +318,8 @@ typedef struct run_args {
 
 enum { RUN_ARGS_END = -1, RUN_ARGS_BAD = -2, RUN_ARGS_WORD = -3 };
 
-/* Read the next argument: --name value, --name=value, -h; in names - is _. Returns the number of the
-   flag with its value, RUN_ARGS_WORD for a plain word (in value), RUN_ARGS_END, or RUN_ARGS_BAD
+/* Read the next argument: --name value, --name=value, -h; in names - is _. Returns the number of
+   the flag with its value, RUN_ARGS_WORD for a plain word (in value), RUN_ARGS_END, or RUN_ARGS_BAD
    after telling what is wrong. */
 static inline int run_args_next(run_args *a, const run_flag *flags, int count, const char **value)
 {
@@ -390,8 +396,8 @@ static inline int run_option(const char *program, const drl_field *fields, int c
 /* Called after each episode of an evaluation; not 0 ends it. */
 typedef int (*run_episode_fn)(void *user, int episode, const drl_evaluation *one);
 
-/* Evaluate on seeds seed, seed + 1, ... The noise of the policy starts anew with each episode, so an
-   episode depends on the policy and its seed alone, and eval finds the numbers of train again.
+/* Evaluate on seeds seed, seed + 1, ... The noise of the policy starts anew with each episode, so
+   an episode depends on the policy and its seed alone, and eval finds the numbers of train again.
      self   in   the algorithm's agent; `agent` may be a wrapper of its face */
 static inline drl_status run_evaluate(drl_context *ctx, const run_algo *algo, void *self,
                                       const drl_agent *agent, const drl_env *env, int episodes,
@@ -582,23 +588,21 @@ static inline void run_plot(FILE *f, const run_term *t, const run_series *s, dou
     unsigned char cell[RUN_PLOT_ROWS][RUN_PLOT_COLUMNS];
     char text[32];
     double low = 1e300, high = -1e300;
-    int dx = t->utf8 ? 2 : 1, dy = t->utf8 ? 4 : 1, w = dx * RUN_PLOT_COLUMNS,
-        h = dy * RUN_PLOT_ROWS;
-    int i, x, y, row, column;
+    int dx = t->utf8 ? 2 : 1, dy = t->utf8 ? 4 : 1; /* dots of a letter */
+    int w = dx * RUN_PLOT_COLUMNS - 1, h = dy * RUN_PLOT_ROWS - 1, i, row, column;
     if (!s->count) return;
     memset(cell, 0, sizeof cell);
     run_series_range(s, 0, &low, &high);
     if (!(high > low)) low -= 1, high += 1;
     for (i = 0; i < s->count; i++) {
         const run_point *b = &s->points[i], *a = i ? b - 1 : b;
-        double x0 = (w - 1) * a->step / last_step, x1 = (w - 1) * b->step / last_step;
-        double y0 = (h - 1) * (a->mean - low) / (high - low),
-               y1 = (h - 1) * (b->mean - low) / (high - low);
-        double steps = 1 + 2 * (fabs(x1 - x0) > fabs(y1 - y0) ? fabs(x1 - x0) : fabs(y1 - y0)), k;
+        double x0 = w * a->step / last_step, dx1 = w * b->step / last_step - x0;
+        double y0 = h * (a->mean - low) / (high - low);
+        double dy1 = h * (b->mean - low) / (high - low) - y0;
+        int k, steps = 1 + (int)(2 * (fabs(dx1) > fabs(dy1) ? fabs(dx1) : fabs(dy1)));
         for (k = 0; k <= steps; k++) {
-            x = (int)(x0 + (x1 - x0) * k / steps + 0.5);
-            y = h - 1 - (int)(y0 + (y1 - y0) * k / steps + 0.5);
-            if (x < w && y >= 0) cell[y / dy][x / dx] |= dots[y % dy][x % dx];
+            int x = (int)(x0 + dx1 * k / steps + 0.5), y = h - (int)(y0 + dy1 * k / steps + 0.5);
+            if (x <= w && y >= 0) cell[y / dy][x / dx] |= dots[y % dy][x % dx];
         }
     }
     for (row = 0; row < RUN_PLOT_ROWS; row++) {

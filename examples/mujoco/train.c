@@ -1,4 +1,4 @@
-/* Trains a policy on a MuJoCo task or on a built-in one, and shows how it learns.   (***)
+/* Trains a policy on a MuJoCo task or on a built-in one, and shows how it learns.   (3 stars of 4)
 
      cc -O2 examples/mujoco/train.c -I. -Iexamples -o build/train -lmujoco -lm -lpthread
 
@@ -9,8 +9,8 @@
      build/train --task Pendulum                     needs no MuJoCo, learns within a minute
      build/train --task Hopper-v5 --steps 1M --seed 2 --set lr_actor=1e-4
 
-   Teaches   how a whole training program is put together: context, environments, agent, trainer, the
-             loop (train_loop), evaluation on an environment of its own, files, a clean stop
+   Teaches   how a whole training program is put together: context, environments, agent, trainer,
+             the loop (train_loop), evaluation on an environment of its own, files, a clean stop
    Expects   one progress line, a line per evaluation, at the end the learning curve and
              runs/TASK__ALGO__SEED__TIME/ with
                progress.csv                          a row per 1000 steps and per evaluation
@@ -208,16 +208,15 @@ typedef struct train {
     run_series evals, returns; /* evaluations, and mean returns of training */
     drl_evaluation eval;       /* the last one */
     int64_t next_row, next_eval;
-    int64_t row_step, eval_step,
-        best_step; /* where the last ones were, -1: none yet              */
+    int64_t row_step, eval_step, best_step; /* where the last ones were, -1: none yet */
     double best;
-    int64_t faults;      /* transitions dropped, as far as told                              */
-    double start;        /* time                                                             */
-    double eval_seconds; /* of all evaluations                                               */
+    int64_t faults;      /* transitions dropped, as far as told */
+    double start;        /* time */
+    double eval_seconds; /* of all evaluations */
     int eval_count;
-    double since; /* the speed is that of the time since then, evaluations left out   */
+    double steps_rate, updates_rate; /* speed since `since`, evaluations left out */
+    double since;
     int64_t since_steps, since_updates;
-    double steps_rate, updates_rate;
 } train;
 
 /* Set by the signal handler; the second signal does not wait. */
@@ -249,14 +248,13 @@ static void train_signals(void)
 /* Tell the context's last error and return the exit code for it. */
 static int train_fail(train *t, drl_status status)
 {
+    int rc = run_exit_code(status);
     run_term_clear(&t->term);
     fprintf(stderr, "train: %s\n", drl_context_error(&t->ctx));
-    if (status == DRL_ERR_NAN && t->csv)
-        fprintf(stderr,
-                t->eval_step >= 0 ? "train: stopped; policies up to step %" PRId64 " are in %s\n"
-                                  : "train: stopped at step %" PRId64 "; see %s\n",
-                t->eval_step >= 0 ? t->eval_step : t->trainer.steps, t->dir);
-    return run_exit_code(status);
+    if (rc == RUN_NAN && t->eval_step >= 0)
+        fprintf(stderr, "train: stopped; the policy of step %" PRId64 " is in %s\n", t->eval_step,
+                t->dir);
+    return rc;
 }
 
 static int train_fail_file(train *t, const char *name)
@@ -574,10 +572,10 @@ static void train_times(train *t, double now, char *rate, char *eta) /* [48], [7
 {
     char a[32], b[32] = "?";
     double left = (double)(t->opt.steps - t->trainer.steps), speed = t->updates_rate;
-    int evals =
-        (int)((t->opt.steps - t->trainer.steps + t->opt.eval_every - 1) / t->opt.eval_every);
-    if (t->updates_rate > 0) {
-        left = left / t->steps_rate + (t->eval_count ? evals * t->eval_seconds / t->eval_count : 0);
+    double evals = ceil(left / (double)t->opt.eval_every);
+    if (speed > 0) {
+        left /= t->steps_rate;
+        if (t->eval_count) left += evals * t->eval_seconds / t->eval_count;
         run_duration(left, b);
     }
     if (speed <= 0) speed = t->steps_rate;
@@ -704,47 +702,52 @@ static int train_loop(train *t)
     return rc == RUN_OK && train_stop ? RUN_STOPPED : rc;
 }
 
-/* Where things are and what to do next. */
-static void train_tell(train *t, const char *program, int stopped)
+/* The learning curve, and how it ended. */
+static void train_show(train *t, int stopped)
 {
     run_term term = run_term_make(1, t->opt.quiet);
-    char a[32], b[32], c[32], path[1200] = "";
-    const char *slash = strrchr(program, '/');
+    int i, evals = t->evals.count > 1;
     uint64_t faults = 0;
-    int i;
-    const char *policy = t->best_step >= 0 ? "best.safetensors" : "policy.safetensors";
+    char a[32], b[32];
     run_term_clear(&t->term);
-    if (!t->opt.quiet && t->trainer.steps > 0) {
+    if (!t->opt.quiet) {
         printf("\n");
-        run_plot(stdout, &term, t->evals.count > 1 ? &t->evals : &t->returns,
-                 (double)t->trainer.steps);
-        printf("%11s%s\n\n", "", t->evals.count > 1 ? "evaluation return by environment steps"
-                                                    : "training return by environment steps");
+        run_plot(stdout, &term, evals ? &t->evals : &t->returns, (double)t->trainer.steps);
+        printf("%11s%s return by environment steps\n\n", "", evals ? "evaluation" : "training");
     }
     for (i = 0; i < t->env_count; i++) faults += run_task_faults(&t->envs[i], t->task);
     if (faults)
-        printf("warn    the simulation diverged in %" PRIu64 " episodes; they were cut off\n",
+        printf("warn    the simulation diverged in %" PRIu64 " episodes, which were cut off\n",
                faults);
-    if (stopped) printf("stopped at step %s of %s\n", run_thousands(t->trainer.steps, a),
-                        run_thousands(t->opt.steps, b));
-    if (t->eval_step == t->trainer.steps)
+    if (stopped)
+        printf("stopped at step %s of %s\n", run_thousands(t->trainer.steps, a),
+               run_thousands(t->opt.steps, b));
+    if (t->eval_step == t->trainer.steps) {
         printf("return  %s +- %s over %d episodes", run_short(t->eval.mean, a),
                run_short(t->eval.std, b), t->eval.episodes);
-    if (t->eval_step == t->trainer.steps) printf("  (best %s at step %s)\n", run_short(t->best, a),
-                                                 run_thousands(t->best_step, b));
+        printf("  (best %s at step %s)\n", run_short(t->best, a), run_thousands(t->best_step, b));
+    }
+}
+
+/* Where things are, and what to type next. */
+static void train_tell(train *t, const char *program)
+{
+    const char *slash = strrchr(program, '/'), *without = "";
+    const char *policy = t->best_step >= 0 ? "best.safetensors" : "policy.safetensors";
+    char time_text[32], path[1200] = "";
     printf("files   %s/\n", t->dir);
     if (t->opt.quiet) return;
-    printf("        progress.csv config.json curve.svg policy.safetensors%s   %s\n",
-           t->best_step >= 0 ? " best.safetensors" : "", run_duration(run_now() - t->start, c));
+    printf("        progress.csv config.json curve.svg policy.safetensors%s   (%s)\n",
+           t->best_step >= 0 ? " best.safetensors" : "",
+           run_duration(run_now() - t->start, time_text));
     if (slash) snprintf(path, sizeof path, "%.*s/eval", (int)(slash - program), program);
-    if (*path && access(path, X_OK) == 0)
-        printf("next    %s --policy %s/%s\n", path, t->dir, policy);
-    else {
 #ifdef TRAIN_NO_MUJOCO
-        printf("next    tools/build.sh --no-mujoco examples/mujoco/eval.c\n");
-#else
-        printf("next    tools/build.sh examples/mujoco/eval.c\n");
+    without = "--no-mujoco ";
 #endif
+    if (*path && access(path, X_OK) == 0) {
+        printf("next    %s --policy %s/%s\n", path, t->dir, policy);
+    } else {
+        printf("next    tools/build.sh %sexamples/mujoco/eval.c\n", without);
         printf("        build/eval --policy %s/%s\n", t->dir, policy);
     }
     printf("        %s --task %s --steps %" PRId64 " --seed %" PRIu64 "\n", program, t->opt.task,
@@ -789,7 +792,10 @@ int main(int argc, char **argv)
         t.start = t.since = run_now();
         if (!t.term.tty) t.term.last = t.start;
         rc = train_loop(&t);
-        if (rc == RUN_OK || rc == RUN_STOPPED) train_tell(&t, argv[0], rc == RUN_STOPPED);
+        if (rc == RUN_OK || rc == RUN_STOPPED) {
+            train_show(&t, rc == RUN_STOPPED);
+            train_tell(&t, argv[0]);
+        }
     }
     train_free(&t);
     return rc;

@@ -189,7 +189,7 @@ TEST(no_memory)
     CHECK(b.live == 0);
 }
 
-/* The same in act and update: an error, and the next try works as if nothing had been. */
+/* The same in act and update: an error, and the next try works. */
 TEST(no_memory_in_an_update)
 {
     drl_context_config cc = drl_context_config_default();
@@ -197,6 +197,7 @@ TEST(no_memory_in_an_update)
     bank b = {0, 0, 0};
     int n, done = 0, fails = 0;
     c.utd = 3; /* one actor update in each call */
+    c.batch = 256;
     cc.allocator.alloc_fn = bank_alloc;
     cc.allocator.free_fn = bank_free;
     cc.allocator.user = &b;
@@ -214,10 +215,11 @@ TEST(no_memory_in_an_update)
         b.fail_at = n;
         status = drl_dime_act(&d, DRL_MODE_EXPLORE, 1, obs, act);
         if (status == DRL_OK) status = drl_dime_update(&d, &r);
-        done = status == DRL_OK;
-        if (!done) {
+        done = b.calls < n; /* never failed */
+        CHECK(!done || status == DRL_OK);
+        if (status != DRL_OK) { /* a block that only saves a later one may be done without */
             fails++;
-            CHECK(status == DRL_ERR_MEMORY);
+            CHECK(status == DRL_ERR_MEMORY && d.actor_updates == 0);
             CHECK(drl_dime_act(&d, DRL_MODE_EXPLORE, 1, obs, act) == DRL_OK);
             CHECK(drl_dime_update(&d, &r) == DRL_OK);
         }
@@ -226,7 +228,7 @@ TEST(no_memory_in_an_update)
         drl_context_free(&ctx);
         CHECK(b.live == 0);
     }
-    CHECK(done && fails > 2);
+    CHECK(done && fails >= 4);
 }
 
 TEST(no_allocation_after_warm_up)
@@ -336,7 +338,7 @@ TEST(diverged_losses_are_named)
     d.q[1].l0.w->data[3] = (float)NAN;
     for (i = 0; i < 3 && status == DRL_OK; i++) status = drl_dime_update(&d, &r);
     CHECK(status == DRL_ERR_NAN);
-    CHECK_TEXT(drl_context_error(&ctx), "critic tensor q1.");
+    CHECK_TEXT(drl_context_error(&ctx), "drl_dime_update: critic tensor q");
     drl_dime_free(&d);
     CHECK(drl_dime_init(&d, &ctx, &c) == DRL_OK);
     d.trunk.layer[1].b->data[0] = (float)NAN;
@@ -469,13 +471,13 @@ TEST(bad_files_are_refused)
     REFUSED(DRL_ERR_FORMAT, "expected algo dime, got none");
     other = c, other.act_dim = 3;
     save_as(&a, "dime", &other);
-    REFUSED(DRL_ERR_SHAPE, "");
+    REFUSED(DRL_ERR_SHAPE, "actor.l0.w: expected F32 [14, 8], got F32 [13, 8]");
     other = c, other.actor_layers = 1;
     save_as(&a, "dime", &other);
-    REFUSED(DRL_ERR_NAME, "l2.");
+    REFUSED(DRL_ERR_SHAPE, "actor.l1.w: expected F32 [8, 2], got F32 [8, 8]");
     other = c, other.actor_layers = 3;
     save_as(&a, "dime", &other);
-    REFUSED(DRL_ERR_NAME, "l3.");
+    REFUSED(DRL_ERR_SHAPE, "actor.l2.w: expected F32 [8, 8], got F32 [8, 2]");
     other = c, other.gamma = 2;
     save_as(&a, "dime", &other);
     REFUSED(DRL_ERR_RANGE, "gamma");
@@ -642,38 +644,45 @@ TEST(linear_gaussian_bound)
 
 /* ---- gradients ---- */
 
-typedef struct whole {
-    drl_dime *d;
-    const float *noise;
-} whole;
-
-/* mean(alpha L - (Q_1 + Q_2) / 2) on fixed noise. */
-static drl_tensor *whole_loss(drl_tape *t, void *user)
+/* alpha L - (Q_1 + Q_2) / 2 of each row, on fixed noise. */
+static drl_tensor *actor_loss_rows(drl_dime *d, const float *noise)
 {
-    whole *w = (whole *)user;
-    drl_dime *d = w->d;
+    drl_tape *t = &d->tape;
     drl_tensor *obs, *in, *q;
     drli_dime_sample s;
     int B = d->cfg.batch;
-    memcpy(d->noise, w->noise, (size_t)((d->cfg.steps + 1) * B * d->cfg.act_dim) * sizeof(float));
+    drl_tape_reset(t);
+    memcpy(d->noise, noise, (size_t)((d->cfg.steps + 1) * B * d->cfg.act_dim) * sizeof(float));
     obs = drl_tape_input(t, B, d->cfg.obs_dim, d->batch.obs);
     s = drli_dime_path(d, obs, d->noise);
     in = drl_concat(t, obs, s.action);
     q = drl_add(t, drl_c51_mean(t, drl_crossq_eval(t, &d->q[0], in), &d->support),
                 drl_c51_mean(t, drl_crossq_eval(t, &d->q[1], in), &d->support));
-    return drl_mean(t, drl_sub(t, drl_affine(t, s.density, .7f, 0), drl_affine(t, q, .5f, 0)));
+    return drl_sub(t, drl_affine(t, s.density, .7f, 0), drl_affine(t, q, .5f, 0));
 }
 
+static double actor_loss(drl_dime *d, const float *noise)
+{
+    const drl_tensor *rows = actor_loss_rows(d, noise);
+    double sum = 0;
+    int b;
+    CHECK(drl_tape_status(&d->tape) == DRL_OK);
+    for (b = 0; b < rows->rows; b++) sum += (double)rows->data[b];
+    return sum / rows->rows;
+}
+
+/* The gradient of the whole loss through a 3-step chain in each of the actor's tensors, psi, rho and
+   phi among them, against differences of fourth order; in parts of the tensor's largest. */
 TEST(actor_loss_gradient)
 {
+    static const double weight[4] = {1, -8, 8, -1};
     drl_context ctx;
     drl_dime d;
     drl_replay r;
     drl_dime_config c = small(3, 2);
     drl_rng rng = drl_rng_make(13, "gradient");
-    float noise[4 * 8 * 2];
-    whole w;
-    int i;
+    float noise[4 * 8 * 2], h = 3e-2f;
+    int i, j, k;
     CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
     c.batch = 8;
     c.dt = .3f;
@@ -682,20 +691,36 @@ TEST(actor_loss_gradient)
     fill_replay(&r, &ctx, 3, 2, 100);
     CHECK(drl_replay_sample(&r, &rng, &d.batch) == DRL_OK);
     drl_rng_normal_fill(&ctx, &rng, noise, 4 * 8 * 2);
-    /* nothing at its initial 0 or 1 */
+    /* nothing at its initial 0 or 1; no rectifier near its corner */
     for (i = 0; i < d.actor.count; i++)
         if (&d.actor.list[i] != d.rho && &d.actor.list[i] != d.phi)
             drl_tensor_init(&d.actor.list[i], DRL_INIT_TRUNCATED_NORMAL, .4f, &rng);
     d.phi->data[0] = .2f;
-    for (i = 0; i < 2; i++) drl_tensor_init(d.q[i].out.w, DRL_INIT_TRUNCATED_NORMAL, 1.0f, &rng);
-    for (i = 0; i < 4; i++) d.running.list[i].data[0] += .5f;
-    w.d = &d;
-    w.noise = noise;
+    for (j = 0; j < 2; j++) {
+        drl_tensor_init(d.q[j].l0.b, DRL_INIT_CONSTANT, 4, &rng);
+        drl_tensor_init(d.q[j].l1.b, DRL_INIT_CONSTANT, 8, &rng);
+        drl_tensor_init(d.q[j].bn[1].mean, DRL_INIT_CONSTANT, 4, &rng);
+        drl_tensor_init(d.q[j].bn[2].mean, DRL_INIT_CONSTANT, 8, &rng);
+        drl_tensor_init(d.q[j].out.w, DRL_INIT_TRUNCATED_NORMAL, 1, &rng);
+    }
+    drl_params_zero_grad(&d.actor);
+    CHECK(drl_tape_backward(&d.tape, drl_mean(&d.tape, actor_loss_rows(&d, noise))) == DRL_OK);
     for (i = 0; i < d.actor.count; i++) {
-        double error = 1;
-        CHECK(drl_tape_check_grad(&d.tape, whole_loss, &w, &d.actor.list[i], 4e-3f, &error) == DRL_OK);
-        if (!(error < .02)) {
-            printf("  %s: %g\n", d.actor.names[i], error);
+        drl_tensor *x = &d.actor.list[i];
+        double largest = 0, worst = 0;
+        for (j = 0; j < x->rows * x->cols; j++) {
+            float old = x->data[j];
+            double numeric = 0;
+            for (k = 0; k < 4; k++) {
+                x->data[j] = old + h * (float)(k < 2 ? k - 2 : k - 1);
+                numeric += weight[k] * actor_loss(&d, noise) / (12 * (double)h);
+            }
+            x->data[j] = old;
+            worst = fmax(worst, fabs(numeric - (double)x->grad[j]));
+            largest = fmax(largest, fabs(numeric));
+        }
+        if (!(worst <= 5e-3 * largest)) {
+            printf("  %s: %g of %g\n", d.actor.names[i], worst, largest);
             CHECK(0);
         }
     }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -608,7 +609,7 @@ TEST(strings_round_trip)
     static const char *const values[] = {
         "", "plain", "\"quoted\" \\ / back", "line\nfeed\ttab\r\b\f", "\x01\x1f\x7f",
         "Gr\xc3\xbc\xc3\x9f",
-        "\xe2\x82\xac \xf0\x9f\xa4\x96", "</script>&", "null"};
+        "\xe2\x82\xac \xf0\x9f\xa4\x96 \xe0\xa0\x80", "</script>&", "null"};
     static unsigned char bytes[60000];
     static char large[30001];
     size_t size;
@@ -725,6 +726,38 @@ TEST(failed_saves_leave_the_old_file)
     CHECK(stat(in_folder("old"), &info) == 0 && (info.st_mode & 0777) == 0640);
     CHECK(info.st_size > 400000 && files_in(folder) == count);
     CHECK(drl_state_load(&ctx, in_folder("old"), &state, NULL, 0) == DRL_OK);
+    drl_state_free(&state);
+}
+
+/* A process that is killed while it saves leaves the old content or the new one. */
+TEST(killed_saves_leave_old_or_new)
+{
+    static float x[100000];
+    char command[200];
+    drl_state state;
+    int i, j, round, torn = 0;
+    drl_state_init(&state, &ctx);
+    drl_state_add_f32(&state, "x", x, 100000, 0);
+    CHECK(drl_state_save(&ctx, in_folder("killed"), &state, NULL) == DRL_OK);
+    for (round = 0; round < 30; round++) {
+        pid_t child = fork();
+        struct timespec nap = {0, 0};
+        if (child == 0) {
+            for (i = 1;; i++) {
+                for (j = 0; j < 100000; j++) x[j] = (float)i;
+                if (drl_state_save(&ctx, in_folder("killed"), &state, NULL) != DRL_OK) _exit(1);
+            }
+        }
+        nap.tv_nsec = 1000000 * (round * 7 % 30 + 1);
+        nanosleep(&nap, NULL);
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        CHECK(drl_state_load(&ctx, in_folder("killed"), &state, NULL, 0) == DRL_OK);
+        for (j = 1; j < 100000; j++) torn += x[j] != x[0];
+    }
+    CHECK(torn == 0);
+    snprintf(command, sizeof(command), "rm -f %s/killed.tmp.*", folder);
+    CHECK(system(command) == 0);
     drl_state_free(&state);
 }
 
@@ -891,13 +924,18 @@ int main(int argc, char **argv)
         TEST_ENTRY(load_says_what_differs), TEST_ENTRY(not_finite_numbers_are_found),
         TEST_ENTRY(state_refuses_nonsense), TEST_ENTRY(strings_round_trip),
         TEST_ENTRY(escapes_are_decoded), TEST_ENTRY(failed_saves_leave_the_old_file),
-        TEST_ENTRY(stale_names_are_passed_over), TEST_ENTRY(unreadable_files_are_named),
+        TEST_ENTRY(killed_saves_leave_old_or_new), TEST_ENTRY(stale_names_are_passed_over),
+        TEST_ENTRY(unreadable_files_are_named),
         TEST_ENTRY(failing_allocations_are_reported), TEST_ENTRY(locale_does_not_matter),
         TEST_ENTRY(python_reads_it_too)};
     char command[100];
     int failed;
-    strcpy(folder, "/tmp/diffrl-io-XXXXXX");
-    if (!mkdtemp(folder) || drl_context_init(&ctx, NULL) != DRL_OK) return 2;
+    strcpy(folder, "/dev/shm/diffrl-io-XXXXXX"); /* in memory, or the syncs take their time */
+    if (!mkdtemp(folder)) {
+        strcpy(folder, "/tmp/diffrl-io-XXXXXX");
+        if (!mkdtemp(folder)) return 2;
+    }
+    if (drl_context_init(&ctx, NULL) != DRL_OK) return 2;
     failed = test_run(tests, DRLI_COUNT(tests), argc, argv);
     drl_context_free(&ctx);
     snprintf(command, sizeof(command), "rm -r %s", folder);

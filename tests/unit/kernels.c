@@ -1,5 +1,5 @@
-/* Matrix product against its definition, bit by bit: forms, odd sizes, distances of rows, epilogues,
-   instruction sets, threads. Column sums and elementwise loops.
+/* Matrix product against its definition, bit by bit: forms, odd sizes, distances of rows,
+   epilogues, instruction sets, threads. Column sums and elementwise loops.
    build: cc -O2 kernels.c -o kernels -lm */
 #define DIFFRL_IMPLEMENTATION
 #include "../../diffrl.h"
@@ -20,7 +20,10 @@ static float *numbers(size_t n)
 {
     float *x = pool_at;
     size_t i;
-    for (i = 0; i < n; i++) x[i] = ldexpf((float)draw(1u << 20) / 524288.0f - 1.0f, (int)draw(8) - 4);
+    for (i = 0; i < n; i++) {
+        x[i] = (float)draw(1u << 20) / 524288.0f - 1.0f;
+        x[i] *= (float)(1 << draw(8));
+    }
     pool_at += n;
     if (pool_at > pool + POOL) { printf("pool of the test is too small\n"); exit(2); }
     return x;
@@ -95,7 +98,8 @@ static void contexts_free(drl_context *ctx, int count)
 
 TEST(gemm_is_the_definition)
 {
-    static const int edge[] = {1, 2, 3, 5, 6, 7, 11, 12, 13, 16, 17, 31, 32, 33, 48, 49, 65, 101, 130};
+    static const int edge[] = {1,  2,  3,  5,  6,  7,  11, 12,  13, 16,
+                               17, 31, 32, 33, 48, 49, 65, 101, 130};
     drl_context ctx[16];
     int count = contexts_make(ctx, 16), round, form;
     CHECK(count >= 1);
@@ -108,7 +112,8 @@ TEST(gemm_is_the_definition)
         if (round % 16 == 5) n = 1;
         if (round % 16 == 7) k = 1;
         for (form = 0; form < 3; form++) {
-            CHECK(!product_differs(ctx, count, (drl_gemm_form)form, m, n, k, (int)draw(3), draw(64)));
+            int gap = (int)draw(3);
+            CHECK(!product_differs(ctx, count, (drl_gemm_form)form, m, n, k, gap, draw(64)));
         }
     }
     contexts_free(ctx, count);

@@ -81,7 +81,7 @@ static const function functions[] = {
     {"tanh", drli_array_tanh, drl_tanhf, tanh, 2.6, INFINITY, 0x1bfd3c21u},
     {"sigmoid", drli_array_sigmoid, drl_sigmoidf, exact_sigmoid, 2.5, INFINITY, 0x1268ad4fu},
     {"softplus", drli_array_softplus, drl_softplusf, exact_softplus, 3.0, INFINITY, 0xadb35b8du},
-    {"mish", drli_array_mish, drl_mishf, exact_mish, 3.6, INFINITY, 0xe85ffe77u},
+    {"mish", drli_array_mish, drl_mishf, exact_mish, 3.9, INFINITY, 0xe85ffe77u},
     {"gelu", drli_array_gelu, drl_geluf, exact_gelu, 3.0, INFINITY, 0x20f09996u},
     {"sin", drli_array_sin, drl_sinf, sin, 1.6, 1e5f, 0x8cdd606du},
     {"cos", drli_array_cos, drl_cosf, cos, 1.6, 1e5f, 0x458e700fu},
