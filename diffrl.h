@@ -1574,7 +1574,7 @@ static double drli_pow10(double v, int e)
    there and back (error of the scaling is under 1e-15). */
 static void drli_text_double(drli_text *t, double v, int digits)
 {
-    char d[20], out[40];
+    char d[20] = {0}, out[40];
     int i, e = 0, n = 0, last;
     uint64_t u, limit = 1;
     if (v != v) { drli_text_add(t, "nan"); return; }

@@ -1,7 +1,7 @@
 /* 01_autodiff: the gradient of anything, and a network that learns by it            [*...] level 1
 
-   Teaches   The tape: ops compute at once and are written down, backward reads the record from the
-             end and applies the chain rule. Parameters, a gradient check, Adam, what errors look like.
+   Teaches   The tape: ops compute at once and are written down; backward reads the record from the
+             end and applies the chain rule. Parameters, a gradient check, Adam, handling of errors.
    Build     cc -O2 examples/01_autodiff.c -I. -Iexamples -o build/01_autodiff -lm
    Output    f(2, -3) = -6.7568
              df/da    = -5.6146   (by hand b + 2 a cos(a^2) = -5.6146)

@@ -144,7 +144,7 @@ static double lonely(const float *a, const float *b)
 /* Both sets side by side, darker where there are more points. */
 static void picture(const float *left, const float *right)
 {
-    enum { WIDTH = 44, HEIGHT = 17 };
+    enum { WIDTH = 42, HEIGHT = 17 };
     int count[HEIGHT][2 * WIDTH] = {{0}};
     for (int i = 0; i < 2 * POINTS; i++) {
         const float *p = i < POINTS ? left + 2 * i : right + 2 * (i - POINTS);
@@ -168,7 +168,7 @@ int main(void)
     drl_context ctx;
     drl_tape tape = {0};
     FILE *svg = fopen("build/denoise_2d.svg", "w");
-    if (!svg) return fprintf(stderr, "cannot write build/denoise_2d.svg: run in the top folder\n"), 1;
+    if (!svg) return fprintf(stderr, "no folder build/ here: run in the top folder\n"), 1;
     fprintf(svg, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1800 300\" fill=\"none\" "
             "font-family=\"sans-serif\" text-anchor=\"middle\" stroke-linecap=\"round\">\n"
             "<style>path{stroke:#246;stroke-width:3;stroke-opacity:.7}text{fill:#246}</style>\n"
@@ -185,7 +185,7 @@ int main(void)
     fprintf(svg, "</svg>\n");
     fclose(svg);
     picture(data, points);
-    printf("%16s%-28s%16s%s\n", "", "data", "", "samples");
+    printf("%20s%43s\n", "data", "samples");
     printf("samples off the data: %.1f %%   data not reached: %.1f %%\n", lonely(points, data),
            lonely(data, points));
     drl_params_free(&m.average);

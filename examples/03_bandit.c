@@ -144,7 +144,7 @@ static void svg_panel(FILE *svg, int column, const char *name, const float *act)
 {
     fprintf(svg, "<g transform=\"translate(%d 0)\"><text x=\"150\" y=\"24\">%s</text>", 300 * column,
             name);
-    for (int g = 0; g < 4; g++) /* circles of two sigma */
+    for (int g = 0; g < 4; g++) /* a circle of two sigma around each mode */
         fprintf(svg, "<circle cx=\"%d\" cy=\"%d\" r=\"26\"/>", g % 2 ? 215 : 85, g / 2 ? 85 : 215);
     fprintf(svg, "<path d=\"");
     for (int i = 0; i < SAMPLES; i++)
@@ -158,7 +158,7 @@ int main(void)
     drl_context ctx;
     drl_status s = drl_context_init(&ctx, NULL);
     FILE *svg = fopen("build/bandit.svg", "w");
-    if (!svg) return fprintf(stderr, "cannot write build/bandit.svg: run in the top folder\n"), 1;
+    if (!svg) return fprintf(stderr, "no folder build/ here: run in the top folder\n"), 1;
     fprintf(svg, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d 300\" fill=\"none\" "
             "font-family=\"sans-serif\" text-anchor=\"middle\" stroke-linecap=\"round\">\n"
             "<style>path{stroke:#246;stroke-width:3;stroke-opacity:.7}circle{stroke:#c60}"

@@ -27,10 +27,10 @@ int main(void)
     drl_agent agent = drl_dime_agent(&dime);
     if (status == DRL_OK) status = drl_trainer_init(&trainer, &ctx, &loop, &env, 1, agent);
     while (status == DRL_OK && trainer.steps < 6000) {
-        status = drl_trainer_step(&trainer); /* one step in the task, then the updates it pays for */
+        status = drl_trainer_step(&trainer); /* a step in the task, then the updates it pays for */
         if (status == DRL_OK && trainer.steps % 500 == 0) {
             status = drl_evaluate(&ctx, &agent, &test, 20, 1, &result, NULL);
-            printf("step %5d   last episode %7.1f   evaluation %7.1f +- %5.1f\n", (int)trainer.steps,
+            printf("step %4d   last episode %7.1f   evaluation %7.1f +- %5.1f\n", (int)trainer.steps,
                    trainer.last_return, result.mean, result.std);
         }
     }
