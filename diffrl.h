@@ -384,14 +384,6 @@ DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x,
                            float *out,
                            int accumulate);
 
-/* y[i] = f(z[i]) for i < n; y may be z. */
-DRLDEF void drl_act_forward(drl_context *ctx, drl_act act, size_t n, const float *z, float *y);
-
-/* dz[i] (+)= dy[i] f'(z[i]); y = f(z) is given too, so that an activation may use what is cheaper.
-   dz may be dy when accumulate is 0. */
-DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z,
-                             const float *y,
-                             const float *dy, float *dz, int accumulate);
 /* ============================================================================ >>io
    Named tensors and strings in safetensors files.
    A file is data, never code: every byte of the header is checked before it is used, an object is
@@ -1570,7 +1562,8 @@ static double drli_pow10(double v, int e)
     return v;
 }
 
-/* As "%.<digits>g": digits 1 .. 17, shortest form without trailing zeros. 9 digits carry any float
+/* Like "%.<digits>g" without trailing zeros, digits 1 .. 17; an exponent only below 1e-5 and from
+   1e15 on. 9 digits carry any float
    there and back (error of the scaling is under 1e-15). */
 static void drli_text_double(drli_text *t, double v, int digits)
 {
@@ -1592,7 +1585,7 @@ static void drli_text_double(drli_text *t, double v, int digits)
     }
     last = digits - 1;
     while (last > 0 && d[last] == '0') last--;
-    if (e < -5 || e >= digits) { /* d.ddde+xx */
+    if (e < -5 || e >= (digits > 15 ? digits : 15)) { /* d.ddde+xx */
         out[n++] = d[0];
         if (last > 0) out[n++] = '.';
         for (i = 1; i <= last; i++) out[n++] = d[i];
@@ -3133,7 +3126,7 @@ typedef struct drli_tile {
             q = t->base ? t->base + r * t->base_ld + v * W : NULL;                               \
             z = t->out + r * t->ld + v * W;                                                      \
             y = s[r * vecs + v];                                                                 \
-            if (q) y = ADD(y, vecs == 1 ? LOADM(q, mask) : LOAD(q));                       \
+            if (q) y = ADD(y, vecs == 1 ? LOADM(q, mask) : LOAD(q));                             \
             if (vecs == 1) STOREM(z, mask, y);                                                   \
             else STORE(z, y);                                                                    \
         }                                                                                        \
@@ -3159,7 +3152,7 @@ typedef struct drli_tile {
     }
 
 #if defined(DRLI_X86)
-#define DRLI_MASK16(n) ((__mmask16)(0xffffu >> (16 - (n))))
+#define DRLI_MASK16(n) ((__mmask16)((n) < 16 ? (1u << (n)) - 1 : 0xffffu))
 #define DRLI_LOAD16(p, m) _mm512_maskz_loadu_ps(m, p)
 #define DRLI_MASK8(n)                                                                            \
     _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))

@@ -142,8 +142,8 @@ static void report(const char *name, const float *act)
 
 static void svg_panel(FILE *svg, int column, const char *name, const float *act)
 {
-    fprintf(svg, "<g transform=\"translate(%d 0)\"><text x=\"150\" y=\"24\">%s</text>", 300 * column,
-            name);
+    fprintf(svg, "<g transform=\"translate(%d 0)\"><text x=\"150\" y=\"24\">%s</text>",
+            300 * column, name);
     for (int g = 0; g < 4; g++) /* a circle of two sigma around each mode */
         fprintf(svg, "<circle cx=\"%d\" cy=\"%d\" r=\"26\"/>", g % 2 ? 215 : 85, g / 2 ? 85 : 215);
     fprintf(svg, "<path d=\"");

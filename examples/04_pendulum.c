@@ -30,8 +30,8 @@ int main(void)
         status = drl_trainer_step(&trainer); /* a step in the task, then the updates it pays for */
         if (status == DRL_OK && trainer.steps % 500 == 0) {
             status = drl_evaluate(&ctx, &agent, &test, 20, 1, &result, NULL);
-            printf("step %4d   last episode %7.1f   evaluation %7.1f +- %5.1f\n", (int)trainer.steps,
-                   trainer.last_return, result.mean, result.std);
+            printf("step %4d   last episode %7.1f   evaluation %7.1f +- %5.1f\n",
+                   (int)trainer.steps, trainer.last_return, result.mean, result.std);
         }
     }
     if (status == DRL_OK) status = drl_dime_save(&dime, "build/04_pendulum.safetensors", NULL);

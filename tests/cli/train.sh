@@ -35,8 +35,8 @@ is() # NAME TEST...: the command must succeed
     if "$@" >/dev/null 2>&1; then ok "$name"; else bad "$name" "$*"; fi
 }
 
-# Runs the command, output to $work/out and $work/err, and wants the exit status. If a TEXT is given, it
-# must stand in the output.
+# Runs the command, output to $work/out and $work/err, and wants the exit status. If a TEXT is
+# given, it must stand in the output.
 exits() # NAME STATUS TEXT COMMAND...
 {
     name=$1 want=$2 text=$3
@@ -54,7 +54,8 @@ exits() # NAME STATUS TEXT COMMAND...
 
 # ------------------------------------------------------------------------------------------- build
 
-if echo '#include <mujoco/mujoco.h>' | ${CC:-cc} -E - >/dev/null 2>&1; then mujoco=1; else mujoco=0; fi
+mujoco=0
+if echo '#include <mujoco/mujoco.h>' | ${CC:-cc} -E - >/dev/null 2>&1; then mujoco=1; fi
 
 compile() # NAME: by the line in the head of examples/mujoco/NAME.c
 {
@@ -195,7 +196,11 @@ exits "eval on an unknown task" 2 "did you mean PointMass?" play "$policy" --tas
 
 half=$(($(wc -c <"$policy") / 2))
 head -c "$half" "$policy" >cut.safetensors
-{ head -c "$half" "$policy"; printf 'corrupt!'; tail -c +$((half + 9)) "$policy"; } >bits.safetensors
+{
+    head -c "$half" "$policy"
+    printf 'corrupt!'
+    tail -c +$((half + 9)) "$policy"
+} >bits.safetensors
 : >empty.safetensors
 exits "eval of a file that is cut off" 3 "" play cut.safetensors
 exits "eval of a file with wrong bits" 3 "" play bits.safetensors

@@ -1,6 +1,6 @@
 /* Fuzz target of the reader: any bytes are either refused or give tensors that can be loaded, saved
    and read again as the same.
-   build: clang -g -O1 -fsanitize=fuzzer,address,undefined io.c -o fuzz_io -lm -lpthread
+   build: clang -g -O1 -DDIFFRL_NO_SIMD -fsanitize=fuzzer,address,undefined io.c -o fuzz_io -lm
    run:   mkdir -p corpus && ./fuzz_io -max_total_time=60 -max_len=4096 -dict=io.dict corpus */
 #define DIFFRL_IMPLEMENTATION
 #include "../../diffrl.h"
