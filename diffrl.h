@@ -290,12 +290,13 @@ DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const floa
 /* ============================================================================ >>rng
    Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011, Random123). Draw i of a stream
    is a function of (key, stream, i): any draw can be addressed, and threads change nothing.
-   Positions count 32-bit words. Normals and uniforms take one position each. */
+   Positions count 32-bit words. Normals and uniforms take one position each; a normal is made from
+   its aligned pair of words, so between normals and other draws the rest of a pair is skipped. */
 typedef struct drl_rng {
     uint32_t key[2];   /* seed                                            */
     uint64_t stream;   /* which of 2^64 independent sequences             */
     uint64_t position; /* next word                                       */
-    uint64_t reserved; /* 0; the struct is 32 bytes and is saved as it is */
+    uint64_t normal;   /* 1 after a normal; the struct is 32 bytes and is saved as it is */
 } drl_rng;
 
 /* Return the stream called `name` of a seed ("replay", "env", ...), at position 0. Equal names give
@@ -1376,7 +1377,7 @@ DRLDEF void drl_dime_free(drl_dime *dime);
 
 /* Sample actions for rows states: run the chain from noise to x_N, a = tanh(x_N). Both modes
    sample, from streams of their own (the method has no deterministic action).
-     obs [rows, obs_dim] in,  act [rows, act_dim] out, in (-1, 1).   RNG  rows (N + 1) act_dim
+     obs [rows, obs_dim] in,  act [rows, act_dim] out, in [-1, 1].   RNG  rows (N + 1) act_dim
      normals. */
 DRLDEF drl_status drl_dime_act(drl_dime *dime, drl_mode mode, int rows, const float *obs,
                                float *act);
@@ -2856,10 +2857,19 @@ static void drli_fill_run(void *arg, int begin, int end, int worker)
     drli_fill_chunks(f, f->rng.position + at, (uint32_t)(end - begin), f->x + at);
 }
 
+/* A pair of words serves normals or other draws, never both: they would not be independent. */
+static void drli_rng_turn(drl_rng *rng, int normal)
+{
+    if (rng->position % 2u && rng->normal != (uint64_t)normal) rng->position++;
+    rng->normal = (uint64_t)normal;
+}
+
 static void drli_fill_start(drl_context *ctx, drl_rng *rng, drli_fill *f, float *x, size_t n)
 {
     float part[DRLI_CHUNK];
-    size_t first = (size_t)(rng->position % DRLI_CHUNK), m, chunks;
+    size_t first, m, chunks;
+    drli_rng_turn(rng, f->normal);
+    first = (size_t)(rng->position % DRLI_CHUNK);
     f->isa = (int)ctx->isa;
     f->rng = *rng;
     rng->position += n;
@@ -2914,7 +2924,7 @@ static drl_rng drli_rng_at(uint32_t key0, uint32_t key1, uint64_t stream)
     rng.key[1] = key1;
     rng.stream = drli_mix64(stream);
     rng.position = 0;
-    rng.reserved = 0;
+    rng.normal = 0;
     return rng;
 }
 
@@ -2933,7 +2943,9 @@ DRLDEF drl_rng drl_rng_split(const drl_rng *rng, uint64_t index)
 DRLDEF uint32_t drl_rng_bits(drl_rng *rng)
 {
     uint32_t w[4];
-    uint64_t i = rng->position++;
+    uint64_t i;
+    drli_rng_turn(rng, 0);
+    i = rng->position++;
     drli_rng_block(rng, i / 4u, w);
     return w[i % 4u];
 }
@@ -2946,7 +2958,9 @@ DRLDEF float drl_rng_uniform(drl_rng *rng)
 DRLDEF float drl_rng_normal(drl_rng *rng)
 {
     uint32_t w[4], pair;
-    uint64_t i = rng->position++;
+    uint64_t i;
+    drli_rng_turn(rng, 1);
+    i = rng->position++;
     drli_rng_block(rng, i / 4u, w);
     pair = (uint32_t)i & 2u;
     return drli_normal_radius(w[pair]) * drli_normal_turn(w[pair + 1u], i % 2u ? 0u : 1u);
@@ -3749,7 +3763,7 @@ DRLDEF void drl_state_add_rng(drl_state *state, const char *name, drl_rng *rng)
     drl_state_add(state, full, DRL_I32, 1, &two, rng->key);
     t = drli_text_begin(full, sizeof(full));
     drli_text_format(&t, "%s.position", name);
-    drl_state_add(state, full, DRL_U64, 1, &three, &rng->stream); /* stream, position, reserved */
+    drl_state_add(state, full, DRL_U64, 1, &three, &rng->stream); /* stream, position, normal */
 }
 
 /* Is s [n] well-formed UTF-8: no overlong forms, no surrogates, at most U+10FFFF? */

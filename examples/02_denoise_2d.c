@@ -3,8 +3,30 @@
    Teaches   What every diffusion policy does inside. Noise a point in one stroke, learn to guess
              the noise, walk back from pure noise step by step, average the weights.
    Build     cc -O2 examples/02_denoise_2d.c -I. -Iexamples -o build/02_denoise_2d -lm
-   Output    The last lines of a run; build/denoise_2d.svg shows the walk from noise to data.
-@OUTPUT@
+   Output    build/denoise_2d.svg, the walk from noise to data, and
+   update  4000   loss 0.3706
+   update  8000   loss 0.3469
+   update 12000   loss 0.3433
+   update 16000   loss 0.3400
+
+             ::*####*::                                 .:**#:*.:
+          .*###########::.                          .*###########*.
+        .###*:::. .  :####.                       :*##*:   .. ..####:.
+       ####:           .*###                     *##::      ..    :##.
+    ..###.               .###.             :    :##.  . .  ::  .  . :##
+     *#**        *:.       *##            **   :##       .:*. .     .:##            .:
+    .##         .##:        ###          *##. .##. .    . .#:  .     :##:           #:
+    ###          ##.        .##          ###  .##          ##          ## .      . *# .
+   *##:         .*##         ##:       ..##: :##        .  ###       . ##.   .    *##
+   .*#           .###        #:.       **#*   #.            ##*.      ::*.        ##:
+     :            *##..       .      ::###.   .             **## ..    :.:  .  .:###
+                   :###:.           .###*.                   :###.    .:      :*##:
+                    :#####:.: .: :*###*:                       *###*.:.    .*##*:
+                      :#*######*####*..                          :############..
+                         .*:*#:##:..                               ...**#*# .
+
+                   data                                    samples
+   samples off the data: 1.3 %   data not reached: 0.0 %
    Paper     Ho et al. 2020, Denoising diffusion probabilistic models, arXiv:2006.11239 */
 #define DIFFRL_IMPLEMENTATION
 #include "diffrl.h"

@@ -3,7 +3,19 @@
    Teaches   The whole cycle: task, agent, trainer, evaluation, a policy file. Swap the task and the
              preset, and the same lines train a robot.
    Build     cc -O2 examples/04_pendulum.c -I. -Iexamples -o build/04_pendulum -lm
-   Output    @OUTPUT@ */
+   Output    step  500   last episode -1277.5   evaluation -1287.2 +- 304.9
+             step 1000   last episode -1554.0   evaluation -1397.6 +- 137.2
+             step 1500   last episode -1358.1   evaluation  -986.2 +-  58.5
+             step 2000   last episode  -593.2   evaluation  -607.4 +- 145.2
+             step 2500   last episode  -129.7   evaluation  -204.4 +- 116.2
+             step 3000   last episode  -125.9   evaluation  -202.0 +- 120.6
+             step 3500   last episode  -118.6   evaluation  -189.7 +- 114.5
+             step 4000   last episode  -120.2   evaluation  -181.1 +- 106.3
+             step 4500   last episode    -2.4   evaluation  -187.7 +- 114.2
+             step 5000   last episode  -116.0   evaluation  -180.4 +- 106.5
+             step 5500   last episode  -243.9   evaluation  -185.4 +- 112.0
+             step 6000   last episode  -130.9   evaluation  -184.2 +- 109.9
+             build/04_pendulum.safetensors holds the policy; drl_dime_load makes it act again. */
 #define DIFFRL_IMPLEMENTATION
 #include "diffrl.h"
 #include "envs/pendulum.h"

@@ -1,8 +1,10 @@
 /* 05_own_env: a task of your own in three functions; check, train, drive            [**..] level 2
-   Teaches   What a task has to offer, and drl_env_check, which finds the usual mistakes before they
-             cost a night of training.
+   Teaches   What a task has to offer, and drl_env_check, which finds the usual mistakes.
    Build     cc -O2 examples/05_own_env.c -I. -Iexamples -o build/05_own_env -lm
-   Output    @OUTPUT@ */
+   Output    drl_env_check: 0 findings
+             learning, steps of a trip: 60 60 60 60 52 30 60 29 22 17 15 11 11 16 21 8
+             mean of 20 trips: 13.6
+             meters left: 1.9 1.8 1.6 1.5 1.3 1.2 1.0 0.9 0.8 0.6 0.5 0.4 0.3 0.2 0.2 0.1 */
 #define DIFFRL_IMPLEMENTATION
 #include "diffrl.h"
 #include <math.h>
@@ -64,7 +66,7 @@ int main(void)
     while (trainer.steps < 4000 && drl_trainer_step(&trainer) == DRL_OK)
         if (trainer.steps % 250 == 0) printf(" %d", trainer.last_length);
     drl_evaluate(&ctx, &trainer.agent, &env, 20, 1, &result, NULL);
-    printf("\nmean of 20 trips: %.1f\none trip, meters left:", result.length);
+    printf("\nmean of 20 trips: %.1f\nmeters left:", result.length);
     drl_env_reset(&ctx, &env, 7, obs); /* from here on: what would run on the real rover */
     for (int i = 0; i < env.time_limit && !flags; i++) {
         if (drl_dime_act(&dime, DRL_MODE_EVAL, 1, obs, act) ||

@@ -14,7 +14,7 @@ are not root). Exit status 0 if all work at the end, else 1 with lines that say 
   cc        C compiler with libc and libm     packages gcc, libc6-dev
   mujoco    MuJoCo 2.2.2 or newer             package libmujoco-dev
   c++       C++ compiler                      package g++
-  clang     clang, C and C++                  packages clang, g++ (its C++ library)
+  clang     clang, C and C++, sanitizers      packages clang, g++, libclang-rt-dev
   (default: cc mujoco)
 
 examples:
@@ -63,7 +63,7 @@ packages() # THING
     case $1 in
     cc) echo gcc libc6-dev ;;
     c++) echo g++ ;;
-    clang) echo clang g++ ;;
+    clang) echo clang g++ libclang-rt-dev ;;
     mujoco) echo libmujoco-dev ;;
     esac
 }
@@ -120,9 +120,8 @@ else
     apt update || echo "tools/install.sh: apt-get update failed, trying to install all the same" >&2
     # shellcheck disable=SC2086 # a list of words
     if ! apt install --no-install-recommends $list; then
-        for thing in $missing; do # one that cannot be had must not keep the others out
-            # shellcheck disable=SC2046
-            apt install --no-install-recommends $(packages "$thing") || :
+        for package in $list; do # one that cannot be had must not keep the others out
+            apt install --no-install-recommends "$package" || :
         done
     fi
 fi

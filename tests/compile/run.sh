@@ -97,7 +97,8 @@ standards() # C-COMPILER C++-COMPILER
         c++*) link=$2; compile="$2 -x c++ -std=$std $warnings" ;;
         *) link=$1; compile="$1 -std=$std $warnings -Wstrict-prototypes" ;;
         esac
-        runs "$1 $std" $compile -O2 $impl $src/use.c
+        case $std in *11) o=-O0 ;; *) o=-O2 ;; esac
+        runs "$1 $std $o" $compile $o $impl $src/use.c
         case $std in
         c99 | c++17)
             builds "$1 $std: implementation" $compile -O0 -c $src/impl.c -o "$out/impl.o"
@@ -116,7 +117,7 @@ standards() # C-COMPILER C++-COMPILER
                 'k ~ /^[A-TV-Z]$/ && s != "other"' ;;
         esac
     done
-    runs "$1 -O0" $1 -O0 $warnings $impl $src/use.c
+    runs "$1 without -std" $1 -O2 $warnings $impl $src/use.c
 }
 
 group_gcc()
@@ -216,7 +217,6 @@ group_bits()
 gcc -O2
 gcc -O0
 gcc -O2 -march=native
-gcc -O3 -march=native -std=c99
 gcc -O2 -DDIFFRL_NO_SIMD
 gcc -Ofast
 gcc -Ofast -march=native
@@ -225,15 +225,17 @@ clang -O2
 clang -O0
 clang -O3 -march=native
 clang -O2 -DDIFFRL_NO_SIMD
-clang++ -O2 -std=c++11
 END
 }
 
-# Best wall time of five runs, in milliseconds.
-best() # COMMAND...
+# Best wall time of the runs, in milliseconds.
+best() # RUNS COMMAND...
 {
     shortest=999999
-    for _ in 1 2 3 4 5; do
+    runs=$1
+    shift
+    while [ "$runs" -gt 0 ]; do
+        runs=$((runs - 1))
         start=$(date +%s%N)
         "$@"
         t=$((($(date +%s%N) - start) / 1000000))
@@ -250,11 +252,11 @@ group_time()
             bad "$compiler: compile time" 'does not compile' "$out/log"
             continue
         fi
-        all=$(best $compiler -O2 -c $src/impl.c -o "$out/t.o")
-        with=$(best $compiler -O2 -c $src/decl.c -o "$out/t.o")
-        without=$(best $compiler -O2 -DNOTHING -c $src/decl.c -o "$out/t.o")
-        ok "$compiler -O2: implementation $all ms (aim 5000), declarations $((with - without)) ms \
-more than nothing (aim 50); best of 5"
+        all=$(best 3 $compiler -O2 -c $src/impl.c -o "$out/t.o")
+        with=$(best 5 $compiler -O2 -c $src/decl.c -o "$out/t.o")
+        without=$(best 5 $compiler -O2 -DNOTHING -c $src/decl.c -o "$out/t.o")
+        ok "$compiler -O2: implementation $all ms (aim 5000; best of 3), declarations \
+$((with - without)) ms more than nothing (aim 50; best of 5)"
     done
 }
 

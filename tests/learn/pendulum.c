@@ -1,6 +1,6 @@
-/* DIME, preset toy, learns Pendulum: seeds 1, 2, 3, 10,000 environment steps each, one thread. The mean
-   return of 10 episodes must be at least -200 (random: about -1200, solved: about -150).
-   `pendulum N` runs seed N alone. */
+/* DIME, preset toy, learns Pendulum: seeds 1, 2, 3, 10,000 environment steps each, one thread. The
+   mean return of 10 episodes must be at least -200 (random: about -1200, solved: about -150).
+   `pendulum seed_1` runs one seed alone. */
 #define _POSIX_C_SOURCE 200809L
 #define DIFFRL_IMPLEMENTATION
 #include "../../diffrl.h"

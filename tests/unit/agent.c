@@ -10,7 +10,8 @@
 
 enum fault {
     GOOD, RESET_NAN, OBS_NAN, OBS_INF, REWARD_NAN, REWARD_INF, STEP_FAILS, RESET_FAILS, UNSEEDED,
-    SEED_IGNORED, ACTION_IGNORED, NEVER_ENDS, ODD_FLAGS, OBS_UNWRITTEN, REWARD_UNWRITTEN, OBS_OVERRUN
+    SEED_IGNORED, ACTION_IGNORED, NEVER_ENDS, ODD_FLAGS, OBS_UNWRITTEN, REWARD_UNWRITTEN,
+    OBS_OVERRUN
 };
 
 /* A point on a line: x += a, obs = {x, t, first x}, reward = -x^2; terminates after `end` steps. */
@@ -186,8 +187,9 @@ TEST(check_finds_wrong_behavior)
         {SEED_IGNORED, DRL_OK, "seeds 1 and 2 give the same episode; is the seed used?"},
         {ACTION_IGNORED, DRL_OK, "actions change nothing; does step use them?"},
         {NEVER_ENDS, DRL_OK, "no end within 300 steps and no time_limit; set one"},
-        {OBS_UNWRITTEN, DRL_ERR_ENV, "Toy, step 1: obs[2] is nan; expected finite values; look for a "
-                                     "division by zero, an element that is not written"},
+        {OBS_UNWRITTEN, DRL_ERR_ENV,
+         "Toy, step 1: obs[2] is nan; expected finite values; look for a division by zero, an "
+         "element that is not written"},
         {REWARD_UNWRITTEN, DRL_ERR_ENV, "Toy, step 1: reward is nan"},
         {OBS_OVERRUN, DRL_ERR_ENV, "Toy: writes obs[3], but obs_dim is 3"},
     };
@@ -200,7 +202,8 @@ TEST(check_finds_wrong_behavior)
         check(&e, cases[i].status, 1, cases[i].words);
     }
     e = toy_env(&p, ODD_FLAGS, 12);
-    check(&e, DRL_OK, 4, "Toy: step returned flags 8; expected DRL_ENV_TERMINATED"); /* four episodes */
+    /* in each of the four episodes */
+    check(&e, DRL_OK, 4, "Toy: step returned flags 8; expected DRL_ENV_TERMINATED");
 }
 
 /* ---- an agent that acts by a rule and counts ---- */
@@ -319,8 +322,8 @@ static void failing(enum fault fault, drl_status want, const char *words)
     CHECK(t.length[0] == 14 && t.length[1] == 2);
     CHECK_TEXT(drl_context_error(&ctx), words);
     CHECK(ctx.status == want);
-    /* obs[1] is the time, obs[2] the episode: each transition leads from t to t + 1, and what follows
-       on it in the replay is of the same episode */
+    /* obs[1] is the time, obs[2] the episode: each transition leads from t to t + 1, and what
+       follows on it in the replay is of the same episode */
     for (i = 0; i < t.replay.size; i++) {
         const float *now = t.replay.obs + 3 * i, *next = t.replay.next_obs + 3 * i;
         int follows = t.replay.next[i];
@@ -456,7 +459,8 @@ TEST(bookkeeping)
     drl_context_free(&ctx);
 }
 
-/* The same seed gives the same transitions, whatever is evaluated in between; another seed others. */
+/* The same seed gives the same transitions, whatever is evaluated in between; another seed
+   others. */
 TEST(training_repeats)
 {
     static float kept[3][3 * 200];

@@ -1,6 +1,6 @@
-/* 200 DIME updates give the same bits at 1, 2, 3 and 8 threads, on every instruction set that the CPU
-   has, with a host's own threads, and in a build without SIMD. A hash over all that the agent holds is
-   compared. `determinism --hash` prints the one of the small networks. */
+/* 200 DIME updates give the same bits at 1, 2, 3 and 8 threads, on every instruction set that the
+   CPU has, with a host's own threads, and in a build without SIMD. A hash over all that the agent
+   holds is compared. `determinism --hash` prints the one of the small networks. */
 #define DIFFRL_IMPLEMENTATION
 #include "../../diffrl.h"
 #include "../test.h"
@@ -34,7 +34,8 @@ static uint64_t hash_state(drl_dime *d)
     drl_state_init(&s, d->ctx);
     drl_dime_state(d, &s, 1);
     CHECK(s.status == DRL_OK && s.count > 100);
-    for (i = 0; i < s.count; i++) h = hash_bytes(h, s.entries[i].data, drl_entry_bytes(&s.entries[i]));
+    for (i = 0; i < s.count; i++)
+        h = hash_bytes(h, s.entries[i].data, drl_entry_bytes(&s.entries[i]));
     drl_state_free(&s);
     return h;
 }
@@ -54,7 +55,8 @@ static void fill_replay(drl_replay *r, drl_context *ctx)
     }
 }
 
-/* Train by `s` and return the hash of agent and actions; 0 if the CPU has not that instruction set. */
+/* Train by `s` and return the hash of agent and actions; 0 if the CPU has not that instruction
+   set. */
 static uint64_t train(setup *s)
 {
     drl_context_config cc = drl_context_config_default();
@@ -102,8 +104,8 @@ static uint64_t train(setup *s)
 static void report(const setup *s, uint64_t got, uint64_t want)
 {
     if (got == want) return;
-    printf("  %s networks, %d threads, isa %d: other bits\n", s->wide ? "wide" : "small", s->threads,
-           (int)s->isa);
+    printf("  %s networks, %d threads, isa %d: other bits\n", s->wide ? "wide" : "small",
+           s->threads, (int)s->isa);
     CHECK(got == want);
 }
 

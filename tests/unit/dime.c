@@ -1,5 +1,5 @@
-/* DIME: configuration, memory, files, and what the specification's closed forms say of the chain, its
-   gradient and the temperature. The updates themselves are checked in tests/golden/dime.c. */
+/* DIME: configuration, memory, files, and what the specification's closed forms say of the chain,
+   its gradient and the temperature. The updates themselves are checked in tests/golden/dime.c. */
 #define _POSIX_C_SOURCE 200809L
 #define DIFFRL_IMPLEMENTATION
 #include "../../diffrl.h"
@@ -159,7 +159,8 @@ static void fill_replay(drl_replay *r, drl_context *ctx, int obs, int act, int n
     free(x);
 }
 
-/* The allocator fails at the n-th call, for every n: an error, nothing kept, and a second try works. */
+/* The allocator fails at the n-th call, for every n: an error, nothing kept, and a second try
+   works. */
 TEST(no_memory)
 {
     drl_context_config cc = drl_context_config_default();
@@ -244,10 +245,12 @@ TEST(no_allocation_after_warm_up)
     CHECK(drl_dime_init(&d, &ctx, &c) == DRL_OK);
     for (i = 0; i < 2; i++) CHECK(drl_dime_act(&d, DRL_MODE_EVAL, 4, obs, act) == DRL_OK);
     calls = ctx.allocations;
-    for (i = 0; i < 50; i++) CHECK(drl_dime_act(&d, DRL_MODE_EXPLORE, 1 + i % 4, obs, act) == DRL_OK);
+    for (i = 0; i < 50; i++)
+        CHECK(drl_dime_act(&d, DRL_MODE_EXPLORE, 1 + i % 4, obs, act) == DRL_OK);
     CHECK(ctx.allocations == calls);
     fill_replay(&r, &ctx, 3, 2, 100);
-    for (i = 0; i < 4; i++) CHECK(drl_dime_update(&d, &r) == DRL_OK); /* 8 critic, 2 actor updates */
+    /* 8 critic, 2 actor updates */
+    for (i = 0; i < 4; i++) CHECK(drl_dime_update(&d, &r) == DRL_OK);
     CHECK(d.actor_updates == 2);
     calls = ctx.allocations;
     for (i = 0; i < 60; i++) {
@@ -547,7 +550,8 @@ TEST(initial_path)
             T += normal_log(x, 0, 2.5);
             for (k = 0; k < N; k++) {
                 double eta = .1 * (double)d.c[k], next;
-                next = x - eta * x / 6.25 + sqrt(2 * eta) * (double)noise[((k + 1) * B + b) * A + i];
+                double xi = (double)noise[((k + 1) * B + b) * A + i];
+                next = x - eta * x / 6.25 + sqrt(2 * eta) * xi;
                 L += eta * (next * next - x * x) / (4 * 2.5 * 2.5 * 2.5 * 2.5);
                 x = next;
             }
@@ -582,8 +586,8 @@ TEST(initial_path)
 }
 
 /* A linear-Gaussian chain with the control that is best in continuous time, u = 2 (score of the
-   noised target + x / sigma^2), for the target N(mean, std^2): E[L] and E[L - ln target] have closed
-   forms (T4). */
+   noised target + x / sigma^2), for the target N(mean, std^2): E[L] and E[L - ln target] have
+   closed forms (T4). */
 static void linear_gaussian(double mean, double std, double dt, int n, double want_density,
                             double want_gap)
 {
@@ -671,8 +675,8 @@ static double actor_loss(drl_dime *d, const float *noise)
     return sum / rows->rows;
 }
 
-/* The gradient of the whole loss through a 3-step chain in each of the actor's tensors, psi, rho and
-   phi among them, against differences of fourth order; in parts of the tensor's largest. */
+/* The gradient of the whole loss through a 3-step chain in each of the actor's tensors, psi, rho
+   and phi among them, against differences of fourth order; in parts of the tensor's largest. */
 TEST(actor_loss_gradient)
 {
     static const double weight[4] = {1, -8, 8, -1};
@@ -814,5 +818,5 @@ TEST_MAIN(TEST_ENTRY(presets), TEST_ENTRY(fields_are_complete),
           TEST_ENTRY(no_memory_in_an_update), TEST_ENTRY(no_allocation_after_warm_up),
           TEST_ENTRY(actions), TEST_ENTRY(agent_face), TEST_ENTRY(diverged_losses_are_named),
           TEST_ENTRY(save_and_load), TEST_ENTRY(bad_files_are_refused), TEST_ENTRY(initial_path),
-          TEST_ENTRY(linear_gaussian_bound), TEST_ENTRY(actor_loss_gradient), TEST_ENTRY(temperature),
-          TEST_ENTRY(bandit_reaches_the_bound))
+          TEST_ENTRY(linear_gaussian_bound), TEST_ENTRY(actor_loss_gradient),
+          TEST_ENTRY(temperature), TEST_ENTRY(bandit_reaches_the_bound))

@@ -1,12 +1,16 @@
 /* Matrix product against its definition, bit by bit: forms, odd sizes, distances of rows,
    epilogues, instruction sets, threads. Column sums and elementwise loops.
    build: cc -O2 kernels.c -o kernels -lm */
+#define _DEFAULT_SOURCE /* mmap */
 #define DIFFRL_IMPLEMENTATION
 #include "../../diffrl.h"
 #include "../test.h"
+#include <sys/mman.h>
 
-#define POOL (1 << 20)
-static float *pool_at, *pool;
+/* Arrays end where memory that must not be touched begins. */
+enum { SLOTS = 12, SLOT_BYTES = 1 << 22, GUARD_BYTES = 1 << 16 };
+static unsigned char *slots;
+static int slot;
 static uint32_t seed = 1;
 
 static uint32_t draw(uint32_t n)
@@ -15,17 +19,27 @@ static uint32_t draw(uint32_t n)
     return (seed >> 8) % n;
 }
 
+static void slots_make(void)
+{
+    int i;
+    slots = (unsigned char *)mmap(NULL, (size_t)SLOTS * SLOT_BYTES, PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (slots == MAP_FAILED) exit(2);
+    for (i = 1; i <= SLOTS; i++) {
+        mprotect(slots + (size_t)i * SLOT_BYTES - GUARD_BYTES, GUARD_BYTES, PROT_NONE);
+    }
+}
+
 /* numbers of mixed size and sign, so that every order of summation rounds differently */
 static float *numbers(size_t n)
 {
-    float *x = pool_at;
+    float *x = (float *)(void *)(slots + (size_t)(slot + 1) * SLOT_BYTES - GUARD_BYTES) - n;
     size_t i;
+    if (++slot == SLOTS || n > (SLOT_BYTES - GUARD_BYTES) / sizeof(float)) exit(2);
     for (i = 0; i < n; i++) {
         x[i] = (float)draw(1u << 20) / 524288.0f - 1.0f;
         x[i] *= (float)(1 << draw(8));
     }
-    pool_at += n;
-    if (pool_at > pool + POOL) { printf("pool of the test is too small\n"); exit(2); }
     return x;
 }
 
@@ -53,7 +67,7 @@ static int product_differs(drl_context *ctx, int count, drl_gemm_form form, int 
     size_t size_c = (size_t)m * (size_t)ldc;
     float *a, *b, *c, *want, *got, *pre_want, *pre_got;
     drl_epilogue e;
-    pool_at = pool;
+    slot = 0;
     a = numbers((size_t)(form == DRL_GEMM_TN ? k : m) * (size_t)lda);
     b = numbers((size_t)(form == DRL_GEMM_NT ? n : k) * (size_t)ldb);
     c = numbers(size_c);
@@ -178,7 +192,7 @@ TEST(column_sums)
     for (s = 0; s < 6; s++) {
         int rows = shapes[s][0], cols = shapes[s][1], ldx = cols + s % 2, accumulate = s / 2 % 2;
         float *x, *want, *got, *old;
-        pool_at = pool;
+        slot = 0;
         x = numbers((size_t)rows * (size_t)ldx);
         old = numbers((size_t)cols);
         want = numbers((size_t)cols);
@@ -201,7 +215,7 @@ TEST(elementwise)
     drl_context ctx[16];
     int count = contexts_make(ctx, 16), q, i, n = 1037, accumulate;
     float *x, *y, *z, *old;
-    pool_at = pool;
+    slot = 0;
     x = numbers((size_t)n);
     y = numbers((size_t)n);
     old = numbers((size_t)n);
@@ -237,9 +251,6 @@ int main(int argc, char **argv)
     static const test_entry tests[] = {TEST_ENTRY(gemm_by_hand), TEST_ENTRY(gemm_is_the_definition),
                                        TEST_ENTRY(gemm_of_many_blocks), TEST_ENTRY(column_sums),
                                        TEST_ENTRY(elementwise)};
-    int failed;
-    pool = (float *)malloc(POOL * sizeof(float));
-    failed = test_run(tests, (int)(sizeof(tests) / sizeof(tests[0])), argc, argv);
-    free(pool);
-    return failed;
+    slots_make();
+    return test_run(tests, (int)(sizeof(tests) / sizeof(tests[0])), argc, argv);
 }

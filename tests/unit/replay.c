@@ -237,7 +237,8 @@ TEST(n_step_against_a_model)
             for (k = t;; k++) {
                 sum += g * history[e][k].id;
                 g *= .5;
-                if (k == t + 3 || history[e][k].flags || history[e][k].cut || k + 1 == count[e]) break;
+                if (k == t + 3 || history[e][k].flags || history[e][k].cut) break;
+                if (k + 1 == count[e]) break;
             }
             if (history[e][k].flags & DRL_ENV_TERMINATED) g = 0;
             wrong += b < 0 || s.reward[b] != (float)sum || s.discount[b] != (float)g ||
@@ -247,8 +248,8 @@ TEST(n_step_against_a_model)
     drop(&r, &ctx);
 }
 
-/* Chi-square of 50 bins over 100,000 draws: 49 degrees of freedom, beyond 85 with p = 0.001; below 22
-   with p = 0.0005. */
+/* Chi-square of 50 bins over 100,000 draws: 49 degrees of freedom, beyond 85 with p = 0.001; below
+   22 with p = 0.0005. */
 TEST(sampling_is_uniform)
 {
     drl_context ctx;

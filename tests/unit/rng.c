@@ -121,7 +121,7 @@ TEST(same_numbers_as_ever)
     drl_rng rng = drl_rng_make(1, "replay"), child = drl_rng_split(&rng, 7);
     drl_rng wide = drl_rng_make(0x123456789abcdef0u, "env");
     uint32_t h = hash_normals(4096);
-    CHECK(rng.key[0] == 1u && rng.key[1] == 0u && rng.position == 0 && rng.reserved == 0);
+    CHECK(rng.key[0] == 1u && rng.key[1] == 0u && rng.position == 0 && rng.normal == 0);
     CHECK(wide.key[0] == 0x9abcdef0u && wide.key[1] == 0x12345678u);
     CHECK(drl_rng_bits(&rng) == 0x11b3f12du);
     CHECK(drl_rng_bits(&child) == 0xcc43f4d1u);
@@ -148,7 +148,7 @@ TEST(fill_equals_single_draws)
                 drl_rng_normal_fill(&ctx, &fill, x, n);
                 for (i = 0; i < n; i++) CHECK(x[i] == drl_rng_normal(&one));
                 CHECK(x[n] == 77.0f && fill.position == one.position);
-                one.position = uniform.position;
+                one = uniform;
                 drl_rng_uniform_fill(&ctx, &uniform, x, n, 0.0f, 1.0f);
                 for (i = 0; i < n; i++) CHECK(x[i] == drl_rng_uniform(&one));
                 CHECK(x[n] == 77.0f && uniform.position == one.position);
@@ -305,6 +305,22 @@ TEST(moments_of_normal)
 }
 
 /* the radius goes as far as 32 bits allow, and its extremes are finite */
+/* A normal does not depend on what another kind of draw took just before it from the same stream. */
+TEST(mixed_draws_are_independent)
+{
+    drl_rng rng = drl_rng_make(11, "mixed");
+    double square[4] = {0}, count[4] = {0};
+    int i;
+    for (i = 0; i < 200000; i++) {
+        uint32_t g = drl_rng_integer(&rng, 4);
+        double z = (double)drl_rng_normal(&rng);
+        square[g] += z * z;
+        count[g] += 1;
+    }
+    /* variance of z^2 is 2: the mean of 50000 has standard error 0.0063 */
+    for (i = 0; i < 4; i++) CHECK_NEAR(square[i] / count[i], 1.0, 0.03);
+}
+
 TEST(tails_of_normal)
 {
     CHECK_NEAR(drli_normal_radius(0u), sqrt(2.0 * 33.0 * log(2.0)), 2e-6);
@@ -428,5 +444,6 @@ TEST_MAIN(TEST_ENTRY(philox_known_answers), TEST_ENTRY(layout_of_the_counter),
           TEST_ENTRY(any_draw_is_addressable), TEST_ENTRY(streams_are_independent),
           TEST_ENTRY(moments_of_uniform), TEST_ENTRY(range_of_uniform_fill),
           TEST_ENTRY(moments_of_normal), TEST_ENTRY(tails_of_normal),
+          TEST_ENTRY(mixed_draws_are_independent),
           TEST_ENTRY(truncated_normal), TEST_ENTRY(truncated_normal_far_out),
           TEST_ENTRY(integers_without_bias), TEST_ENTRY(permutations))
