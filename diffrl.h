@@ -2868,7 +2868,7 @@ static void drli_fill_start(drl_context *ctx, drl_rng *rng, drli_fill *f, float 
 {
     float part[DRLI_CHUNK];
     size_t first, m, chunks;
-    drli_rng_turn(rng, f->normal);
+    if (n) drli_rng_turn(rng, f->normal);
     first = (size_t)(rng->position % DRLI_CHUNK);
     f->isa = (int)ctx->isa;
     f->rng = *rng;

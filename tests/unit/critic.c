@@ -55,7 +55,7 @@ TEST(projection_by_hand)
     stop();
 }
 
-/* Many rows against double; averaging two with accumulate; the same bits on all instruction sets. */
+/* Many rows against double; a sum of two with accumulate; the same bits on all instruction sets. */
 TEST(projection_exact)
 {
     enum { ROWS = 64, ATOMS = 101 };
@@ -115,7 +115,8 @@ TEST(projection_exact)
 TEST(projection_stays_in_its_row)
 {
     enum { ATOMS = 101 };
-    float p[3 * ATOMS], out[5 * ATOMS], shift[3], scale[3] = {1, 1, 1}, end, nan = (float)sqrt(-1.0);
+    float p[3 * ATOMS], out[5 * ATOMS], shift[3], scale[3] = {1, 1, 1}, end;
+    float nan = (float)sqrt(-1.0);
     int i, m;
     start();
     for (i = 0; i < 3 * ATOMS; i++) p[i] = 1.0f / ATOMS;
@@ -203,7 +204,11 @@ static void norm_exact(exact *e, int k, int n, double *x)
     const double *scale = e->p[4 * k], *shift = e->p[4 * k + 1];
     int i, j;
     for (j = 0; j < n; j++) {
-        double m = 0, v = 0, r = e->constants ? e->r[k][j] : 1, d = e->constants ? e->delta[k][j] : 0;
+        double m = 0, v = 0, r = 1, d = 0, D;
+        if (e->constants) {
+            r = e->r[k][j];
+            d = e->delta[k][j];
+        }
         for (i = 0; i < ROWS; i++) m += x[i * n + j] / ROWS;
         for (i = 0; i < ROWS; i++) v += (x[i * n + j] - m) * (x[i * n + j] - m) / ROWS;
         if (e->train) {
@@ -213,13 +218,14 @@ static void norm_exact(exact *e, int k, int n, double *x)
             m = e->mean[k][j];
             v = e->var[k][j];
         }
+        D = sqrt(v / (r * r) + (double)1e-3f);
         for (i = 0; i < ROWS; i++)
-            x[i * n + j] = scale[j] * (x[i * n + j] - m + d * sqrt(v) / r) / sqrt(v / (r * r) + (double)1e-3f) +
-                           shift[j];
+            x[i * n + j] = scale[j] * (x[i * n + j] - m + d * sqrt(v) / r) / D + shift[j];
     }
 }
 
-static void dense_exact(const double *w, const double *b, int in, int out, const double *x, double *y)
+static void dense_exact(const double *w, const double *b, int in, int out, const double *x,
+                        double *y)
 {
     int i, j, k;
     for (i = 0; i < ROWS; i++)
@@ -272,7 +278,8 @@ static void critic_init(critic *c, exact *e)
     drl_crossq_add(&c->q, &c->params, &c->running, "q0.", IN, WIDTH, ATOMS);
     CHECK(drl_params_commit(&c->params) == DRL_OK && drl_params_commit(&c->running) == DRL_OK);
     CHECK(c->params.count == LIST && c->running.count == 6);
-    CHECK(strcmp(c->params.names[2], "q0.l0.w") == 0 && strcmp(c->params.names[8], "q0.bn2.scale") == 0);
+    CHECK(strcmp(c->params.names[2], "q0.l0.w") == 0);
+    CHECK(strcmp(c->params.names[8], "q0.bn2.scale") == 0);
     CHECK(strcmp(c->running.names[5], "q0.bn2.var") == 0);
     drl_crossq_init(&c->q, &rng);
     CHECK(c->params.list[8].data[WIDTH - 1] == 1 && c->params.list[3].data[0] == 0);
@@ -347,8 +354,9 @@ static void compare_train(int renorm)
             at[i] = old - 1e-6;
             low = loss_exact(&c, &e, in);
             at[i] = old;
-            CHECK_NEAR(grad[i], (high - low) / 2e-6, 3e-6 + 5e-6 * fabs((double)grad[i]));
-            if (k == LIST && i >= B * IN) second_half = fmax(second_half, fabs((high - low) / 2e-6));
+            high = (high - low) / 2e-6;
+            CHECK_NEAR(grad[i], high, 3e-6 + 5e-6 * fabs(high));
+            if (k == LIST && i >= B * IN) second_half = fmax(second_half, fabs(high));
         }
     }
     CHECK(second_half > 1e-3); /* the statistics do carry gradient to (s', a') */
@@ -415,8 +423,9 @@ TEST(crossq_eval)
 
 /* ---- twin critics ---- */
 
-/* Q of one critic, in -> h -> h -> 1 with mish; p: w, b of each layer */
-static double twin_exact(const drl_mlp *q, const double *x, const drl_tensor *moved, int at, double by)
+/* Q of one critic, in -> h -> h -> 1 with mish; element `at` of the tensor `moved` is moved */
+static double twin_exact(const drl_mlp *q, const double *x, const drl_tensor *moved, int at,
+                         double by)
 {
     double h[16], g[16];
     int k, i, j;
@@ -425,8 +434,10 @@ static double twin_exact(const drl_mlp *q, const double *x, const drl_tensor *mo
         const drl_tensor *w = q->layer[k].w, *b = q->layer[k].b;
         for (j = 0; j < w->cols; j++) {
             double s = b->data[j] + (moved == b && at == j ? by : 0);
-            for (i = 0; i < w->rows; i++)
-                s += h[i] * (w->data[i * w->cols + j] + (moved == w && at == i * w->cols + j ? by : 0));
+            for (i = 0; i < w->rows; i++) {
+                int here = i * w->cols + j;
+                s += h[i] * (w->data[here] + (moved == w && at == here ? by : 0));
+            }
             g[j] = k < 2 ? s * tanh(log1p(exp(s))) : s;
         }
         memcpy(h, g, sizeof(h));
@@ -446,7 +457,8 @@ TEST(twin_critics)
     start();
     CHECK(drl_twin_init(&twin, &ctx, 3, 8, 3, DRL_ACT_MISH, &rng) == DRL_OK);
     CHECK(twin.params.count == 12 && twin.target.count == 12 && twin.target.grad == NULL);
-    CHECK(strcmp(twin.params.names[0], "q0.l0.w") == 0 && strcmp(twin.params.names[11], "q1.l2.b") == 0);
+    CHECK(strcmp(twin.params.names[0], "q0.l0.w") == 0);
+    CHECK(strcmp(twin.params.names[11], "q1.l2.b") == 0);
     CHECK(memcmp(twin.params.value, twin.target.value, twin.params.size * sizeof(float)) == 0);
     CHECK(twin.q[0].layer[0].w->data[0] != twin.q[1].layer[0].w->data[0]);
     for (i = 0; i < N * 3; i++) in[i / 3][i % 3] = data[i] = 2 * sinf(1.0f + 2.2f * (float)i);
@@ -461,7 +473,8 @@ TEST(twin_critics)
         CHECK(drl_tape_backward(&tape, drl_mean(&tape, q)) == DRL_OK);
         CHECK(drl_params_grad_norm(&twin.params) == 0);
         for (i = 0; i < N; i++) {
-            double a = twin_exact(&side[0], in[i], NULL, 0, 0), b = twin_exact(&side[1], in[i], NULL, 0, 0);
+            double a = twin_exact(&side[0], in[i], NULL, 0, 0);
+            double b = twin_exact(&side[1], in[i], NULL, 0, 0);
             CHECK_NEAR(q->data[i], fmin(a, b), 1e-6);
             first += a < b;
             for (j = 0; j < 3; j++) {
@@ -482,7 +495,8 @@ TEST(twin_critics)
     loss = drl_twin_loss(&tape, &twin, drl_tape_input(&tape, N, 3, data), y);
     CHECK(drl_tape_backward(&tape, loss) == DRL_OK);
     for (k = 0; k < 2; k++)
-        for (i = 0; i < N; i++) want += pow(twin_exact(&twin.q[k], in[i], NULL, 0, 0) - y[i], 2) / N;
+        for (i = 0; i < N; i++)
+            want += pow(twin_exact(&twin.q[k], in[i], NULL, 0, 0) - y[i], 2) / N;
     CHECK_NEAR(loss->data[0], want, 3e-6);
     for (k = 0; k < 12; k++) {
         const drl_tensor *p = &twin.params.list[k];

@@ -1,5 +1,5 @@
-/* Noise schedules and steps of the chains: closed forms, exact moments of linear-Gaussian chains, the
-   initial statistics of DIME's chain, and gradients through a chain against double.
+/* Noise schedules and steps of the chains: closed forms, exact moments of linear-Gaussian chains,
+   the initial statistics of DIME's chain, and gradients through a chain against double.
    build: cc -O2 diffusion.c -o diffusion -lm */
 #define DIFFRL_IMPLEMENTATION
 #include "../../diffrl.h"
@@ -101,19 +101,21 @@ TEST(there_and_back)
         y = drl_ddpm_clean(&tape, &d, t, x, eps, 2.0f);
         for (i = 0; i < 15; i++) CHECK_NEAR(y->data[i], x0->data[i], 4e-7 / sqrt(a));
         y = drl_ddpm_clean(&tape, &d, t, x, eps, 0.5f);
-        for (i = 0; i < 15; i++) CHECK_NEAR(y->data[i], fmax(-0.5, fmin(0.5, x0->data[i])), 4e-7 / sqrt(a));
+        for (i = 0; i < 15; i++)
+            CHECK_NEAR(y->data[i], fmax(-0.5, fmin(0.5, x0->data[i])), 4e-7 / sqrt(a));
         for (s = 0; s < t; s++) { /* DDIM without noise lands on the same line, at time s */
             double b = abar_exact(DRL_SCHEDULE_VP, s, 20);
             y = drl_ddim_step(&tape, &d, t, s, x, eps, NULL, 0.0f, 2.0f);
             for (i = 0; i < 15; i++)
-                CHECK_NEAR(y->data[i], sqrt(b) * x0->data[i] + sqrt(1 - b) * eps->data[i], 4e-7 / sqrt(a));
+                CHECK_NEAR(y->data[i], sqrt(b) * x0->data[i] + sqrt(1 - b) * eps->data[i],
+                           4e-7 / sqrt(a));
         }
     }
     stop();
 }
 
-/* The ancestral step against the posterior of x_{t-1} given x_t and x_0; DDIM with eta = 1 is the same
-   step when s = t - 1. */
+/* The ancestral step against the posterior of x_{t-1} given x_t and x_0; DDIM with eta = 1 is the
+   same step when s = t - 1. */
 TEST(ancestral_step)
 {
     static const float clips[] = {4.0f, 0.6f};
@@ -123,8 +125,9 @@ TEST(ancestral_step)
     drl_ddpm_init(&d, &ctx, DRL_SCHEDULE_VP, 20);
     for (t = 1; t <= 20; t++)
         for (k = 0; k < 2; k++) {
-            double a = abar_exact(DRL_SCHEDULE_VP, t, 20), b = abar_exact(DRL_SCHEDULE_VP, t - 1, 20);
-            double beta = 1 - a / b, c1 = sqrt(b) * beta / (1 - a), c2 = sqrt(1 - beta) * (1 - b) / (1 - a);
+            double a = abar_exact(DRL_SCHEDULE_VP, t, 20);
+            double b = abar_exact(DRL_SCHEDULE_VP, t - 1, 20), beta = 1 - a / b;
+            double c1 = sqrt(b) * beta / (1 - a), c2 = sqrt(1 - beta) * (1 - b) / (1 - a);
             double sigma = sqrt(beta * (1 - b) / (1 - a));
             drl_tensor *x0, *eps, *x, *z, *mean, *noisy, *ddim;
             drl_tape_reset(&tape);
@@ -150,8 +153,8 @@ TEST(ancestral_step)
     stop();
 }
 
-/* Target N(0, s^2) with the exact noise estimate, which is linear: rows +-sd of x and +-1 of z carry
-   the exact second moment through each step. */
+/* Target N(0, s^2) with the exact noise estimate, which is linear: rows +-sd of x and +-1 of z
+   carry the exact second moment through each step. */
 TEST(ancestral_chain_moments)
 {
     static const double sd[] = {1, 0.5, 0.3, 0.2, 0.1, 0.05};
@@ -194,7 +197,8 @@ TEST(ou_schedule)
     drl_ou_schedule(16, 0.001f, c);
     for (k = 0; k < 16; k++) {
         CHECK_NEAR(c[k], want[k], 6e-6);
-        CHECK_NEAR(c[k], 0.999 * pow(cos(PI / 2 * (1.008 - (16 - k) / 16.0) / 1.008), 2) + 0.001, 2e-7);
+        double root = cos(PI / 2 * (1.008 - (16 - k) / 16.0) / 1.008);
+        CHECK_NEAR(c[k], 0.999 * root * root + 0.001, 2e-7);
     }
     for (i = 0; i < 5; i++) {
         double sum = 0;
@@ -267,14 +271,15 @@ TEST(ou_path_identity)
         x = x1;
     }
     for (i = 0; i < ROWS; i++) {
-        for (j = 0; j < A; j++) right[i] -= (double)x->data[i * A + j] * x->data[i * A + j] / (2 * sigma2);
+        for (j = 0; j < A; j++)
+            right[i] -= (double)x->data[i * A + j] * x->data[i * A + j] / (2 * sigma2);
         CHECK_NEAR(left[i], right[i], 1e-4);
     }
     stop();
 }
 
-/* Mean and variance of x and the mean of the ratio through one step whose control is linear, p x + q:
-   the four rows (mean +- sd, +-1) integrate quadratics exactly. */
+/* Mean and variance of x and the mean of the ratio through one step whose control is linear,
+   p x + q: the four rows (mean +- sd, +-1) integrate quadratics exactly. */
 static double moment_step(double *mean, double *var, double p, double q, double eta)
 {
     drl_tensor *x, *xi, *e, *x1, *ratio;
@@ -339,8 +344,8 @@ TEST(ou_linear_gaussian)
     stop();
 }
 
-/* ln N(x_0) = -2.33523, ratios -0.00071, log-determinant -2.85748, Var x_N = 6.25890 per dimension at
-   the start of training (u = 0, eta = 0.1 c_k): exact moments, and the determinant by quadrature. */
+/* ln N(x_0) = -2.33523, ratios -0.00071, log-determinant -2.85748, Var x_N = 6.25890 per dimension
+   at the start of training (u = 0, eta = 0.1 c_k): exact moments, the determinant by quadrature. */
 TEST(ou_initial_moments)
 {
     enum { GRID = 8001 };
@@ -540,8 +545,8 @@ TEST(gradient_of_a_chain)
     }
     for (k = 0; k < SIZES; k++) {
         double error = 1;
-        CHECK(drl_tape_check_grad(&tape, chain_loss, &ch, &ch.params.list[k], 4e-3f, &error) == DRL_OK);
-        CHECK(error < 3e-2);
+        drl_tape_check_grad(&tape, chain_loss, &ch, &ch.params.list[k], 4e-3f, &error);
+        CHECK(drl_tape_status(&tape) == DRL_OK && error < 3e-2);
     }
     drl_params_free(&ch.params);
     stop();

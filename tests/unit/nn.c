@@ -190,8 +190,8 @@ TEST(initial_values)
         CHECK_NEAR(sqrt(square / N), want[k].sd, 0.01 * want[k].sd);
         CHECK(most <= want[k].bound * 1.00001 && most > want[k].bound * 0.995);
         most = x->data[N - 1];
-        drl_tensor_init(x, want[k].kind, want[k].gain, &again); /* the same draws, the same values */
-        CHECK((double)x->data[N - 1] == most);
+        drl_tensor_init(x, want[k].kind, want[k].gain, &again);
+        CHECK((double)x->data[N - 1] == most); /* the same draws, the same values */
     }
     again = rng;
     drl_tensor_init(x, DRL_INIT_CONSTANT, 1e-8f, &rng);
@@ -204,10 +204,7 @@ TEST(initial_values)
 
 static double act_exact(drl_act act, double x)
 {
-    double s = log1p(exp(x));
-    return act == DRL_ACT_TANH ? tanh(x) : act == DRL_ACT_MISH ? x * tanh(s) :
-           act == DRL_ACT_GELU ? x / 2 * (1 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x))) :
-           act == DRL_ACT_RELU ? fmax(x, 0) : x;
+    return act == DRL_ACT_TANH ? tanh(x) : act == DRL_ACT_MISH ? x * tanh(log1p(exp(x))) : x;
 }
 
 /* y [rows, out] = act(x w + b) */
@@ -394,7 +391,8 @@ TEST(brn_worked_example)
     drl_tensor *y;
     int i;
     brn_start(&b, 1);
-    CHECK(strcmp(b.params.names[0], "q.bn.scale") == 0 && strcmp(b.running.names[1], "q.bn.var") == 0);
+    CHECK(strcmp(b.params.names[0], "q.bn.scale") == 0);
+    CHECK(strcmp(b.running.names[1], "q.bn.var") == 0);
     CHECK(b.layer.momentum == 0.99f && b.layer.eps == 1e-3f && b.layer.r_max == 3 &&
           b.layer.delta_max == 5);
     CHECK(b.layer.scale->data[0] == 1 && b.layer.var->data[0] == 1 && b.layer.mean->data[0] == 0);

@@ -221,9 +221,9 @@ TEST(schedules)
 {
     int64_t i;
     for (i = 0; i <= 1000; i++) {
-        CHECK_NEAR(drl_lr_linear(1e-3f, 1e-5f, i, 1000), 1e-3 + (1e-5 - 1e-3) * (double)i / 1000, 3e-10);
-        CHECK_NEAR(drl_lr_cosine(1e-3f, 1e-5f, i, 1000),
-                   1e-5 + (1e-3 - 1e-5) * 0.5 * (1 + cos(3.14159265358979 * (double)i / 1000)), 4e-10);
+        double part = (double)i / 1000, wave = 0.5 * (1 + cos(3.14159265358979 * part));
+        CHECK_NEAR(drl_lr_linear(1e-3f, 1e-5f, i, 1000), 1e-3 + (1e-5 - 1e-3) * part, 3e-10);
+        CHECK_NEAR(drl_lr_cosine(1e-3f, 1e-5f, i, 1000), 1e-5 + (1e-3 - 1e-5) * wave, 4e-10);
     }
     CHECK(drl_lr_linear(2.0f, 1.0f, -5, 10) == 2 && drl_lr_linear(2.0f, 1.0f, 11, 10) == 1);
     CHECK(drl_lr_cosine(2.0f, 1.0f, 0, 10) == 2 && drl_lr_cosine(2.0f, 1.0f, 99, 10) == 1);

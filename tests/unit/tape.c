@@ -194,9 +194,9 @@ static void counted_free(void *p, size_t n, void *user)
 }
 
 /* Four passes of the network in a fresh context where allocation number `fail` gives nothing. An
-   error must be reported once, and after a reset the same objects must work. Returns 1 if one failed.
-   *quiet counts those without an error: a reset that cannot merge blocks, where the next op asks
-   again. */
+   error must be reported once, and after a reset the same objects must work. Returns 1 if one
+   failed. *quiet counts those without an error: a reset that cannot merge blocks, where the next op
+   asks again. */
 static int run_with_failure(int fail, int *quiet)
 {
     counter c = {0, 0, 0, 0, 0};
