@@ -3097,16 +3097,22 @@ typedef struct drli_tile {
    AVX2, and from 8 sums on the latency of the fused multiply-add is hidden. Tiles of fewer rows are
    as fast per row down to 4, so rows are shared out evenly among tiles. A single row takes 8
    vectors. Tiles of one vector do the last columns: what is beyond t->cols is masked. */
+/* sanitizers would compile the unrolled loops for minutes; the tests guard the arrays' ends */
 #if defined(__clang__)
 #define DRLI_UNROLL _Pragma("clang loop unroll(full)")
+#define DRLI_TILE_FN __attribute__((no_sanitize("address", "undefined")))
 #elif defined(__GNUC__)
 #define DRLI_UNROLL _Pragma("GCC unroll 16")
+#define DRLI_TILE_FN __attribute__((no_sanitize("address", "undefined")))
+#else
+#define DRLI_UNROLL
+#define DRLI_TILE_FN
 #endif
 #define DRLI_EACH(i, n) DRLI_UNROLL for (i = 0; i < n; i++)
 #define DRLI_TILE_BODY(name, TARGET, V, W, ZERO, SET1, LOAD, STORE, FMA, ADD, M, MASK, LOADM,    \
                        STOREM)                                                                   \
-    TARGET DRLI_INLINE void drli_tile_##name##_body(const drli_tile *t, const int rows,          \
-                                                    const int vecs)                              \
+    TARGET DRLI_TILE_FN DRLI_INLINE void drli_tile_##name##_body(                                \
+        const drli_tile *t, const int rows, const int vecs)                                      \
     {                                                                                            \
         V s[24], x[8], y;                                                                        \
         const M mask = MASK(vecs == 1 ? t->cols : W);                                            \
@@ -3157,7 +3163,7 @@ typedef struct drli_tile {
     DRLI_TILE_6(name) DRLI_TILE_CASE(name, 7) DRLI_TILE_CASE(name, 8) DRLI_TILE_CASE(name, 9)    \
     DRLI_TILE_CASE(name, 10) DRLI_TILE_CASE(name, 11) DRLI_TILE_CASE(name, 12)
 #define DRLI_TILE_RUN(name, TARGET, CASES)                                                       \
-    TARGET static void drli_tile_##name(const drli_tile *t, int rows, int vecs)                  \
+    TARGET DRLI_TILE_FN static void drli_tile_##name(const drli_tile *t, int rows, int vecs)     \
     {                                                                                            \
         switch (16 * rows + vecs) {                                                              \
         CASES(name)                                                                              \
@@ -3331,7 +3337,6 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
         cols = vecs * tiling.width;
         t.cols = DRLI_MIN(left, cols);
         if (nt && ic == 0) {
-            if (left < cols) memset(panel, 0, (size_t)(kc * cols) * sizeof(float));
             drli_transpose((int)g->ctx->isa, kc, t.cols, b, g->ldb, panel, cols);
         }
         tiles = (mc + tiling.rows - 1) / tiling.rows;
@@ -3427,7 +3432,7 @@ DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, 
 {
     drli_gemm_job g = drli_gemm_job_make(ctx, form, m, n, k, a, lda, b, ldb, c, ldc, epilogue);
     const int threads = ctx->cfg.threads;
-    if (threads == 1 || 2.0 * m * n * k < 2e5) { /* not worth the wake-up */
+    if (threads == 1 || 2.0 * m * n * k < 5e5) { /* 2 us: not worth the wake-up */
         drli_gemm_run(&g, 0);
         return;
     }
@@ -7608,7 +7613,7 @@ static float drli_dime_alpha(const drl_dime *d)
 }
 
 /* a', L' ~ path(s'), without gradients, kept outside the tape. */
-static void drli_dime_next_action(drl_dime *d, const drl_batch *b, float *noise)
+static drl_status drli_dime_next_action(drl_dime *d, const drl_batch *b, float *noise)
 {
     drl_tape *t = &d->tape;
     drli_dime_sample next;
@@ -7617,10 +7622,11 @@ static void drli_dime_next_action(drl_dime *d, const drl_batch *b, float *noise)
     t->grad_enabled = 0;
     next = drli_dime_path(d, drl_tape_input(t, b->rows, d->cfg.obs_dim, b->next_obs), noise);
     t->grad_enabled = 1;
-    if (drl_tape_status(t) != DRL_OK) return;
+    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
     memcpy(d->next_act, next.action->data, B * (size_t)d->cfg.act_dim * sizeof(float));
     memcpy(d->next_density, next.density->data, B * sizeof(float));
     d->metrics[7].value = drli_mean(b->rows, d->next_density);
+    return DRL_OK;
 }
 
 /* Target distribution: the average of both critics' next distributions, each moved to
@@ -7644,7 +7650,7 @@ static void drli_dime_target(drl_dime *d, const drl_batch *b, drl_tensor *const 
 
 /* Both critics on the joint rows [(s, a); (s', a')] in train mode, one set of batch statistics, and
    one Adam step on  sum_j CE(target, p_j(s, a)) - 0.005 H(p_j). */
-static void drli_dime_critic(drl_dime *d, const drl_batch *b)
+static drl_status drli_dime_critic(drl_dime *d, const drl_batch *b)
 {
     drl_tape *t = &d->tape;
     int j, r, B = b->rows, S = d->cfg.obs_dim, A = d->cfg.act_dim;
@@ -7652,7 +7658,7 @@ static void drli_dime_critic(drl_dime *d, const drl_batch *b)
     drl_tensor *x, *logits[2], *loss[2];
     drl_tape_reset(t);
     x = drl_tape_input(t, 2 * B, S + A, NULL);
-    if (drl_tape_status(t) != DRL_OK) return;
+    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
     for (r = 0; r < B; r++) {
         float *now = x->data + (size_t)r * (size_t)(S + A);
         float *next = now + (size_t)B * (size_t)(S + A);
@@ -7662,16 +7668,17 @@ static void drli_dime_critic(drl_dime *d, const drl_batch *b)
         memcpy(next + S, d->next_act + (size_t)r * (size_t)A, (size_t)A * sizeof(float));
     }
     for (j = 0; j < 2; j++) logits[j] = drl_crossq_train(t, &d->q[j], x, renorm);
-    if (drl_tape_status(t) != DRL_OK) return;
+    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
     drli_dime_target(d, b, logits);
     for (j = 0; j < 2; j++)
         loss[j] = drl_c51_loss(t, drl_rows(t, logits[j], 0, B), d->target, d->cfg.value_entropy);
     loss[0] = drl_add(t, loss[0], loss[1]);
     drl_params_zero_grad(&d->critic);
-    if (drl_tape_backward(t, loss[0]) != DRL_OK) return;
+    if (drl_tape_backward(t, loss[0]) != DRL_OK) return drl_tape_status(t);
     drl_adam_step(&d->critic, &d->adam_critic);
     d->critic_updates++;
     d->metrics[0].value = (double)loss[0]->data[0];
+    return DRL_OK;
 }
 
 /* Actor step on mean(alpha L - (Q_1 + Q_2)(s, a) / 2), critics constant and in eval mode. Returns
@@ -7744,13 +7751,13 @@ DRLDEF drl_status drl_dime_update(drl_dime *dime, drl_replay *replay)
     for (i = 0; i < dime->cfg.utd; i++) {
         s = drl_replay_sample(replay, &dime->rng_batch, &dime->batch);
         if (s != DRL_OK) return s;
-        drli_dime_next_action(dime, &dime->batch, drli_dime_noise(dime));
-        drli_dime_critic(dime, &dime->batch);
-        if (dime->critic_updates % dime->cfg.policy_delay == 0) {
+        s = drli_dime_next_action(dime, &dime->batch, drli_dime_noise(dime));
+        if (s == DRL_OK) s = drli_dime_critic(dime, &dime->batch);
+        if (s == DRL_OK && dime->critic_updates % dime->cfg.policy_delay == 0) {
             float run_cost = drli_dime_actor(dime, &dime->batch, drli_dime_noise(dime));
-            drli_dime_temperature(dime, run_cost);
+            s = drl_tape_status(&dime->tape);
+            if (s == DRL_OK) drli_dime_temperature(dime, run_cost);
         }
-        s = drl_tape_status(&dime->tape);
         if (s != DRL_OK) return s;
     }
     return drli_dime_finite(dime);

@@ -303,7 +303,7 @@ static void path_controls(const drl_dime *d, float *u)
     const drl_tensor *y;
     int k = N;
     for (y = d->tape.last; y; y = y->prev)
-        if (y->op && strcmp(y->op->name, "clip") == 0 && y->rows == B && y->cols == D && k > 0)
+        if (y->op.name && strcmp(y->op.name, "clip") == 0 && y->rows == B && y->cols == D && k > 0)
             memcpy(u + --k * B * D, y->data, B * D * sizeof(float));
     CHECK(k == 0);
 }
