@@ -1451,7 +1451,9 @@ DRLDEF drl_status drl_dime_load(drl_dime *dime, drl_context *ctx, const char *pa
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
 #pragma GCC push_options
+#ifdef __OPTIMIZE__
 #pragma GCC optimize("O2", "tree-loop-vectorize", "vect-cost-model=dynamic", "unswitch-loops")
+#endif
 #pragma GCC optimize("fp-contract=off", "no-fast-math", "no-trapping-math", "no-math-errno")
 #endif
 
@@ -5023,24 +5025,18 @@ DRLI_INLINE float drli_binary_db(int kind, float a, float b, float g)
     default: DO(DRLI_MAXIMUM); break;                                                            \
     }
 
-DRLI_INLINE void drli_binary_forward_body(int isa, int kind, size_t n, const float *a,
-                                          const float *b, float *y)
+static void drli_binary_forward(int kind, size_t n, const float *a, const float *b, float *y)
 {
     size_t i;
-    (void)isa;
 #define DRLI_DO(k) for (i = 0; i < n; i++) y[i] = drli_binary_value(k, a[i], b[i])
     DRLI_EACH_BINARY(DRLI_DO)
 #undef DRLI_DO
 }
-DRLI_KERNEL(binary_forward, (int isa, int kind, size_t n, const float *a, const float *b, float *y),
-            (isa, kind, n, a, b, y))
-
 /* side 0: gradient of a, side 1: of b. */
-DRLI_INLINE void drli_binary_backward_body(int isa, int kind, int side, size_t n, const float *a,
-                                           const float *b, const float *g, float *out, int add)
+static void drli_binary_backward(int kind, int side, size_t n, const float *a, const float *b,
+                                 const float *g, float *out, int add)
 {
     size_t i;
-    (void)isa;
 #define DRLI_DO(k)                                                                               \
     if (side == 0 && add) for (i = 0; i < n; i++) out[i] += drli_binary_da(k, a[i], b[i], g[i]); \
     else if (side == 0) for (i = 0; i < n; i++) out[i] = drli_binary_da(k, a[i], b[i], g[i]);    \
@@ -5049,11 +5045,6 @@ DRLI_INLINE void drli_binary_backward_body(int isa, int kind, int side, size_t n
     DRLI_EACH_BINARY(DRLI_DO)
 #undef DRLI_DO
 }
-DRLI_KERNEL(binary_backward,
-            (int isa, int kind, int side, size_t n, const float *a, const float *b, const float *g,
-             float *out, int add),
-            (isa, kind, side, n, a, b, g, out, add))
-
 static int drli_same_shape(const drl_tensor *a, const drl_tensor *b)
 {
     return a->rows == b->rows && a->cols == b->cols;
@@ -5073,7 +5064,7 @@ static drl_tensor *drli_binary(drl_tape *tape, drl_op op, int kind, drl_tensor *
         int runs = b->rows == a->rows ? 1 : a->rows;
         size_t n = drli_tensor_size(a) / (size_t)runs;
         for (r = 0; r < runs; r++)
-            drli_binary_forward((int)tape->ctx->isa, kind, n, a->data + (size_t)r * n, b->data,
+            drli_binary_forward(kind, n, a->data + (size_t)r * n, b->data,
                                 y->data + (size_t)r * n);
         return y;
     }
@@ -5088,7 +5079,7 @@ static drl_tensor *drli_binary(drl_tape *tape, drl_op op, int kind, drl_tensor *
 static void drli_binary_walk(drl_tape *tape, drl_tensor *y)
 {
     drl_tensor *a = y->in[0], *b = y->in[1];
-    int kind = y->i[0], isa = (int)tape->ctx->isa, r, c, add_a = 0, add_b = 0;
+    int kind = y->i[0], r, c, add_a = 0, add_b = 0;
     int runs = b->rows == a->rows ? 1 : a->rows;
     size_t n = drli_tensor_size(a) / (size_t)runs;
     float *ga = drli_grad(tape, a, &add_a), *gb;
@@ -5098,10 +5089,10 @@ static void drli_binary_walk(drl_tape *tape, drl_tensor *y)
         for (r = 0; r < runs; r++) {
             size_t at = (size_t)r * n;
             if (ga)
-                drli_binary_backward(isa, kind, 0, n, a->data + at, b->data, y->grad + at, ga + at,
+                drli_binary_backward(kind, 0, n, a->data + at, b->data, y->grad + at, ga + at,
                                      add_a);
             if (gb)
-                drli_binary_backward(isa, kind, 1, n, a->data + at, b->data, y->grad + at, gb,
+                drli_binary_backward(kind, 1, n, a->data + at, b->data, y->grad + at, gb,
                                      add_b);
         }
         return;

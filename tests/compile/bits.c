@@ -14,6 +14,7 @@ typedef struct results {
     float act[DRL_ACT_COUNT][N], slope[DRL_ACT_COUNT][N];
     float math[10][N];
     float nn[M * P], tn[M * P], nt[M * P];
+    uint64_t dime; /* hash of an agent after some updates */
 } results;
 
 static uint64_t hash(const void *data, size_t size)
@@ -43,6 +44,47 @@ static void compute_math(results *r)
     }
 }
 
+static uint64_t hash_agent(drl_dime *d)
+{
+    drl_state s;
+    uint64_t h = 0;
+    int i;
+    drl_state_init(&s, d->ctx);
+    drl_dime_state(d, &s, 1);
+    for (i = 0; i < s.count; i++)
+        h = h * 31 + hash(s.entries[i].data, drl_entry_bytes(&s.entries[i]));
+    drl_state_free(&s);
+    return h;
+}
+
+/* 30 updates of small networks on random transitions; 0 if one fails. */
+static uint64_t compute_dime(drl_context *ctx, const float *x)
+{
+    drl_dime_config c = drl_dime_config_default(5, 2);
+    drl_replay_config rc = drl_replay_config_default(5, 2);
+    drl_dime d;
+    drl_replay r;
+    uint64_t h = 0;
+    int i;
+    c.steps = 4;
+    c.actor_width = c.critic_width = 48;
+    c.batch = 32;
+    c.time_frequencies = 8;
+    c.atoms = 21;
+    c.v_min = -20;
+    c.v_max = 20;
+    rc.capacity = 200;
+    if (drl_dime_init(&d, ctx, &c) != DRL_OK) return 0;
+    if (drl_replay_init(&r, ctx, &rc) == DRL_OK) {
+        for (i = 0; i < 200; i++) drl_replay_push(&r, x + i, x + i + 10, x[i], x + i + 1, 0);
+        for (i = 0; i < 30 && drl_dime_update(&d, &r) == DRL_OK; i++) {}
+        if (i == 30) h = hash_agent(&d);
+        drl_replay_free(&r);
+    }
+    drl_dime_free(&d);
+    return h;
+}
+
 static void compute(drl_context *ctx, results *r)
 {
     drl_rng rng = drl_rng_make(1, "bits");
@@ -62,6 +104,7 @@ static void compute(drl_context *ctx, results *r)
     drl_gemm(ctx, DRL_GEMM_NN, M, P, K, r->normal, K, r->truncated, P, r->nn, P, &e);
     drl_gemm(ctx, DRL_GEMM_TN, M, P, K, r->normal, M, r->truncated, P, r->tn, P, NULL);
     drl_gemm(ctx, DRL_GEMM_NT, M, P, K, r->normal, K, r->truncated, K, r->nt, P, NULL);
+    r->dime = compute_dime(ctx, r->truncated);
 }
 
 static void print(const char *name, const void *data, size_t size)
@@ -100,5 +143,6 @@ int main(void)
     print("gemm nn", first.nn, sizeof(first.nn));
     print("gemm tn", first.tn, sizeof(first.tn));
     print("gemm nt", first.nt, sizeof(first.nt));
-    return fault || !done;
+    print("dime", &first.dime, sizeof(first.dime));
+    return fault || !done || !first.dime;
 }
