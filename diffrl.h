@@ -1719,6 +1719,10 @@ DRLDEF void *drl_arena_alloc(drl_arena *arena, size_t n)
 {
     drli_block *b = arena->block;
     void *p;
+    if (n > SIZE_MAX / 2) {
+        drli_fail(arena->ctx, DRL_ERR_MEMORY, "drl_arena_alloc: the size is not possible");
+        return NULL;
+    }
     n = (n + 63) / 64 * 64;
     if (!b || b->size - b->used < n) {
         size_t size = b ? 2 * b->size : 65536;
@@ -3268,12 +3272,12 @@ DRLI_AVX2 static void drli_transpose_avx2(int rows, int cols, const float *src, 
         for (p = 0; p + 8 <= rows; p += 8) {
             const float *x = src + j * src_ld + p;
             float *y = dst + p * dst_ld + j;
-            for (i = 0; i < 8; i++) { /* rows i % 4 and i % 4 + 4, four columns of each */
+            DRLI_EACH(i, 8) { /* rows i % 4 and i % 4 + 4, four columns of each */
                 r[i] = _mm256_insertf128_ps(
                     _mm256_castps128_ps256(_mm_loadu_ps(x + i % 4 * src_ld + i / 4 * 4)),
                     _mm_loadu_ps(x + (i % 4 + 4) * src_ld + i / 4 * 4), 1);
             }
-            for (i = 0; i < 8; i += 4, y += 4 * dst_ld) {
+            DRLI_UNROLL for (i = 0; i < 8; i += 4, y += 4 * dst_ld) {
                 u0 = _mm256_unpacklo_ps(r[i], r[i + 1]);
                 u1 = _mm256_unpackhi_ps(r[i], r[i + 1]);
                 u2 = _mm256_unpacklo_ps(r[i + 2], r[i + 3]);

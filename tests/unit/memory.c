@@ -197,6 +197,8 @@ TEST(arena_gives_and_takes)
     CHECK(ctx.allocations == calls); /* the same work again allocates nothing */
     q = (unsigned char *)drl_arena_alloc(&arena, 10);
     CHECK(q == (unsigned char *)drl_arena_alloc(&arena, 1) - 64);
+    CHECK(!drl_arena_alloc(&arena, SIZE_MAX) && ctx.status == DRL_ERR_MEMORY); /* no wrap */
+    CHECK(!drl_arena_alloc(&arena, SIZE_MAX - 64));
     drl_arena_free(&arena);
     CHECK(ctx.bytes == ctx.scratch_size);
     drl_context_free(&ctx);
