@@ -31,6 +31,7 @@ enum {
     FLAG_EPISODES,
     FLAG_SEED,
     FLAG_TASK,
+    FLAG_DMC,
     FLAG_CSV,
     FLAG_QUIET,
     FLAG_HELP,
@@ -42,6 +43,7 @@ static const run_flag eval_flags[] = {
     {"episodes", "N", "episodes to play (10)"},
     {"seed", "N", "of the first episode, one more for each (10000, as in training)"},
     {"task", "NAME", "another task than the file's"},
+    {"dmc", "DIR", "models of DeepMind Control (where tools/get-dmc.sh puts them)"},
     {"csv", "FILE", "write a row per episode"},
     {"quiet", NULL, "no line per episode"},
     {"help", NULL, "this text"},
@@ -89,6 +91,7 @@ static int eval_parse(eval_options *o, int argc, char **argv)
         else if (flag == RUN_ARGS_WORD)
             rc = (fprintf(stderr, "eval: one policy at a time, got '%s' too\n", value), RUN_USAGE);
         else if (flag == FLAG_TASK) o->task = value;
+        else if (flag == FLAG_DMC) setenv("DIFFRL_DMC", value, 1);
         else if (flag == FLAG_CSV) o->csv = value;
         else if (flag == FLAG_QUIET) o->quiet = 1;
         else

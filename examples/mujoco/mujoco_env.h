@@ -1,4 +1,5 @@
-/* Gymnasium's MuJoCo tasks as environments for diffrl.h.
+/* Gymnasium's MuJoCo tasks, and those of the DeepMind Control Suite (dmc.h), as environments for
+   diffrl.h.
 
      #define MUJOCO_ENV_IMPLEMENTATION      in one file
      #include "mujoco_env.h"
@@ -31,6 +32,9 @@
 
 struct mujoco_env;
 
+/* Occasions for a task's own physics: after a reset, for a step, after a state was loaded. */
+typedef enum mujoco_phase { MUJOCO_STARTED, MUJOCO_STEP, MUJOCO_LOADED } mujoco_phase;
+
 /* The rules of one task. All figures in the task's own units. */
 typedef struct mujoco_task {
     const char *name, *model; /* model: file in models/                                          */
@@ -54,6 +58,10 @@ typedef struct mujoco_task {
     double (*reward_fn)(const struct mujoco_env *e, const double *action, int healthy);
     /* return 0 when the episode is over; NULL: never */
     int (*healthy_fn)(const struct mujoco_env *e);
+    /* start an episode and return 0, or -1 if MuJoCo failed; NULL: with the noise above */
+    int (*episode_fn)(struct mujoco_env *e, drl_rng *rng);
+    /* NULL: mj_forward after a reset, frame_skip mj_step for a step, nothing after loading */
+    void (*physics_fn)(struct mujoco_env *e, mujoco_phase phase);
 } mujoco_task;
 
 /* A compiled model and what its environments share. Read-only after loading. */
@@ -61,6 +69,8 @@ typedef struct mujoco_model {
     const mujoco_task *task;
     mjModel *m;
     float *bounds; /* [2, nu] lowest, highest action */
+    int id[16];      /* what the task looks up once, and ... */
+    double fact[2];  /* ... measures once                    */
     int users;
 } mujoco_model;
 
@@ -82,7 +92,7 @@ typedef struct mujoco_env {
      env        out  to be freed with env->free_fn(env->user)
      task       in   "HalfCheetah-v5" ...; the error of an unknown name lists all
      model_dir  in   folder of the XML files; NULL: $DIFFRL_MODELS, examples/mujoco/models, and the
-                     same beside and above the running program
+                     same beside and above the running program; DeepMind Control: see dmc.h
      error      out  [error_size] one line, empty on success. May be NULL if error_size is 0.
    Returns 0, or -1 with nothing to free. */
 int mujoco_env_init(drl_env *env, const char *task, const char *model_dir, char *error,
@@ -97,6 +107,9 @@ mujoco_env *mujoco_env_get(const drl_env *env);
 
 /* Return the i-th task, NULL past the last. */
 const mujoco_task *mujoco_env_task(int i);
+
+/* Is the task one of the DeepMind Control Suite? */
+int mujoco_env_is_dmc(const mujoco_task *task);
 
 /* Start an episode at qpos [nq], qvel [nv], without noise. Returns 0, or -1 if MuJoCo failed. */
 int mujoco_env_set_state(mujoco_env *e, const double *qpos, const double *qvel);
@@ -236,43 +249,55 @@ static int mujoco_healthy_ant(const mujoco_env *e)
    from qpos, qvel clip, contact | costs of control, contact | alive, always | functions */
 static const mujoco_task mujoco_tasks[] = {
     {"HalfCheetah-v5", "half_cheetah.xml", 17, 6, 5, 1000, .1, .1, 1, 1, 0, 0, .1, 0, 0, 0,
-     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion, NULL},
+     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion,
+     NULL, NULL, NULL},
     {"HalfCheetah-v4", "half_cheetah.xml", 17, 6, 5, 1000, .1, .1, 1, 1, 0, 0, .1, 0, 0, 0,
-     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion, NULL},
+     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion,
+     NULL, NULL, NULL},
     {"Hopper-v5", "hopper.xml", 11, 3, 4, 1000, .005, .005, 0, 1, 10, 0, .001, 0, 1, 0,
-     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion, mujoco_healthy_hopper},
+     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion,
+     mujoco_healthy_hopper, NULL, NULL},
     {"Hopper-v4", "hopper.xml", 11, 3, 4, 1000, .005, .005, 0, 1, 10, 0, .001, 0, 1, 1,
-     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion, mujoco_healthy_hopper},
+     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion,
+     mujoco_healthy_hopper, NULL, NULL},
     {"Walker2d-v5", "walker2d_v5.xml", 17, 6, 4, 1000, .005, .005, 0, 1, 10, 0, .001, 0, 1, 0,
-     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion, mujoco_healthy_walker},
+     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion,
+     mujoco_healthy_walker, NULL, NULL},
     {"Walker2d-v4", "walker2d.xml", 17, 6, 4, 1000, .005, .005, 0, 1, 10, 0, .001, 0, 1, 1,
-     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion, mujoco_healthy_walker},
+     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion,
+     mujoco_healthy_walker, NULL, NULL},
     {"Ant-v5", "ant.xml", 105, 8, 5, 1000, .1, .1, 1, 2, 0, 1, .5, 5e-4, 1, 0,
-     mujoco_obs_locomotion, mujoco_measure_torso, mujoco_reward_locomotion, mujoco_healthy_ant},
+     mujoco_obs_locomotion, mujoco_measure_torso, mujoco_reward_locomotion,
+     mujoco_healthy_ant, NULL, NULL},
     {"Ant-v4", "ant.xml", 27, 8, 5, 1000, .1, .1, 1, 2, 0, 0, .5, 0, 1, 1,
-     mujoco_obs_locomotion, mujoco_measure_torso, mujoco_reward_locomotion, mujoco_healthy_ant},
+     mujoco_obs_locomotion, mujoco_measure_torso, mujoco_reward_locomotion,
+     mujoco_healthy_ant, NULL, NULL},
 };
-
-const mujoco_task *mujoco_env_task(int i)
-{
-    int n = (int)(sizeof mujoco_tasks / sizeof mujoco_tasks[0]);
-    return i >= 0 && i < n ? &mujoco_tasks[i] : NULL;
-}
 
 /* ---- episodes ---- */
 static void mujoco_run_forward(void *arg)
 {
     mujoco_env *e = (mujoco_env *)arg;
-    mj_forward(e->model->m, e->data);
+    if (e->model->task->physics_fn) e->model->task->physics_fn(e, MUJOCO_STARTED);
+    else mj_forward(e->model->m, e->data);
 }
 
 static void mujoco_run_step(void *arg)
 {
     mujoco_env *e = (mujoco_env *)arg;
+    const mujoco_task *t = e->model->task;
     int k;
-    for (k = 0; k < e->model->task->frame_skip; k++) mj_step(e->model->m, e->data);
+    if (t->physics_fn) t->physics_fn(e, MUJOCO_STEP);
+    else
+        for (k = 0; k < t->frame_skip; k++) mj_step(e->model->m, e->data);
     /* fills cfrc_ext; changes no state */
-    if (e->model->task->contact) mj_rnePostConstraint(e->model->m, e->data);
+    if (t->contact) mj_rnePostConstraint(e->model->m, e->data);
+}
+
+static void mujoco_run_loaded(void *arg)
+{
+    mujoco_env *e = (mujoco_env *)arg;
+    e->model->task->physics_fn(e, MUJOCO_LOADED);
 }
 
 /* Run fn under the trap and note what MuJoCo said. */
@@ -298,6 +323,17 @@ static int mujoco_broken(mujoco_env *e)
     return n;
 }
 
+/* Begin an episode in the state that mjData holds. */
+static int mujoco_episode_start(mujoco_env *e)
+{
+    e->elapsed = 0;
+    e->reward = 0;
+    e->ready = mujoco_run(e, mujoco_run_forward) == 0 && !mujoco_broken(e);
+    e->model->task->obs_fn(e, e->obs);
+    e->model->task->measure_fn(e, e->after);
+    return e->ready ? 0 : -1;
+}
+
 int mujoco_env_set_state(mujoco_env *e, const double *qpos, const double *qvel)
 {
     const mjModel *m = e->model->m;
@@ -311,12 +347,7 @@ int mujoco_env_set_state(mujoco_env *e, const double *qpos, const double *qvel)
         if (m->jnt_type[j] == mjJNT_FREE) mju_normalize4(q + 3);
         if (m->jnt_type[j] == mjJNT_BALL) mju_normalize4(q);
     }
-    e->elapsed = 0;
-    e->reward = 0;
-    e->ready = mujoco_run(e, mujoco_run_forward) == 0 && !mujoco_broken(e);
-    e->model->task->obs_fn(e, e->obs);
-    e->model->task->measure_fn(e, e->after);
-    return e->ready ? 0 : -1;
+    return mujoco_episode_start(e);
 }
 
 int mujoco_env_step(mujoco_env *e, const double *action, int *flags)
@@ -351,6 +382,23 @@ int mujoco_env_step(mujoco_env *e, const double *action, int *flags)
     return 0;
 }
 
+static int mujoco_say(char *error, size_t n, const char *a, const char *b, const char *c)
+{
+    if (n) snprintf(error, n, "mujoco: %s%s%s", a, b, c);
+    return -1;
+}
+
+#include "dmc.h"
+
+const mujoco_task *mujoco_env_task(int i)
+{
+    int n = (int)(sizeof mujoco_tasks / sizeof mujoco_tasks[0]);
+    if (i < 0) return NULL;
+    return i < n ? &mujoco_tasks[i] : i - n < DMC_COUNT ? &dmc_tasks[i - n].task : NULL;
+}
+
+int mujoco_env_is_dmc(const mujoco_task *task) { return task && dmc_task_of(task); }
+
 /* ---- drl_env ---- */
 static void mujoco_obs_out(const mujoco_env *e, float *obs)
 {
@@ -366,6 +414,11 @@ static int mujoco_reset_fn(void *user, uint64_t seed, float *obs)
     drl_rng rng = drl_rng_make(seed, "reset");
     double *qpos = e->noise, *qvel = e->noise + m->nq;
     int i, rc;
+    if (t->episode_fn) {
+        rc = t->episode_fn(e, &rng);
+        mujoco_obs_out(e, obs);
+        return rc;
+    }
     for (i = 0; i < (int)m->nq; i++) {
         double u = 2 * (double)drl_rng_uniform(&rng) - 1;
         qpos[i] = m->qpos0[i] + t->qpos_noise * u;
@@ -472,7 +525,7 @@ static int mujoco_load_fn(void *user, const void *state, size_t n)
     e->ready = (int)s.ready;
     for (i = 0; i < MUJOCO_PIECES; from += size[i++])
         if (size[i]) memcpy(piece[i], from, size[i]);
-    return 0;
+    return e->model->task->physics_fn ? mujoco_run(e, mujoco_run_loaded) : 0;
 }
 
 /* ---- init and free ---- */
@@ -492,12 +545,6 @@ static void mujoco_free_fn(void *user)
     free(e->obs);
     mujoco_model_release(e->model);
     free(e);
-}
-
-static int mujoco_say(char *error, size_t n, const char *a, const char *b, const char *c)
-{
-    if (n) snprintf(error, n, "mujoco: %s%s%s", a, b, c);
-    return -1;
 }
 
 /* Make physics the same on every MuJoCo: from 3.5 on, the margins of two geoms are added, before,
@@ -556,6 +603,7 @@ static int mujoco_model_find(const char *file, const char *model_dir, char *path
 
 typedef struct mujoco_load {
     const char *path;
+    mjVFS *vfs; /* NULL: the path is that of a file */
     char text[400];
     mjModel *m;
     mjData *d;
@@ -564,7 +612,7 @@ typedef struct mujoco_load {
 static void mujoco_run_load(void *arg)
 {
     mujoco_load *l = (mujoco_load *)arg;
-    l->m = mj_loadXML(l->path, NULL, l->text, (int)sizeof l->text);
+    l->m = mj_loadXML(l->path, l->vfs, l->text, (int)sizeof l->text);
 }
 
 static void mujoco_run_data(void *arg)
@@ -575,7 +623,7 @@ static void mujoco_run_data(void *arg)
 
 static const mujoco_task *mujoco_task_find(const char *name, char *error, size_t error_size)
 {
-    char known[640];
+    char known[1600];
     size_t used = 0;
     int i;
     known[0] = 0;
@@ -597,12 +645,16 @@ static mujoco_model *mujoco_model_load(const mujoco_task *task, const char *mode
     mujoco_trap trap;
     mujoco_load l;
     mujoco_model *model;
+    const dmc_task *dmc = dmc_task_of(task);
     int i;
-    if (mujoco_model_find(task->model, model_dir, path, sizeof path, error, error_size))
+    if (dmc ? dmc_find(task->model, model_dir, path, sizeof path, error, error_size)
+            : mujoco_model_find(task->model, model_dir, path, sizeof path, error, error_size))
         return NULL;
     memset(&l, 0, sizeof l);
     l.path = path;
+    l.vfs = dmc ? dmc_vfs(dmc, path) : NULL;
     if (mujoco_guard(&trap, mujoco_run_load, &l)) l.m = NULL;
+    dmc_vfs_free(l.vfs);
     if (!l.m) {
         mujoco_say(error, error_size, path, ": ", l.text[0] ? l.text : trap.text);
         return NULL;
@@ -622,7 +674,9 @@ static mujoco_model *mujoco_model_load(const mujoco_task *task, const char *mode
         model->bounds[i] = (float)l.m->actuator_ctrlrange[2 * i];
         model->bounds[i + (int)l.m->nu] = (float)l.m->actuator_ctrlrange[2 * i + 1];
     }
-    return model;
+    if (!dmc || dmc_model_init(model, error, error_size) == 0) return model;
+    mujoco_model_release(model);
+    return NULL;
 }
 
 /* Make an environment that holds `model`; on failure the model is released. */

@@ -253,6 +253,28 @@ static inline const char *run_task_name(int i)
     return NULL;
 }
 
+/* Return what task i belongs to. */
+static inline const char *run_task_family(int i)
+{
+    if (i < RUN_COUNT(run_builtins)) return "built in";
+#ifndef TRAIN_NO_MUJOCO
+    if (mujoco_env_is_dmc(mujoco_env_task(i - RUN_COUNT(run_builtins))))
+        return "DeepMind Control";
+#endif
+    return "MuJoCo";
+}
+
+/* Set what depends on the family: rewards of DeepMind Control are in [0, 1], and the range of values
+   (where the algorithm has one) is smaller there (DIME, code of the authors). */
+static inline void run_task_configure(int i, const drl_field *fields, int n, void *config)
+{
+    drl_context ctx;
+    memset(&ctx, 0, sizeof ctx); /* receives the message if there is no such field */
+    if (strcmp(run_task_family(i), "DeepMind Control") != 0) return;
+    drl_fields_set(&ctx, fields, n, config, "v_min", "-200");
+    drl_fields_set(&ctx, fields, n, config, "v_max", "200");
+}
+
 /* Return the number of the task, -1 if there is none of this name, after telling so. */
 static inline int run_task_find(const char *program, const char *name)
 {

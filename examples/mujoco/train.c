@@ -57,7 +57,8 @@ static const drl_field train_fields[] = {
 
 enum {
     FLAG_ALGO, FLAG_TASK, FLAG_STEPS, FLAG_SEED, FLAG_PRESET, FLAG_SET, FLAG_THREADS, FLAG_ENVS,
-    FLAG_OUT, FLAG_EVAL_EVERY, FLAG_EVAL_EPISODES, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
+    FLAG_OUT, FLAG_DMC, FLAG_EVAL_EVERY, FLAG_EVAL_EPISODES, FLAG_QUIET, FLAG_LIST, FLAG_HELP,
+    FLAG_VERSION
 };
 
 static const run_flag train_flags[] = {
@@ -70,6 +71,7 @@ static const run_flag train_flags[] = {
     {"threads", "N", "workers (one per core); does not change results"},
     {"envs", "N", "environments stepped in turn (1)"},
     {"out", "DIR", "folder of the run's folder (runs)"},
+    {"dmc", "DIR", "models of DeepMind Control (where tools/get-dmc.sh puts them)"},
     {"eval-every", "N",
      "steps between evaluations, 0: only at the end (steps / 20, at least 1000)"},
     {"eval-episodes", "N", "episodes of an evaluation, 0: none (10)"},
@@ -130,8 +132,7 @@ static void train_list(void)
         printf("  %-20s%s\n", run_algos[i].name, run_algos[i].about);
     printf("\ntasks (--task)\n");
     for (i = 0; run_task_name(i); i++)
-        printf("  %-20s%s\n", run_task_name(i),
-               i < RUN_COUNT(run_builtins) ? "built in" : "MuJoCo");
+        printf("  %-20s%s\n", run_task_name(i), run_task_family(i));
     for (i = 0; i < RUN_COUNT(run_algos); i++) train_list_settings(&run_algos[i]);
 }
 
@@ -179,6 +180,7 @@ static int train_parse(train_options *o, int argc, char **argv)
         else if (flag == FLAG_PRESET) o->preset = value;
         else if (flag == FLAG_OUT) o->out = value;
         else if (flag == FLAG_QUIET) o->quiet = 1;
+        else if (flag == FLAG_DMC) setenv("DIFFRL_DMC", value, 1);
         else if (flag == FLAG_SET && o->set_count < RUN_COUNT(o->sets))
             o->sets[o->set_count++] = value;
         else if (flag == FLAG_SET) rc = (fprintf(stderr, "train: too many --set\n"), RUN_USAGE);
@@ -319,7 +321,7 @@ static int train_set(train *t, const char *text)
     return RUN_USAGE;
 }
 
-/* Preset, then --set, then --seed. */
+/* Preset, then what the task wants, then --set, then --seed. */
 static int train_configure(train *t)
 {
     int i, n, rc = RUN_OK;
@@ -336,6 +338,7 @@ static int train_configure(train *t)
     t->algo->default_fn(t->config, t->envs[0].obs_dim, t->envs[0].act_dim);
     if (t->algo->preset_fn(&t->ctx, t->config, t->opt.preset) != DRL_OK)
         return train_fail(t, t->ctx.status);
+    run_task_configure(t->task, fields, n, t->config);
     t->trainer_config = drl_trainer_config_default();
     t->trainer_config.seed = t->opt.seed;
     if (t->opt.steps < t->trainer_config.replay_capacity)

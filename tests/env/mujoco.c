@@ -14,6 +14,7 @@
 #include <pthread.h>
 
 #define MAX_DIM 128
+#define GYMNASIUM(k) (mujoco_env_task(k) && !mujoco_env_is_dmc(mujoco_env_task(k)))
 #define MAX_LINE 8192
 
 /* Open a file beside this one. */
@@ -241,7 +242,7 @@ TEST(compiled_models)
 TEST(reset_is_seeded)
 {
     int k;
-    for (k = 0; mujoco_env_task(k); k++) {
+    for (k = 0; GYMNASIUM(k); k++) {
         const mujoco_task *t = mujoco_env_task(k);
         float a[MAX_DIM], b[MAX_DIM], c[MAX_DIM], action[32] = {0}, reward;
         double sum = 0, squares = 0, far = 0;
@@ -297,7 +298,7 @@ static void roll(const drl_env *env, drl_rng rng, double *out)
 TEST(save_and_load_bitwise)
 {
     int k;
-    for (k = 0; mujoco_env_task(k); k++) {
+    for (k = 0; GYMNASIUM(k); k++) {
         drl_env env, other;
         mujoco_env *e = make(&env, mujoco_env_task(k)->name);
         size_t size = env.state_size_fn(env.user), n = SAVED_STEPS * (size_t)(env.obs_dim + 2);
@@ -457,7 +458,7 @@ static int all_finite(const float *x, int n)
 TEST(faults_truncate)
 {
     int k, had_log = log_exists();
-    for (k = 0; mujoco_env_task(k); k++) {
+    for (k = 0; GYMNASIUM(k); k++) {
         float obs[MAX_DIM], before[MAX_DIM], action[32] = {0}, reward;
         double q[MAX_DIM] = {0}, v[MAX_DIM] = {0};
         drl_env env;
