@@ -71,7 +71,7 @@ static drl_status learn_dime(drl_context *ctx, float *act)
     drl_trainer_config loop = drl_trainer_config_default();
     drl_trainer trainer = {0};
     drl_dime dime = {0};
-    drl_status s = drl_dime_config_preset(ctx, &cfg, "toy");
+    drl_status s = drl_algo_preset(ctx, drl_dime_algo(), &cfg, "toy");
     cfg.gamma = 0; /* nothing comes after the one step */
     cfg.alpha = alpha;
     cfg.lr_alpha = 0; /* keep the temperature: so the best policy is known */
@@ -84,7 +84,7 @@ static drl_status learn_dime(drl_context *ctx, float *act)
     cfg.brn_warmup = 200;
     cfg.utd = cfg.policy_delay = 1;
     if (s == DRL_OK) s = drl_dime_init(&dime, ctx, &cfg);
-    if (s == DRL_OK) s = drl_trainer_init(&trainer, ctx, &loop, &env, 1, drl_dime_agent(&dime));
+    if (s == DRL_OK) s = drl_trainer_init(&trainer, ctx, &loop, &env, 1, &dime.agent);
     while (s == DRL_OK && trainer.steps < STEPS) {
         /* the critic learns first: an actor that follows a poor one drops modes, and what is never
            tried never comes back. Rates fall to 0 at the end, for sharp bells */
@@ -93,9 +93,9 @@ static drl_status learn_dime(drl_context *ctx, float *act)
         dime.adam_critic.lr = drl_lr_linear(3e-3f, 0, trainer.steps, STEPS);
         s = drl_trainer_step(&trainer);
     }
-    if (s == DRL_OK) s = drl_dime_act(&dime, DRL_MODE_EXPLORE, SAMPLES, obs, act);
+    if (s == DRL_OK) s = drl_agent_act(&dime.agent, DRL_MODE_EXPLORE, SAMPLES, obs, act);
     drl_trainer_free(&trainer);
-    drl_dime_free(&dime);
+    drl_agent_free(&dime.agent);
     return s;
 }
 

@@ -15,7 +15,7 @@
              step 5000   last episode  -116.0   evaluation  -180.4 +- 106.5
              step 5500   last episode  -243.9   evaluation  -185.4 +- 112.0
              step 6000   last episode  -130.9   evaluation  -184.2 +- 109.9
-             build/04_pendulum.safetensors holds the policy; drl_dime_load makes it act again. */
+             build/04_pendulum.safetensors holds the policy; drl_agent_load makes it act again. */
 #define DIFFRL_IMPLEMENTATION
 #include "diffrl.h"
 #include "envs/pendulum.h"
@@ -34,23 +34,23 @@ int main(void)
 
     /* the fifteen lines; a random policy gets about -1200, one that swings up and holds -150 */
     drl_status status = drl_context_init(&ctx, NULL);
-    if (status == DRL_OK) status = drl_dime_config_preset(&ctx, &cfg, "toy");
+    if (status == DRL_OK) status = drl_algo_preset(&ctx, drl_dime_algo(), &cfg, "toy");
     if (status == DRL_OK) status = drl_dime_init(&dime, &ctx, &cfg);
-    drl_agent agent = drl_dime_agent(&dime);
-    if (status == DRL_OK) status = drl_trainer_init(&trainer, &ctx, &loop, &env, 1, agent);
+    if (status == DRL_OK) status = drl_trainer_init(&trainer, &ctx, &loop, &env, 1, &dime.agent);
     while (status == DRL_OK && trainer.steps < 6000) {
         status = drl_trainer_step(&trainer); /* a step in the task, then the updates it pays for */
         if (status == DRL_OK && trainer.steps % 500 == 0) {
-            status = drl_evaluate(&ctx, &agent, &test, 20, 1, &result, NULL);
+            status = drl_evaluate(&ctx, &dime.agent, &test, 20, 1, &result, NULL);
             printf("step %4d   last episode %7.1f   evaluation %7.1f +- %5.1f\n",
                    (int)trainer.steps, trainer.last_return, result.mean, result.std);
         }
     }
-    if (status == DRL_OK) status = drl_dime_save(&dime, "build/04_pendulum.safetensors", NULL);
+    if (status == DRL_OK)
+        status = drl_agent_save(&dime.agent, "build/04_pendulum.safetensors", NULL);
 
     if (status != DRL_OK) fprintf(stderr, "%s\n", drl_context_error(&ctx));
     drl_trainer_free(&trainer);
-    drl_dime_free(&dime);
+    drl_agent_free(&dime.agent);
     drl_context_free(&ctx);
     return status != DRL_OK || result.mean < -200;
 }

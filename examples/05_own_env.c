@@ -58,23 +58,23 @@ int main(void)
     float obs[2], act[2], reward;
     int findings = 0, flags = 0;
     if (drl_context_init(&ctx, NULL) || drl_env_check(&ctx, &env, &findings) ||
-        drl_dime_config_preset(&ctx, &cfg, "toy") || drl_dime_init(&dime, &ctx, &cfg) ||
-        drl_trainer_init(&trainer, &ctx, &loop, &env, 1, drl_dime_agent(&dime)))
+        drl_algo_preset(&ctx, drl_dime_algo(), &cfg, "toy") || drl_dime_init(&dime, &ctx, &cfg) ||
+        drl_trainer_init(&trainer, &ctx, &loop, &env, 1, &dime.agent))
         return fprintf(stderr, "%s\n", drl_context_error(&ctx)), 1;
     printf("drl_env_check: %d findings %s\n", findings, drl_context_error(&ctx));
     printf("learning, steps of a trip:");
     while (trainer.steps < 4000 && drl_trainer_step(&trainer) == DRL_OK)
         if (trainer.steps % 250 == 0) printf(" %d", trainer.last_length);
-    drl_evaluate(&ctx, &trainer.agent, &env, 20, 1, &result, NULL);
+    drl_evaluate(&ctx, &dime.agent, &env, 20, 1, &result, NULL);
     printf("\nmean of 20 trips: %.1f\nmeters left:", result.length);
     drl_env_reset(&ctx, &env, 7, obs); /* from here on: what would run on the real rover */
     for (int i = 0; i < env.time_limit && !flags; i++) {
-        if (drl_dime_act(&dime, DRL_MODE_EVAL, 1, obs, act) ||
+        if (drl_agent_act(&dime.agent, DRL_MODE_EVAL, 1, obs, act) ||
             drl_env_step(&ctx, &env, act, obs, &reward, &flags)) break;
         printf(" %.1f", (double)rover_look(&r, obs));
     }
     printf("\n%s", drl_context_error(&ctx));
     int failed = ctx.status != DRL_OK || result.length > 20;
-    drl_trainer_free(&trainer), drl_dime_free(&dime), drl_context_free(&ctx);
+    drl_trainer_free(&trainer), drl_agent_free(&dime.agent), drl_context_free(&ctx);
     return failed;
 }

@@ -7,7 +7,7 @@
      build/eval --policy runs/Pendulum__dime__1__1700000000/best.safetensors --episodes 20
 
    Teaches   how a program runs a policy with nothing but its file: algorithm, settings and task are
-             in the file's metadata (eval_make); how a drl_agent can be wrapped (eval_act)
+             in the file's metadata (eval_make); how an agent can be wrapped (eval_act)
    Expects   a line per episode, then mean, standard deviation, least and most, length, latency
    Repeats   with the default seed: the very returns that train got when it saved the policy
    Exit      0 ok, 1 run failed, 2 usage, 3 bad file, 4 stopped by nan */
@@ -22,8 +22,8 @@ typedef struct eval_options {
 } eval_options;
 
 static const drl_field eval_numbers[] = {
-    DRL_FIELD(eval_options, episodes, INT, 1, 1e6, "episodes"),
-    DRL_FIELD(eval_options, seed, UINT64, 0, 0, "of the first episode"),
+    DRL_FIELD(eval_options, episodes, INT, 10, 1, 1e6, "episodes"),
+    DRL_FIELD(eval_options, seed, UINT64, RUN_EVAL_SEED, 0, 0, "of the first episode"),
 };
 
 enum {
@@ -52,16 +52,16 @@ static const run_flag eval_flags[] = {
 
 typedef struct eval {
     eval_options opt;
-    const run_algo *algo;
+    drl_algo algo;
     drl_context ctx;
     drl_env env;
-    void *agent;
-    drl_agent inner;  /* the policy */
-    drl_agent timed;  /* inner with a clock around its actions */
+    drl_agent *agent; /* whose act_fn is eval_act: algo.act_fn with a clock around it */
     double *seconds;  /* [actions] time of each */
     size_t actions, capacity;
     FILE *csv;
 } eval;
+
+static eval eval_program;
 
 /* Read the command line. Returns -1 to go on, or the exit code. */
 static int eval_parse(eval_options *o, int argc, char **argv)
@@ -71,8 +71,7 @@ static int eval_parse(eval_options *o, int argc, char **argv)
     int flag, rc = RUN_OK;
     args.argc = argc;
     args.argv = argv;
-    o->episodes = 10;
-    o->seed = RUN_EVAL_SEED;
+    drl_fields_default(eval_numbers, RUN_COUNT(eval_numbers), o);
     while (rc == RUN_OK) {
         flag = run_args_next(&args, eval_flags, RUN_COUNT(eval_flags), &value);
         if (flag == RUN_ARGS_END) break;
@@ -113,20 +112,20 @@ static int eval_fail(const eval *e, int code)
 }
 
 /* Act and note how long it took. */
-static drl_status eval_act(void *self, drl_mode mode, int rows, const float *obs, float *act)
+static drl_tensor *eval_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
 {
-    eval *e = (eval *)self;
+    eval *e = &eval_program;
     double start = run_now();
-    drl_status s = e->inner.act_fn(e->inner.self, mode, rows, obs, act);
+    drl_tensor *act = e->algo.act_fn(agent, mode, obs);
     if (e->actions == e->capacity) {
         size_t capacity = e->capacity ? 2 * e->capacity : 4096;
         double *p = (double *)realloc(e->seconds, capacity * sizeof *p);
-        if (!p) return s; /* later actions are not in the percentiles */
+        if (!p) return act; /* later actions are not in the percentiles */
         e->seconds = p;
         e->capacity = capacity;
     }
     e->seconds[e->actions++] = run_now() - start;
-    return s;
+    return act;
 }
 
 /* Say what the file tells about the policy. */
@@ -140,8 +139,8 @@ static void eval_tell(const eval *e, const drl_meta *meta, const char *task)
         const char *value = drl_meta_get(meta, keys[i]);
         run_clean(value ? value : "?", text[i], sizeof text[i]);
     }
-    printf("policy   %s on %s (obs %d, act %d), %s steps, by %s\n", e->algo->name, task,
-           e->inner.obs_dim, e->inner.act_dim, text[0], text[1]);
+    printf("policy   %s on %s (obs %d, act %d), %s steps, by %s\n", e->algo.name, task,
+           e->agent->obs_dim, e->agent->act_dim, text[0], text[1]);
     if (drl_meta_get(meta, "eval_mean"))
         printf("training %s +- %s over %s episodes\n", text[2], text[3], text[4]);
 }
@@ -152,8 +151,8 @@ static int eval_make(eval *e, const drl_meta *meta)
     const char *algo = drl_meta_get(meta, "algo"), *task = drl_meta_get(meta, "task");
     char error[512], shown[64];
     int i;
-    e->algo = algo ? run_algo_find(algo) : NULL;
-    if (!e->algo) {
+    e->algo = drl_algo_find(algo ? algo : "");
+    if (!e->algo.name) {
         fprintf(stderr, "eval: %s: its algorithm is %s, which this program does not know\n",
                 e->opt.policy, algo ? run_clean(algo, shown, sizeof shown) : "not given");
         return RUN_FILE;
@@ -165,21 +164,20 @@ static int eval_make(eval *e, const drl_meta *meta)
     }
     i = run_task_find("eval", task);
     if (i < 0) return e->opt.task ? RUN_USAGE : RUN_FILE;
-    e->agent = calloc(1, e->algo->agent_size);
+    e->agent = (drl_agent *)calloc(1, e->algo.size);
     if (!e->agent) return RUN_FAILED;
-    if (e->algo->load_fn(e->agent, &e->ctx, e->opt.policy) != DRL_OK)
+    if (drl_agent_load(e->agent, &e->ctx, e->algo, e->opt.policy) != DRL_OK)
         return eval_fail(e, e->ctx.status == DRL_ERR_MEMORY ? RUN_FAILED : RUN_FILE);
-    e->inner = e->algo->agent_fn(e->agent);
     if (run_task_open(&e->env, i, NULL, error, sizeof error)) {
         fprintf(stderr, "eval: %s\n", error);
         return RUN_FAILED;
     }
-    if (e->env.obs_dim == e->inner.obs_dim && e->env.act_dim == e->inner.act_dim) {
+    if (e->env.obs_dim == e->agent->obs_dim && e->env.act_dim == e->agent->act_dim) {
         eval_tell(e, meta, run_task_name(i));
         return RUN_OK;
     }
     fprintf(stderr, "eval: %s has obs %d, act %d, but the policy wants %d, %d\n", run_task_name(i),
-            e->env.obs_dim, e->env.act_dim, e->inner.obs_dim, e->inner.act_dim);
+            e->env.obs_dim, e->env.act_dim, e->agent->obs_dim, e->agent->act_dim);
     return e->opt.task ? RUN_USAGE : RUN_FILE;
 }
 
@@ -225,11 +223,9 @@ static int eval_run(eval *e)
 {
     drl_evaluation all;
     drl_status s;
-    e->timed = e->inner;
-    e->timed.act_fn = eval_act;
-    e->timed.self = e;
-    s = run_evaluate(&e->ctx, e->algo, e->agent, &e->timed, &e->env, e->opt.episodes, e->opt.seed,
-                     eval_episode, e, &all);
+    e->agent->algo.act_fn = eval_act;
+    s = run_evaluate(&e->ctx, e->agent, &e->env, e->opt.episodes, e->opt.seed, eval_episode, e,
+                     &all);
     if (s != DRL_OK) return eval_fail(e, run_exit_code(s));
     printf("return   %.2f +- %.2f  min %.2f  max %.2f  length %.1f  episodes %d\n", all.mean,
            all.std, all.min, all.max, all.length, all.episodes);
@@ -247,16 +243,16 @@ static int eval_run(eval *e)
 
 int main(int argc, char **argv)
 {
-    static eval e;
-    int rc = eval_parse(&e.opt, argc, argv);
+    eval *e = &eval_program;
+    int rc = eval_parse(&e->opt, argc, argv);
     if (rc >= 0) return rc;
-    rc = eval_open(&e);
-    if (rc == RUN_OK) rc = eval_run(&e);
-    if (e.csv) fclose(e.csv);
-    if (e.env.free_fn) e.env.free_fn(e.env.user);
-    if (e.agent) e.algo->free_fn(e.agent);
-    free(e.agent);
-    free(e.seconds);
-    drl_context_free(&e.ctx);
+    rc = eval_open(e);
+    if (rc == RUN_OK) rc = eval_run(e);
+    if (e->csv) fclose(e->csv);
+    if (e->env.free_fn) e->env.free_fn(e->env.user);
+    if (e->agent) drl_agent_free(e->agent);
+    free(e->agent);
+    free(e->seconds);
+    drl_context_free(&e->ctx);
     return rc;
 }

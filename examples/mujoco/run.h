@@ -1,7 +1,7 @@
 /* What train.c and eval.c share: algorithms, tasks, flags, evaluation, and how a run is shown and
    written down. Nothing here is needed to use diffrl.h.
 
-   New algorithm   one line RUN_ALGO and one row RUN_ROW
+   New algorithm   nothing to do: drl_algo_at lists it
    New task        MuJoCo: a row in mujoco_env.h; else a function and a row in run_builtins
 
    TRAIN_NO_MUJOCO  leaves MuJoCo out: only the built-in tasks remain */
@@ -50,67 +50,15 @@ static inline double run_now(void)
 
 /* ---------------------------------------------------------------------------------- algorithms */
 
-/* An algorithm of diffrl.h as functions over untyped configurations and agents. */
-typedef struct run_algo {
-    const char *name, *about;
-    const char *presets[4];
-    size_t config_size, agent_size;
-    const drl_field *(*fields_fn)(int *count);
-    void (*default_fn)(void *config, int obs_dim, int act_dim);
-    drl_status (*preset_fn)(drl_context *ctx, void *config, const char *name);
-    drl_status (*init_fn)(void *agent, drl_context *ctx, const void *config);
-    drl_agent (*agent_fn)(void *agent);
-    void (*state_fn)(void *agent, drl_state *state, int optimizer);
-    void (*rewind_fn)(void *agent, uint64_t seed); /* set the noise of evaluation to its start    */
-    drl_status (*save_fn)(void *agent, const char *path, const drl_meta *meta);
-    drl_status (*load_fn)(void *agent, drl_context *ctx, const char *path);
-    void (*free_fn)(void *agent);
-} run_algo;
-
-/* The functions of algorithm X from drl_X_config, drl_X, drl_X_init ... */
-#define RUN_ALGO(X)                                                                              \
-    static void run_##X##_default(void *config, int obs_dim, int act_dim)                        \
-    {                                                                                            \
-        *(drl_##X##_config *)config = drl_##X##_config_default(obs_dim, act_dim);                \
-    }                                                                                            \
-    static drl_status run_##X##_preset(drl_context *ctx, void *config, const char *name)         \
-    {                                                                                            \
-        return drl_##X##_config_preset(ctx, (drl_##X##_config *)config, name);                   \
-    }                                                                                            \
-    static drl_status run_##X##_init(void *agent, drl_context *ctx, const void *config)          \
-    {                                                                                            \
-        return drl_##X##_init((drl_##X *)agent, ctx, (const drl_##X##_config *)config);          \
-    }                                                                                            \
-    static drl_agent run_##X##_agent(void *agent) { return drl_##X##_agent((drl_##X *)agent); }  \
-    static void run_##X##_state(void *agent, drl_state *state, int optimizer)                    \
-    {                                                                                            \
-        drl_##X##_state((drl_##X *)agent, state, optimizer);                                     \
-    }                                                                                            \
-    static void run_##X##_rewind(void *agent, uint64_t seed)                                     \
-    {                                                                                            \
-        ((drl_##X *)agent)->rng_eval = drl_rng_make(seed, #X " eval");                           \
-    }                                                                                            \
-    static drl_status run_##X##_save(void *agent, const char *path, const drl_meta *meta)        \
-    {                                                                                            \
-        return drl_##X##_save((drl_##X *)agent, path, meta);                                     \
-    }                                                                                            \
-    static drl_status run_##X##_load(void *agent, drl_context *ctx, const char *path)            \
-    {                                                                                            \
-        return drl_##X##_load((drl_##X *)agent, ctx, path);                                      \
-    }                                                                                            \
-    static void run_##X##_free(void *agent) { drl_##X##_free((drl_##X *)agent); }
-
-#define RUN_ROW(X, about, preset0, preset1, preset2)                                             \
-    {#X, about, {preset0, preset1, preset2, NULL}, sizeof(drl_##X##_config), sizeof(drl_##X),    \
-     drl_##X##_fields, run_##X##_default, run_##X##_preset, run_##X##_init, run_##X##_agent,     \
-     run_##X##_state, run_##X##_rewind, run_##X##_save, run_##X##_load, run_##X##_free}
-
-RUN_ALGO(dime)
-
-static const run_algo run_algos[] = {
-    RUN_ROW(dime, "diffusion policy, maximum entropy (Celik et al., ICML 2025)", "paper", "cpu",
-            "toy"),
-};
+/* Write the name of preset i of an algorithm to name [n]; returns 0 if there is none. */
+static inline int run_preset(const drl_algo *algo, int i, char *name, size_t n)
+{
+    const char *s = algo->presets;
+    for (; i > 1 && *s; s++) i -= *s == '\n';
+    snprintf(name, n, "%.*s", (int)strcspn(s, " \n"), s);
+    if (i == 0) snprintf(name, n, "paper");
+    return *name != 0;
+}
 
 /* --------------------------------------------------------------------------------------- words */
 
@@ -147,15 +95,6 @@ static inline int run_unknown(const char *program, const char *kind, const char 
     return RUN_USAGE;
 }
 
-/* Return the algorithm of this name, NULL if there is none. */
-static inline const run_algo *run_algo_find(const char *name)
-{
-    int i;
-    for (i = 0; i < RUN_COUNT(run_algos); i++)
-        if (run_same(run_algos[i].name, name)) return &run_algos[i];
-    return NULL;
-}
-
 /* Write the number to text [DRL_FIELD_TEXT] with a point in every locale: the shortest that reads
    back as the same float; nothing if it is not finite. */
 static inline const char *run_number(drl_context *ctx, double value, char *text)
@@ -163,7 +102,7 @@ static inline const char *run_number(drl_context *ctx, double value, char *text)
     typedef struct number {
         float value;
     } number;
-    static const drl_field field[] = {DRL_FIELD(number, value, FLOAT, 0, 0, "a number")};
+    static const drl_field field[] = {DRL_FIELD(number, value, FLOAT, 0, 0, 0, "a number")};
     number n;
     text[0] = 0;
     if (!(fabs(value) < 3e38)) return text;
@@ -418,12 +357,9 @@ static inline int run_option(const char *program, const drl_field *fields, int c
 /* Called after each episode of an evaluation; not 0 ends it. */
 typedef int (*run_episode_fn)(void *user, int episode, const drl_evaluation *one);
 
-/* Evaluate on seeds seed, seed + 1, ... The noise of the policy starts anew with each episode, so
-   an episode depends on the policy and its seed alone, and eval finds the numbers of train again.
-     self   in   the algorithm's agent; `agent` may be a wrapper of its face */
-static inline drl_status run_evaluate(drl_context *ctx, const run_algo *algo, void *self,
-                                      const drl_agent *agent, const drl_env *env, int episodes,
-                                      uint64_t seed, run_episode_fn fn, void *user,
+/* Evaluate on seeds seed, seed + 1, ..., with a call after each episode. */
+static inline drl_status run_evaluate(drl_context *ctx, drl_agent *agent, const drl_env *env,
+                                      int episodes, uint64_t seed, run_episode_fn fn, void *user,
                                       drl_evaluation *all)
 {
     double square = 0;
@@ -433,7 +369,6 @@ static inline drl_status run_evaluate(drl_context *ctx, const run_algo *algo, vo
         drl_evaluation one;
         double delta;
         drl_status s;
-        algo->rewind_fn(self, seed + (uint64_t)i);
         s = drl_evaluate(ctx, agent, env, 1, seed + (uint64_t)i, &one, NULL);
         if (s != DRL_OK) return s;
         delta = one.mean - all->mean;

@@ -40,19 +40,19 @@ typedef struct train_options {
 } train_options;
 
 static const drl_field train_numbers[] = {
-    DRL_FIELD(train_options, steps, INT64, 1, 1e12, "environment steps"),
-    DRL_FIELD(train_options, eval_every, INT64, 0, 1e12, "environment steps"),
-    DRL_FIELD(train_options, seed, UINT64, 0, 0, "of everything random"),
-    DRL_FIELD(train_options, threads, INT, 1, 256, "workers"),
-    DRL_FIELD(train_options, envs, INT, 1, 1024, "environments"),
-    DRL_FIELD(train_options, eval_episodes, INT, 0, 100000, "episodes"),
+    DRL_FIELD(train_options, steps, INT64, 30000, 1, 1e12, "environment steps"),
+    DRL_FIELD(train_options, eval_every, INT64, -1, 0, 1e12, "environment steps"),
+    DRL_FIELD(train_options, seed, UINT64, 1, 0, 0, "of everything random"),
+    DRL_FIELD(train_options, threads, INT, 1, 1, 256, "workers"),
+    DRL_FIELD(train_options, envs, INT, 1, 1, 1024, "environments"),
+    DRL_FIELD(train_options, eval_episodes, INT, 10, 0, 100000, "episodes"),
 };
 
 /* What the trainer can be told by --set, beside the algorithm's own fields. */
 static const drl_field train_fields[] = {
-    DRL_FIELD(drl_trainer_config, replay_capacity, INT64, 1, 1e12, "transitions kept"),
-    DRL_FIELD(drl_trainer_config, n_step, INT, 1, 1000, "rewards summed before bootstrapping"),
-    DRL_FIELD(drl_trainer_config, time_limit_terminal, BOOL, 0, 1, "the time limit ends the value"),
+    DRL_FIELD(drl_trainer_config, replay_capacity, INT64, 1e6, 1, 1e12, "transitions kept"),
+    DRL_FIELD(drl_trainer_config, n_step, INT, 1, 1, 1000, "rewards summed before bootstrapping"),
+    DRL_FIELD(drl_trainer_config, time_limit_terminal, BOOL, 0, 0, 1, "the time limit ends the value"),
 };
 
 enum {
@@ -62,7 +62,7 @@ enum {
 };
 
 static const run_flag train_flags[] = {
-    {"algo", "NAME", "algorithm (dime)"},
+    {"algo", "NAME", "algorithm (dime); --list shows all"},
     {"task", "NAME", "task (HalfCheetah-v5); --list shows all"},
     {"steps", "N", "environment steps, also 200k, 1M (30k)"},
     {"seed", "N", "of weights, noise and tasks (1)"},
@@ -94,60 +94,58 @@ static void train_help(void)
 }
 
 /* Settings of an algorithm in all of its presets. */
-static void train_list_settings(const run_algo *algo)
+static void train_list_settings(const drl_algo *algo)
 {
-    char text[DRL_FIELD_TEXT];
+    char text[DRL_FIELD_TEXT], name[32];
     drl_context ctx;
     void *config = calloc(1, algo->config_size);
-    int i, j, n = 0;
-    const drl_field *fields = algo->fields_fn(&n);
+    int i, j, n = algo->field_count;
     memset(&ctx, 0, sizeof ctx);
     if (!config) return;
+    drl_algo_default(*algo, config, 1, 1);
     printf("\nsettings of %s (--set KEY=VALUE), by --preset\n  %-20s", algo->name, "");
-    for (j = 0; algo->presets[j]; j++) printf("%-8s", algo->presets[j]);
+    for (j = 0; run_preset(algo, j, name, sizeof name); j++) printf("%-8s", name);
     printf("\n");
     for (i = 0; i < n; i++) {
-        if (run_same(fields[i].name, "obs_dim") || run_same(fields[i].name, "act_dim") ||
-            run_same(fields[i].name, "seed"))
+        const drl_field *field = &algo->fields[i];
+        if (run_same(field->name, "obs_dim") || run_same(field->name, "act_dim") ||
+            run_same(field->name, "seed"))
             continue;
-        printf("  %-20s", fields[i].name);
-        for (j = 0; algo->presets[j]; j++) {
-            algo->default_fn(config, 1, 1);
-            algo->preset_fn(&ctx, config, algo->presets[j]);
-            drl_fields_get(&ctx, fields, n, config, fields[i].name, text);
+        printf("  %-20s", field->name);
+        for (j = 0; run_preset(algo, j, name, sizeof name); j++) {
+            drl_algo_preset(&ctx, *algo, config, name);
+            drl_fields_get(&ctx, algo->fields, n, config, field->name, text);
             printf("%-8s", text);
         }
-        printf(" %s\n", fields[i].doc);
+        printf(" %s\n", field->doc);
     }
-    for (i = 0; i < RUN_COUNT(train_fields); i++)
-        printf("  %-45s%s\n", train_fields[i].name, train_fields[i].doc);
     free(config);
 }
 
 static void train_list(void)
 {
+    drl_algo algo;
     int i;
     printf("algorithms (--algo)\n");
-    for (i = 0; i < RUN_COUNT(run_algos); i++)
-        printf("  %-20s%s\n", run_algos[i].name, run_algos[i].about);
+    for (i = 0; algo = drl_algo_at(i), algo.name; i++)
+        printf("  %-20s%s\n", algo.name, algo.about);
     printf("\ntasks (--task)\n");
     for (i = 0; run_task_name(i); i++)
         printf("  %-20s%s\n", run_task_name(i), run_task_family(i));
-    for (i = 0; i < RUN_COUNT(run_algos); i++) train_list_settings(&run_algos[i]);
+    for (i = 0; algo = drl_algo_at(i), algo.name; i++) train_list_settings(&algo);
+    printf("\nsettings of training (--set KEY=VALUE)\n");
+    for (i = 0; i < RUN_COUNT(train_fields); i++)
+        printf("  %-20s%s\n", train_fields[i].name, train_fields[i].doc);
 }
 
 static train_options train_defaults(void)
 {
     train_options o;
     memset(&o, 0, sizeof o);
+    drl_fields_default(train_numbers, RUN_COUNT(train_numbers), &o);
     o.algo = "dime";
     o.task = "HalfCheetah-v5";
     o.out = "runs";
-    o.steps = 30000;
-    o.eval_every = -1;
-    o.eval_episodes = 10;
-    o.seed = 1;
-    o.envs = o.threads = 1;
 #ifdef _SC_NPROCESSORS_ONLN
     o.threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
     o.threads = o.threads < 1 ? 1 : o.threads > 8 ? 8 : o.threads;
@@ -195,12 +193,12 @@ static int train_parse(train_options *o, int argc, char **argv)
 
 typedef struct train {
     train_options opt;
-    const run_algo *algo;
+    drl_algo algo;
     int task;
-    void *config, *agent; /* of the algorithm */
+    void *config; /* of the algorithm */
+    drl_agent *agent;
     drl_trainer_config trainer_config;
     drl_context ctx;
-    drl_agent face;
     drl_env *envs, eval_env;
     int env_count;
     drl_trainer trainer;
@@ -269,13 +267,12 @@ static int train_fail_file(train *t, const char *name)
 /* Find algorithm and task, make the environments. */
 static int train_open_envs(train *t)
 {
-    const char *names[RUN_COUNT(run_algos)];
+    const char *names[32];
     char error[512];
     int i;
-    for (i = 0; i < RUN_COUNT(run_algos); i++) names[i] = run_algos[i].name;
-    t->algo = run_algo_find(t->opt.algo);
-    if (!t->algo)
-        return run_unknown("train", "algorithm", t->opt.algo, names, RUN_COUNT(run_algos));
+    for (i = 0; i < 32 && drl_algo_at(i).name; i++) names[i] = drl_algo_at(i).name;
+    t->algo = drl_algo_find(t->opt.algo);
+    if (!t->algo.name) return run_unknown("train", "algorithm", t->opt.algo, names, i);
     t->task = run_task_find("train", t->opt.task);
     if (t->task < 0) return RUN_USAGE;
     t->opt.task = run_task_name(t->task);
@@ -296,8 +293,8 @@ static int train_set(train *t, const char *text)
 {
     const char *equals = strchr(text, '=');
     char key[64];
-    int i, n;
-    const drl_field *fields = t->algo->fields_fn(&n);
+    int i, n = t->algo.field_count;
+    const drl_field *fields = t->algo.fields;
     void *config = t->config;
     if (!equals || equals == text) {
         fprintf(stderr, "train: --set %s: expected KEY=VALUE\n", text);
@@ -324,28 +321,25 @@ static int train_set(train *t, const char *text)
 /* Preset, then what the task wants, then --set, then --seed. */
 static int train_configure(train *t)
 {
-    int i, n, rc = RUN_OK;
+    int i, rc = RUN_OK;
     char seed[DRL_FIELD_TEXT];
-    const drl_field *fields = t->algo->fields_fn(&n);
     if (!t->opt.preset) t->opt.preset = t->task < RUN_COUNT(run_builtins) ? "toy" : "cpu";
-    for (i = 0; t->algo->presets[i] && !run_same(t->opt.preset, t->algo->presets[i]); i++) {}
-    if (!t->algo->presets[i])
-        return run_unknown("train", "preset", t->opt.preset, t->algo->presets, i);
-    t->opt.preset = t->algo->presets[i];
-    t->config = calloc(1, t->algo->config_size);
-    t->agent = calloc(1, t->algo->agent_size);
+    t->config = calloc(1, t->algo.config_size);
+    t->agent = (drl_agent *)calloc(1, t->algo.size);
     if (!t->config || !t->agent) return fprintf(stderr, "train: out of memory\n"), RUN_FAILED;
-    t->algo->default_fn(t->config, t->envs[0].obs_dim, t->envs[0].act_dim);
-    if (t->algo->preset_fn(&t->ctx, t->config, t->opt.preset) != DRL_OK)
-        return train_fail(t, t->ctx.status);
-    run_task_configure(t->task, fields, n, t->config);
+    drl_algo_default(t->algo, t->config, t->envs[0].obs_dim, t->envs[0].act_dim);
+    if (drl_algo_preset(&t->ctx, t->algo, t->config, t->opt.preset) != DRL_OK) {
+        fprintf(stderr, "train: --preset: %s\n", drl_context_error(&t->ctx));
+        return RUN_USAGE;
+    }
+    run_task_configure(t->task, t->algo.fields, t->algo.field_count, t->config);
     t->trainer_config = drl_trainer_config_default();
     t->trainer_config.seed = t->opt.seed;
     if (t->opt.steps < t->trainer_config.replay_capacity)
         t->trainer_config.replay_capacity = t->opt.steps;
     for (i = 0; i < t->opt.set_count && rc == RUN_OK; i++) rc = train_set(t, t->opt.sets[i]);
     snprintf(seed, sizeof seed, "%" PRIu64, t->opt.seed);
-    drl_fields_set(&t->ctx, fields, n, t->config, "seed", seed);
+    drl_fields_set(&t->ctx, t->algo.fields, t->algo.field_count, t->config, "seed", seed);
     if (t->opt.eval_every < 0)
         t->opt.eval_every = t->opt.steps / 20 < 1000 ? 1000 : t->opt.steps / 20;
     if (t->opt.eval_every == 0) t->opt.eval_every = t->opt.steps;
@@ -355,7 +349,7 @@ static int train_configure(train *t)
 /* Refuse a replay that does not fit before it is allocated. */
 static int train_check_memory(train *t, size_t *replay_bytes)
 {
-    drl_replay_config rc = drl_replay_config_default(t->face.obs_dim, t->face.act_dim);
+    drl_replay_config rc = drl_replay_config_default(t->agent->obs_dim, t->agent->act_dim);
     double room = run_memory_free(), need;
     char a[32], b[32], c[32], d[32];
     rc.capacity = t->trainer_config.replay_capacity;
@@ -377,7 +371,7 @@ static int64_t train_weights(train *t, int optimizer)
     int64_t total = 0;
     int i;
     drl_state_init(&state, &t->ctx);
-    t->algo->state_fn(t->agent, &state, optimizer);
+    drl_agent_state(t->agent, &state, optimizer);
     for (i = 0; i < state.count; i++)
         if (state.entries[i].dtype == DRL_F32 && !strstr(state.entries[i].name, "adam_"))
             total += (int64_t)(drl_entry_bytes(&state.entries[i]) / sizeof(float));
@@ -400,29 +394,28 @@ static void train_header(train *t, size_t replay_bytes)
         stderr,
         "diffrl %s  %s on %s (obs %d, act %d)  seed %" PRIu64 "  %s weights (policy %s)  replay %s "
         "(%s)  %d thread%s %s\n",
-        DIFFRL_VERSION_STRING, t->algo->name, t->opt.task, t->face.obs_dim, t->face.act_dim,
+        DIFFRL_VERSION_STRING, t->algo.name, t->opt.task, t->agent->obs_dim, t->agent->act_dim,
         t->opt.seed, run_thousands(train_weights(t, 1), a), run_thousands(train_weights(t, 0), b),
         run_thousands(t->trainer_config.replay_capacity, c), run_bytes((double)replay_bytes, d),
         t->opt.threads, t->opt.threads > 1 ? "s" : "", train_isa(t));
-    if (t->face.random_steps >= t->opt.steps)
+    if (t->agent->random_steps >= t->opt.steps)
         fprintf(stderr,
                 "note   no learning in this run: the first %s steps (random_steps) only collect\n",
-                run_thousands(t->face.random_steps, a));
+                run_thousands(t->agent->random_steps, a));
 }
 
 /* Agent and trainer. */
 static int train_build(train *t)
 {
     size_t bytes;
-    drl_status s = t->algo->init_fn(t->agent, &t->ctx, t->config);
+    drl_status s = drl_agent_init(t->agent, &t->ctx, t->algo, t->config);
     int rc;
     if (s == DRL_ERR_RANGE) return train_fail(t, s), RUN_USAGE;
     if (s != DRL_OK) return train_fail(t, s);
-    t->face = t->algo->agent_fn(t->agent);
     rc = train_check_memory(t, &bytes);
     if (rc) return rc;
     train_header(t, bytes);
-    s = drl_trainer_init(&t->trainer, &t->ctx, &t->trainer_config, t->envs, t->opt.envs, t->face);
+    s = drl_trainer_init(&t->trainer, &t->ctx, &t->trainer_config, t->envs, t->opt.envs, t->agent);
     return s == DRL_OK ? RUN_OK : train_fail(t, s);
 }
 
@@ -431,13 +424,11 @@ static int train_build(train *t)
 static int train_write_config(train *t)
 {
     run_file file;
-    int n;
-    const drl_field *fields = t->algo->fields_fn(&n);
     FILE *f;
     if (run_file_open(&file, t->dir, "config.json")) return train_fail_file(t, "config.json");
     f = file.f;
     fprintf(f, "{\n  \"task\": \"%s\",\n  \"algo\": \"%s\",\n  \"preset\": \"%s\",\n", t->opt.task,
-            t->algo->name, t->opt.preset);
+            t->algo.name, t->opt.preset);
     fprintf(f,
             "  \"steps\": %" PRId64 ",\n  \"seed\": %" PRIu64
             ",\n  \"threads\": %d,\n  \"envs\": %d,\n",
@@ -451,7 +442,7 @@ static int train_write_config(train *t)
     fprintf(f, "  \"trainer\": {");
     run_json_fields(f, &t->ctx, train_fields, RUN_COUNT(train_fields), &t->trainer_config);
     fprintf(f, "\n  },\n  \"config\": {");
-    run_json_fields(f, &t->ctx, fields, n, t->config);
+    run_json_fields(f, &t->ctx, t->algo.fields, t->algo.field_count, t->config);
     fprintf(f, "\n  }\n}\n");
     return run_file_close(&file) ? train_fail_file(t, "config.json") : RUN_OK;
 }
@@ -460,7 +451,6 @@ static int train_write_config(train *t)
 static int train_open_files(train *t)
 {
     char path[1200];
-    const drl_metric *metrics;
     int64_t when = (int64_t)time(NULL);
     int i, n, rc;
     if (run_mkdirs(t->opt.out)) {
@@ -469,7 +459,7 @@ static int train_open_files(train *t)
     }
     do { /* the next second if another run was as fast */
         n = snprintf(t->dir, sizeof t->dir, "%s/%s__%s__%" PRIu64 "__%" PRId64, t->opt.out,
-                     t->opt.task, t->algo->name, t->opt.seed, when++);
+                     t->opt.task, t->algo.name, t->opt.seed, when++);
         errno = ENAMETOOLONG;
     } while (n < (int)sizeof t->dir && (n = mkdir(t->dir, 0777)) && errno == EEXIST);
     if (n) {
@@ -483,8 +473,8 @@ static int train_open_files(train *t)
     fprintf(t->csv,
             "time/total_timesteps,time/updates,time/time_elapsed,time/fps,rollout/ep_rew_mean,"
             "rollout/ep_len_mean,eval/mean_reward,eval/std_reward");
-    metrics = t->face.metrics_fn(t->face.self, &n);
-    for (i = 0; i < n; i++) fprintf(t->csv, ",train/%s", metrics[i].name);
+    for (i = 0; i < t->agent->metric_count; i++)
+        fprintf(t->csv, ",train/%s", t->agent->metrics[i].name);
     fprintf(t->csv, "\n");
     return fflush(t->csv) ? train_fail_file(t, "progress.csv") : RUN_OK;
 }
@@ -495,9 +485,8 @@ static int train_row(train *t)
     char text[DRL_FIELD_TEXT];
     drl_context *c = &t->ctx;
     double elapsed = run_now() - t->start, mean = drl_trainer_return(&t->trainer);
-    int64_t updates = t->face.updates_fn(t->face.self);
-    int i, n, evaluated = t->eval_step == t->trainer.steps, played = t->trainer.episodes > 0;
-    const drl_metric *metrics = t->face.metrics_fn(t->face.self, &n);
+    int64_t updates = t->agent->updates;
+    int i, evaluated = t->eval_step == t->trainer.steps, played = t->trainer.episodes > 0;
     if (played) run_series_add(&t->returns, (double)t->trainer.steps, mean, 0);
     fprintf(t->csv, "%" PRId64 ",%" PRId64, t->trainer.steps, updates);
     fprintf(t->csv, ",%s", run_number(c, floor(1000 * elapsed + 0.5) / 1000, text));
@@ -506,8 +495,8 @@ static int train_row(train *t)
     fprintf(t->csv, ",%s", played ? run_number(c, drl_trainer_length(&t->trainer), text) : "");
     fprintf(t->csv, ",%s", evaluated ? run_number(c, t->eval.mean, text) : "");
     fprintf(t->csv, ",%s", evaluated ? run_number(c, t->eval.std, text) : "");
-    for (i = 0; i < n; i++)
-        fprintf(t->csv, ",%s", updates ? run_number(c, metrics[i].value, text) : "");
+    for (i = 0; i < t->agent->metric_count; i++)
+        fprintf(t->csv, ",%s", updates ? run_number(c, t->agent->metrics[i].value, text) : "");
     fprintf(t->csv, "\n");
     t->row_step = t->trainer.steps;
     t->next_row = (t->trainer.steps / TRAIN_ROW + 1) * TRAIN_ROW;
@@ -526,7 +515,7 @@ static int train_save(train *t, const char *name)
     drl_meta_set(&meta, "library", "diffrl " DIFFRL_VERSION_STRING);
     snprintf(text, sizeof text, "%" PRId64, t->trainer.steps);
     drl_meta_set(&meta, "env_steps", text);
-    snprintf(text, sizeof text, "%" PRId64, t->face.updates_fn(t->face.self));
+    snprintf(text, sizeof text, "%" PRId64, t->agent->updates);
     drl_meta_set(&meta, "updates", text);
     if (t->eval_step == t->trainer.steps) {
         snprintf(text, sizeof text, "%d", t->eval.episodes);
@@ -534,7 +523,7 @@ static int train_save(train *t, const char *name)
         drl_meta_set(&meta, "eval_mean", run_number(&t->ctx, t->eval.mean, text));
         drl_meta_set(&meta, "eval_std", run_number(&t->ctx, t->eval.std, text));
     }
-    s = t->algo->save_fn(t->agent, path, &meta);
+    s = drl_agent_save(t->agent, path, &meta);
     drl_meta_free(&meta);
     if (s == DRL_OK) return RUN_OK;
     train_fail(t, s);
@@ -545,7 +534,7 @@ static int train_draw(train *t)
 {
     char title[160];
     double last = (double)(train_stop ? t->trainer.steps : t->opt.steps);
-    snprintf(title, sizeof title, "%s on %s, seed %" PRIu64 " (%s preset)", t->algo->name,
+    snprintf(title, sizeof title, "%s on %s, seed %" PRIu64 " (%s preset)", t->algo.name,
              t->opt.task, t->opt.seed, t->opt.preset);
     if (last < 1) last = 1;
     if (run_svg_write(&t->ctx, t->dir, title, &t->evals, &t->returns, last))
@@ -558,7 +547,7 @@ static int train_draw(train *t)
 /* Speed since the last look, at least a second ago. */
 static void train_speed(train *t, double now)
 {
-    int64_t updates = t->face.updates_fn(t->face.self);
+    int64_t updates = t->agent->updates;
     double dt = now - t->eval_seconds - t->since;
     if (dt < 1) return;
     if (t->since_updates || !updates) { /* else time before the first update is in it */
@@ -659,8 +648,8 @@ static int train_evaluate(train *t)
     double start = run_now();
     int rc = RUN_OK, better;
     drl_evaluation eval;
-    drl_status s = run_evaluate(&t->ctx, t->algo, t->agent, &t->face, &t->eval_env,
-                                t->opt.eval_episodes, RUN_EVAL_SEED, train_eval_episode, t, &eval);
+    drl_status s = run_evaluate(&t->ctx, t->agent, &t->eval_env, t->opt.eval_episodes,
+                                RUN_EVAL_SEED, train_eval_episode, t, &eval);
     t->eval_seconds += run_now() - start;
     t->next_eval = (t->trainer.steps / t->opt.eval_every + 1) * t->opt.eval_every;
     if (s != DRL_OK) return train_fail(t, s);
@@ -761,7 +750,7 @@ static void train_free(train *t)
 {
     int i;
     drl_trainer_free(&t->trainer);
-    if (t->agent) t->algo->free_fn(t->agent);
+    if (t->agent) drl_agent_free(t->agent);
     for (i = 0; i < t->env_count; i++)
         if (t->envs[i].free_fn) t->envs[i].free_fn(t->envs[i].user);
     if (t->eval_env.free_fn) t->eval_env.free_fn(t->eval_env.user);

@@ -49,8 +49,8 @@ static uint64_t hash_agent(drl_dime *d)
     drl_state s;
     uint64_t h = 0;
     int i;
-    drl_state_init(&s, d->ctx);
-    drl_dime_state(d, &s, 1);
+    drl_state_init(&s, d->agent.ctx);
+    drl_agent_state(&d->agent, &s, 1);
     for (i = 0; i < s.count; i++)
         h = h * 31 + hash(s.entries[i].data, drl_entry_bytes(&s.entries[i]));
     drl_state_free(&s);
@@ -77,11 +77,11 @@ static uint64_t compute_dime(drl_context *ctx, const float *x)
     if (drl_dime_init(&d, ctx, &c) != DRL_OK) return 0;
     if (drl_replay_init(&r, ctx, &rc) == DRL_OK) {
         for (i = 0; i < 200; i++) drl_replay_push(&r, x + i, x + i + 10, x[i], x + i + 1, 0);
-        for (i = 0; i < 30 && drl_dime_update(&d, &r) == DRL_OK; i++) {}
+        for (i = 0; i < 30 && drl_agent_update(&d.agent, &r) == DRL_OK; i++) {}
         if (i == 30) h = hash_agent(&d);
         drl_replay_free(&r);
     }
-    drl_dime_free(&d);
+    drl_agent_free(&d.agent);
     return h;
 }
 

@@ -98,7 +98,7 @@ static void start(drl_dime *d, drl_context *ctx)
 
 static void stop(drl_dime *d, drl_context *ctx)
 {
-    drl_dime_free(d);
+    drl_agent_free(&d->agent);
     drl_context_free(ctx);
 }
 
@@ -212,11 +212,11 @@ TEST(inputs)
 /* Update t by the internal steps, as drl_dime_update does them; returns whether the actor moved. */
 static int update(drl_dime *d, int t)
 {
-    make_batch(&d->batch, t);
-    drli_dime_next_action(d, &d->batch, make_noise(d, t, 0));
-    drli_dime_critic(d, &d->batch);
-    if (d->critic_updates % d->cfg.policy_delay) return 0;
-    drli_dime_temperature(d, drli_dime_actor(d, &d->batch, make_noise(d, t, 2)));
+    make_batch(&d->agent.batch, t);
+    drli_dime_next_action(d, &d->agent.batch, make_noise(d, t, 0));
+    drli_dime_critic(d, &d->agent.batch);
+    if (d->agent.updates % d->cfg.policy_delay) return 0;
+    drli_dime_temperature(d, drli_dime_actor(d, &d->agent.batch, make_noise(d, t, 2)));
     return 1;
 }
 
@@ -231,8 +231,8 @@ TEST(five_updates)
     for (t = 0; t < 5; t++) {
         const double *want = golden_dime_updates + 11 * t;
         int moved = update(&d, t);
-        CHECK(drl_tape_status(&d.tape) == DRL_OK && moved == (t % 2 == 1));
-        CHECK(far1(d.metrics[0].value, want[0]) < 1e-6);
+        CHECK(drl_tape_status(&d.agent.tape) == DRL_OK && moved == (t % 2 == 1));
+        CHECK(far1(d.agent.metrics[0].value, want[0]) < 1e-6);
         CHECK(far1(mean_of(d.next_density, B), want[1]) < 2e-6);
         CHECK(far1(norm_of(&d.critic, 0, CRITIC), want[7]) < 1e-5);
         CHECK(far1(norm_of(&d.critic, CRITIC, CRITIC), want[8]) < 1e-5);
@@ -242,10 +242,10 @@ TEST(five_updates)
         }
         if (t == 1) CHECK(far_tensors(&d.actor, 0, ACTOR, golden_dime_actor_grad, 1) < 1e-5);
         if (moved) {
-            CHECK(far1(d.metrics[1].value, want[2]) < 2e-6);
-            CHECK(far1(d.metrics[5].value, want[3]) < 2e-6);
-            CHECK(far1(d.metrics[4].value, want[4]) < 1e-6);
-            CHECK(far1(d.metrics[2].value, want[5]) < 1e-5);
+            CHECK(far1(d.agent.metrics[1].value, want[2]) < 2e-6);
+            CHECK(far1(d.agent.metrics[5].value, want[3]) < 2e-6);
+            CHECK(far1(d.agent.metrics[4].value, want[4]) < 1e-6);
+            CHECK(far1(d.agent.metrics[2].value, want[5]) < 1e-5);
             CHECK(far1(norm_of(&d.actor, 0, ACTOR), want[9]) < 1e-5);
             CHECK(cut_elements(&d.actor) == (int)want[10]);
         }
@@ -254,7 +254,7 @@ TEST(five_updates)
             sums = fmax(sums, far_sums(tensor(&d, i),
                                        golden_dime_sums + 2 * (t * GOLDEN_DIME_TENSORS + i)));
     }
-    CHECK(d.critic_updates == 5 && d.actor_updates == 2);
+    CHECK(d.agent.updates == 5 && d.actor.step == 2);
     for (i = 0; i < GOLDEN_DIME_TENSORS; i++) {
         params = fmax(params, far(tensor(&d, i)->data, last, size_of(tensor(&d, i))));
         last += size_of(tensor(&d, i));
@@ -278,11 +278,11 @@ TEST(four_updates_with_clipped_gradients)
     for (t = 0; t < 4; t++) {
         const double *want = golden_dime_clip_updates + 6 * t;
         int moved = update(&d, t);
-        CHECK(far1(d.metrics[0].value, want[0]) < 2e-6);
+        CHECK(far1(d.agent.metrics[0].value, want[0]) < 2e-6);
         if (moved) {
-            CHECK(far1(d.metrics[1].value, want[1]) < 1e-6);
-            CHECK(far1(d.metrics[5].value, want[2]) < 1e-6);
-            CHECK(far1(d.metrics[4].value, want[3]) < 1e-6);
+            CHECK(far1(d.agent.metrics[1].value, want[1]) < 1e-6);
+            CHECK(far1(d.agent.metrics[5].value, want[2]) < 1e-6);
+            CHECK(far1(d.agent.metrics[4].value, want[3]) < 1e-6);
             CHECK(cut_elements(&d.actor) == (int)want[5]);
         }
         CHECK(far1((double)drli_dime_alpha(&d), want[4]) < 1e-6);
@@ -302,7 +302,7 @@ static void path_controls(const drl_dime *d, float *u)
 {
     const drl_tensor *y;
     int k = N;
-    for (y = d->tape.last; y; y = y->prev)
+    for (y = d->agent.tape.last; y; y = y->prev)
         if (y->op.name && strcmp(y->op.name, "clip") == 0 && y->rows == B && y->cols == D && k > 0)
             memcpy(u + --k * B * D, y->data, B * D * sizeof(float));
     CHECK(k == 0);
@@ -310,7 +310,7 @@ static void path_controls(const drl_dime *d, float *u)
 
 static drl_tensor *actor_loss(drl_dime *d, drl_tensor *obs, drli_dime_sample path)
 {
-    drl_tape *t = &d->tape;
+    drl_tape *t = &d->agent.tape;
     drl_tensor *in = drl_concat(t, obs, path.action), *q;
     q = drl_add(t, drl_c51_mean(t, drl_crossq_eval(t, &d->q[0], in), &d->support),
                 drl_c51_mean(t, drl_crossq_eval(t, &d->q[1], in), &d->support));
@@ -323,17 +323,17 @@ TEST(path)
     drl_dime d;
     int whole, i, j;
     start(&d, &ctx);
-    make_batch(&d.batch, 0);
+    make_batch(&d.agent.batch, 0);
     for (whole = 0; whole < 2; whole++) {
         const double *grad = whole ? golden_dime_path_loss_grad : golden_dime_path_grad;
         float u[N * B * D], terms[B * 4];
         drl_tensor *obs, *loss;
         drli_dime_sample path;
-        drl_tape_reset(&d.tape);
-        obs = drl_tape_input(&d.tape, B, S, d.batch.obs);
+        drl_tape_reset(&d.agent.tape);
+        obs = drl_tape_input(&d.agent.tape, B, S, d.agent.batch.obs);
         path = drli_dime_path(&d, obs, make_noise(&d, 0, 2));
-        loss = whole ? actor_loss(&d, obs, path) : drl_mean(&d.tape, path.density);
-        CHECK(drl_tape_status(&d.tape) == DRL_OK);
+        loss = whole ? actor_loss(&d, obs, path) : drl_mean(&d.agent.tape, path.density);
+        CHECK(drl_tape_status(&d.agent.tape) == DRL_OK);
         path_controls(&d, u);
         for (i = 0; i < B; i++) {
             double squash = 0;
@@ -351,7 +351,7 @@ TEST(path)
         CHECK(far(path.action->data, golden_dime_path_a, B * D) < 2e-6);
         CHECK(far(terms, golden_dime_path_terms, B * 4) < 2e-6);
         drl_params_zero_grad(&d.actor);
-        CHECK(drl_tape_backward(&d.tape, loss) == DRL_OK);
+        CHECK(drl_tape_backward(&d.agent.tape, loss) == DRL_OK);
         CHECK(far(d.rho->grad, grad, 1) < 1e-5);
         CHECK(far(d.phi->grad, grad + 1, D) < 1e-5);
     }

@@ -74,7 +74,7 @@ static void learn(uint64_t seed)
     env.reset_fn = bandit_reset;
     env.step_fn = bandit_step;
     CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
-    CHECK(drl_dime_config_preset(&ctx, &cfg, "toy") == DRL_OK);
+    CHECK(drl_algo_preset(&ctx, drl_dime_algo(), &cfg, "toy") == DRL_OK);
     cfg.seed = tc.seed = seed;
     cfg.v_min = -30; /* Q is within -25 .. 2.8 */
     cfg.v_max = 10;
@@ -89,20 +89,20 @@ static void learn(uint64_t seed)
     cfg.target = 1.61f;
     tc.replay_capacity = STEPS;
     CHECK(drl_dime_init(&dime, &ctx, &cfg) == DRL_OK);
-    CHECK(drl_trainer_init(&trainer, &ctx, &tc, &env, 1, drl_dime_agent(&dime)) == DRL_OK);
+    CHECK(drl_trainer_init(&trainer, &ctx, &tc, &env, 1, &dime.agent) == DRL_OK);
     for (i = 0; i < STEPS; i++) CHECK(drl_trainer_step(&trainer) == DRL_OK);
-    CHECK(drl_dime_act(&dime, DRL_MODE_EVAL, SAMPLES, obs, act) == DRL_OK);
+    CHECK(drl_agent_act(&dime.agent, DRL_MODE_EVAL, SAMPLES, obs, act) == DRL_OK);
     for (i = 0; i < SAMPLES; i++) {
         int g = nearest(act + 2 * i, &distance);
         if (distance < .3) share[g]++, near++;
     }
     printf("  seed %d: %d %d %d %d of 1000, %d near a bell, alpha %.2f, %.0f s\n", (int)seed,
-           share[0], share[1], share[2], share[3], near, dime.metrics[3].value,
+           share[0], share[1], share[2], share[3], near, dime.agent.metrics[3].value,
            seconds() - start);
     for (i = 0; i < 4; i++) CHECK(share[i] >= SAMPLES / 10);
     CHECK(near >= SAMPLES * 8 / 10);
     drl_trainer_free(&trainer);
-    drl_dime_free(&dime);
+    drl_agent_free(&dime.agent);
     drl_context_free(&ctx);
 }
 

@@ -25,30 +25,30 @@ static void learn(uint64_t seed)
     drl_env env = pendulum_env(&task[0]), test_env = pendulum_env(&task[1]);
     drl_dime_config cfg = drl_dime_config_default(env.obs_dim, env.act_dim);
     drl_trainer_config tc = drl_trainer_config_default();
-    drl_agent agent;
     drl_evaluation result;
     double start = seconds();
     int i;
     CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
-    CHECK(drl_dime_config_preset(&ctx, &cfg, "toy") == DRL_OK);
+    CHECK(drl_algo_preset(&ctx, drl_dime_algo(), &cfg, "toy") == DRL_OK);
     cfg.seed = tc.seed = seed;
     tc.replay_capacity = STEPS;
     CHECK(drl_dime_init(&dime, &ctx, &cfg) == DRL_OK);
-    agent = drl_dime_agent(&dime);
-    CHECK(drl_trainer_init(&trainer, &ctx, &tc, &env, 1, agent) == DRL_OK);
+    CHECK(drl_trainer_init(&trainer, &ctx, &tc, &env, 1, &dime.agent) == DRL_OK);
     printf("  seed %d:", (int)seed);
     for (i = 1; i <= STEPS; i++) {
         CHECK(drl_trainer_step(&trainer) == DRL_OK);
         if (i % EVERY) continue;
-        CHECK(drl_evaluate(&ctx, &agent, &test_env, 10, 1000, &result, NULL) == DRL_OK);
+        CHECK(drl_evaluate(&ctx, &dime.agent, &test_env, 10, 1000, &result, NULL) ==
+              DRL_OK);
         printf(" %.0f", result.mean);
         fflush(stdout);
     }
-    printf(" +- %.0f, alpha %.3g, %.0f s\n", result.std, dime.metrics[3].value, seconds() - start);
+    printf(" +- %.0f, alpha %.3g, %.0f s\n", result.std, dime.agent.metrics[3].value,
+           seconds() - start);
     CHECK(result.mean >= -200);
     CHECK(trainer.steps == STEPS && trainer.episodes == STEPS / 200 && trainer.faults == 0);
     drl_trainer_free(&trainer);
-    drl_dime_free(&dime);
+    drl_agent_free(&dime.agent);
     drl_context_free(&ctx);
 }
 

@@ -208,59 +208,117 @@ TEST(check_finds_wrong_behavior)
 
 /* ---- an agent that acts by a rule and counts ---- */
 
+typedef struct stub_config {
+    int obs_dim, act_dim;
+    uint64_t seed;
+    int random_steps, update_every;
+} stub_config;
+
 typedef struct stub {
+    drl_agent agent;
+    stub_config cfg;
     float action; /* added to obs[0] / 8 */
-    int acts, rows, updates, nan_after;
+    int acts, rows, updates, nan_after, begins;
     drl_mode mode;
     int64_t replay_size;
 } stub;
 
-static drl_status stub_act(void *self, drl_mode mode, int rows, const float *obs, float *act)
+static drl_status stub_init(drl_agent *agent) { return drli_agent_commit(agent); }
+
+static drl_tensor *stub_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
 {
-    stub *p = (stub *)self;
+    stub *p = (stub *)agent;
+    drl_tensor *act = drl_tape_input(&agent->tape, obs->rows, 1, NULL);
     int r;
     p->acts++;
-    p->rows = rows;
+    p->rows = obs->rows;
     p->mode = mode;
-    for (r = 0; r < rows; r++) {
-        act[r] = p->action - tanhf(obs[3 * r] / 8);
-        if (p->nan_after && p->acts > p->nan_after) act[r] = (float)NAN;
+    for (r = 0; r < obs->rows; r++) {
+        act->data[r] = p->action - tanhf(obs->data[3 * r] / 8);
+        if (p->nan_after && p->acts > p->nan_after) act->data[r] = (float)NAN;
     }
-    return DRL_OK;
+    return act;
 }
 
-static drl_status stub_update(void *self, drl_replay *replay)
+static drl_status stub_update(drl_agent *agent, drl_replay *replay)
 {
-    stub *p = (stub *)self;
+    stub *p = (stub *)agent;
     p->updates++;
     p->replay_size = replay->size;
     return DRL_OK;
 }
 
-static int64_t stub_updates(const void *self) { return ((const stub *)self)->updates; }
-
-static const drl_metric *stub_metrics(const void *self, int *count)
+static void stub_begin(drl_agent *agent, int env)
 {
-    (void)self;
-    *count = 0;
-    return NULL;
+    (void)env;
+    ((stub *)agent)->begins++;
 }
 
-static drl_agent stub_agent(stub *p)
+static const drl_field stub_fields[] = {
+    DRL_FIELD(stub_config, obs_dim, INT, 1, 1, 100, "observation size"),
+    DRL_FIELD(stub_config, act_dim, INT, 1, 1, 100, "action size"),
+    DRL_FIELD(stub_config, seed, UINT64, 1, 0, 0, "seed"),
+    DRL_FIELD(stub_config, random_steps, INT, 0, 0, 1000, "uniform actions"),
+    DRL_FIELD(stub_config, update_every, INT, 1, 1, 1000, "steps per update"),
+};
+
+static drl_algo stub_algo(void)
 {
-    drl_agent a;
-    memset(p, 0, sizeof(*p));
+    drl_algo a;
     memset(&a, 0, sizeof(a));
-    a.algo = "stub";
-    a.obs_dim = 3;
-    a.act_dim = 1;
-    a.gamma = .9f;
-    a.self = p;
+    a.name = "stub";
+    a.presets = "lazy update_every=7 random_steps=3\nbad update_every=0\n";
+    a.metrics = "";
+    a.fields = stub_fields;
+    a.field_count = sizeof(stub_fields) / sizeof(*stub_fields);
+    a.size = sizeof(stub);
+    a.config_offset = offsetof(stub, cfg);
+    a.config_size = sizeof(stub_config);
+    a.init_fn = stub_init;
     a.act_fn = stub_act;
     a.update_fn = stub_update;
-    a.updates_fn = stub_updates;
-    a.metrics_fn = stub_metrics;
+    a.begin_fn = stub_begin;
     return a;
+}
+
+static drl_agent *stub_agent(stub *p, drl_context *ctx)
+{
+    stub_config c;
+    drl_algo_default(stub_algo(), &c, 3, 1);
+    CHECK(drl_agent_init(&p->agent, ctx, stub_algo(), &c) == DRL_OK);
+    return &p->agent;
+}
+
+/* ---- algorithms ---- */
+
+TEST(presets_change_defaults)
+{
+    drl_context ctx;
+    stub_config c;
+    CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
+    drl_algo_default(stub_algo(), &c, 3, 2);
+    CHECK(c.obs_dim == 3 && c.act_dim == 2 && c.seed == 1 && c.update_every == 1);
+    c.seed = UINT64_MAX;
+    c.random_steps = 9;
+    CHECK(drl_algo_preset(&ctx, stub_algo(), &c, "lazy") == DRL_OK);
+    CHECK(c.obs_dim == 3 && c.act_dim == 2 && c.seed == UINT64_MAX);
+    CHECK(c.random_steps == 3 && c.update_every == 7);
+    CHECK(drl_algo_preset(&ctx, stub_algo(), &c, "laz") == DRL_ERR_NAME);
+    CHECK_TEXT(drl_context_error(&ctx), "stub has no preset 'laz'; there are paper, lazy, bad");
+    CHECK(drl_algo_preset(&ctx, stub_algo(), &c, "bad") == DRL_ERR_RANGE);
+    CHECK(drl_algo_preset(&ctx, stub_algo(), &c, "paper") == DRL_OK);
+    CHECK(c.random_steps == 0 && c.update_every == 1 && c.seed == UINT64_MAX);
+    drl_context_free(&ctx);
+}
+
+TEST(algorithms_are_found_by_name)
+{
+    int i;
+    for (i = 0; drl_algo_at(i).name; i++) {
+        drl_algo a = drl_algo_at(i), b = drl_algo_find(a.name);
+        CHECK(b.name && strcmp(a.name, b.name) == 0 && b.size == a.size);
+    }
+    CHECK(i > 0 && !drl_algo_find("nothing").name && !drl_algo_at(i + 1).name);
 }
 
 /* ---- training ---- */
@@ -306,9 +364,10 @@ static void failing(enum fault fault, drl_status want, const char *words)
     toy p[2];
     stub s;
     drl_env envs[2];
-    drl_agent agent = stub_agent(&s);
+    drl_agent *agent;
     int i, wrong = 0;
     CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
+    agent = stub_agent(&s, &ctx);
     envs[0] = toy_env(&p[0], GOOD, 0);
     envs[1] = toy_env(&p[1], fault, 4);
     p[0].end = 0;
@@ -333,6 +392,7 @@ static void failing(enum fault fault, drl_status want, const char *words)
     }
     CHECK(wrong == 0);
     drl_trainer_free(&t);
+    drl_agent_free(&s.agent);
     drl_context_free(&ctx);
 }
 
@@ -356,7 +416,7 @@ TEST(a_task_that_always_fails_ends_training)
     int steps = 0;
     c.replay_capacity = 10;
     CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
-    CHECK(drl_trainer_init(&t, &ctx, &c, &env, 1, stub_agent(&s)) == DRL_OK);
+    CHECK(drl_trainer_init(&t, &ctx, &c, &env, 1, stub_agent(&s, &ctx)) == DRL_OK);
     while (status == DRL_OK && steps < 2000) {
         status = drl_trainer_step(&t);
         steps++;
@@ -364,19 +424,22 @@ TEST(a_task_that_always_fails_ends_training)
     CHECK(status == DRL_ERR_ENV && steps == 1001 && t.replay.size == 0);
     CHECK_TEXT(drl_context_error(&ctx), "Toy: more than 1000 steps failed");
     drl_trainer_free(&t);
+    drl_agent_free(&s.agent);
     /* a reset that fails ends it at once, with the environment's number */
     env = toy_env(&p, RESET_FAILS, 0);
-    CHECK(drl_trainer_init(&t, &ctx, &c, &env, 1, stub_agent(&s)) == DRL_ERR_ENV);
+    CHECK(drl_trainer_init(&t, &ctx, &c, &env, 1, stub_agent(&s, &ctx)) == DRL_ERR_ENV);
     CHECK_TEXT(drl_context_error(&ctx), "Toy, environment 0, reset: failed with code 3");
+    drl_agent_free(&s.agent);
     /* an agent that gives nan is not the task's fault */
     env = toy_env(&p, GOOD, 0);
-    CHECK(drl_trainer_init(&t, &ctx, &c, &env, 1, stub_agent(&s)) == DRL_OK);
+    CHECK(drl_trainer_init(&t, &ctx, &c, &env, 1, stub_agent(&s, &ctx)) == DRL_OK);
     s.nan_after = 2;
     CHECK(drl_trainer_step(&t) == DRL_OK && drl_trainer_step(&t) == DRL_OK);
     CHECK(drl_trainer_step(&t) == DRL_ERR_RANGE && t.faults == 0);
     CHECK_TEXT(drl_context_error(&ctx), "Toy, environment 0, step 3: action[0] is nan");
     drl_trainer_free(&t);
     drl_trainer_free(&t);
+    drl_agent_free(&s.agent);
     drl_context_free(&ctx);
 }
 
@@ -395,7 +458,7 @@ static int stored_flags(int end, int limit, int terminal)
     c.replay_capacity = 100;
     c.time_limit_terminal = terminal;
     CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
-    CHECK(drl_trainer_init(&t, &ctx, &c, &env, 1, stub_agent(&s)) == DRL_OK);
+    CHECK(drl_trainer_init(&t, &ctx, &c, &env, 1, stub_agent(&s, &ctx)) == DRL_OK);
     for (i = 0; i < 3 * last; i++) CHECK(drl_trainer_step(&t) == DRL_OK);
     CHECK(t.episodes == 3 && t.last_length == last && p.resets == 4);
     for (i = 0; i < last - 1; i++) CHECK(t.replay.flags[i] == 0);
@@ -404,6 +467,7 @@ static int stored_flags(int end, int limit, int terminal)
     /* the stored next_obs is the end of that episode, not the start of the next */
     CHECK(t.replay.next_obs[3 * (last - 1) + 1] == (float)last);
     drl_trainer_free(&t);
+    drl_agent_free(&s.agent);
     drl_context_free(&ctx);
     return flags;
 }
@@ -427,15 +491,16 @@ TEST(bookkeeping)
     toy p[2];
     stub s;
     drl_env envs[2];
-    drl_agent agent = stub_agent(&s);
+    drl_agent *agent;
     double sum = 0;
     int i;
     CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
+    agent = stub_agent(&s, &ctx);
     envs[0] = toy_env(&p[0], GOOD, 0);
     envs[1] = toy_env(&p[1], GOOD, 0);
     p[0].end = 5;
     p[1].end = 15;
-    agent.random_steps = 20;
+    agent->random_steps = 20;
     c.replay_capacity = 1000;
     CHECK(drl_trainer_init(&t, &ctx, &c, envs, 2, agent) == DRL_OK);
     CHECK(drl_trainer_return(&t) == 0 && drl_trainer_length(&t) == 0);
@@ -452,10 +517,11 @@ TEST(bookkeeping)
     /* actions in the replay are those before rescaling; the random ones fill [-1, 1) */
     for (i = 0; i < 20; i++) CHECK(fabsf(t.replay.act[i]) <= 1);
     drl_trainer_free(&t);
-    agent.obs_dim = 4;
+    agent->obs_dim = 4;
     CHECK(drl_trainer_init(&t, &ctx, &c, envs, 2, agent) == DRL_ERR_SHAPE);
     CHECK_TEXT(drl_context_error(&ctx), "Toy has obs 3, act 1; the agent expects 4, 1");
     CHECK(drl_trainer_init(&t, &ctx, &c, envs, 0, agent) == DRL_ERR_RANGE);
+    drl_agent_free(&s.agent);
     drl_context_free(&ctx);
 }
 
@@ -473,21 +539,23 @@ TEST(training_repeats)
         toy p[2], own;
         stub s;
         drl_env envs[2], eval = toy_env(&own, GOOD, 0);
-        drl_agent agent = stub_agent(&s);
-        agent.random_steps = 50;
+        drl_agent *agent;
         envs[0] = toy_env(&p[0], GOOD, 0);
         envs[1] = toy_env(&p[1], GOOD, 0);
         c.replay_capacity = 200;
         c.seed = run == 2 ? 8 : 7;
         CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
+        agent = stub_agent(&s, &ctx);
+        agent->random_steps = 50;
         CHECK(drl_trainer_init(&t, &ctx, &c, envs, 2, agent) == DRL_OK);
         for (i = 0; i < 100; i++) {
             CHECK(drl_trainer_step(&t) == DRL_OK);
             if (run == 1 && i % 9 == 0)
-                CHECK(drl_evaluate(&ctx, &agent, &eval, 1, 5, &result, NULL) == DRL_OK);
+                CHECK(drl_evaluate(&ctx, agent, &eval, 1, 5, &result, NULL) == DRL_OK);
         }
         memcpy(kept[run], t.replay.obs, sizeof(kept[run]));
         drl_trainer_free(&t);
+        drl_agent_free(&s.agent);
         drl_context_free(&ctx);
     }
     CHECK(memcmp(kept[0], kept[1], sizeof(kept[0])) == 0);
@@ -501,16 +569,19 @@ TEST(evaluation)
     toy p;
     stub s;
     drl_env env = toy_env(&p, GOOD, 0);
-    drl_agent agent = stub_agent(&s);
+    drl_agent *agent;
     double ra[10], rb[10], mean = 0, square = 0;
+    float none[3] = {0, 0, 0}, act[1];
     size_t before;
     int i;
     CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
+    agent = stub_agent(&s, &ctx);
+    CHECK(drl_agent_act(agent, DRL_MODE_EVAL, 1, none, act) == DRL_OK); /* the tape's memory */
     before = ctx.bytes;
-    CHECK(drl_evaluate(&ctx, &agent, &env, 10, 100, &a, ra) == DRL_OK);
+    CHECK(drl_evaluate(&ctx, agent, &env, 10, 100, &a, ra) == DRL_OK);
     CHECK(s.mode == DRL_MODE_EVAL && s.rows == 1 && s.updates == 0);
-    CHECK(a.episodes == 10 && a.length == 20 && p.resets == 10);
-    CHECK(drl_evaluate(&ctx, &agent, &env, 10, 100, &b, rb) == DRL_OK);
+    CHECK(a.episodes == 10 && a.length == 20 && p.resets == 10 && s.begins == 10);
+    CHECK(drl_evaluate(&ctx, agent, &env, 10, 100, &b, rb) == DRL_OK);
     CHECK(memcmp(ra, rb, sizeof(ra)) == 0 && a.mean == b.mean && a.std == b.std);
     for (i = 0; i < 10; i++) mean += ra[i] / 10;
     for (i = 0; i < 10; i++) square += (ra[i] - mean) * (ra[i] - mean) / 10;
@@ -519,25 +590,27 @@ TEST(evaluation)
     CHECK(a.min < a.mean && a.mean < a.max && a.std > 0);
     for (i = 0; i < 10; i++) CHECK(ra[i] >= a.min && ra[i] <= a.max);
     /* episode i has seed 100 + i */
-    CHECK(drl_evaluate(&ctx, &agent, &env, 1, 103, &b, rb) == DRL_OK);
+    CHECK(drl_evaluate(&ctx, agent, &env, 1, 103, &b, rb) == DRL_OK);
     CHECK(rb[0] == ra[3] && b.std == 0 && b.mean == ra[3]);
     /* the limit holds here too */
     p.end = 0;
     env.time_limit = 7;
-    CHECK(drl_evaluate(&ctx, &agent, &env, 2, 1, &a, NULL) == DRL_OK);
+    CHECK(drl_evaluate(&ctx, agent, &env, 2, 1, &a, NULL) == DRL_OK);
     CHECK(a.length == 7);
     /* faults end it, with the step */
     env = toy_env(&p, REWARD_INF, 3);
-    CHECK(drl_evaluate(&ctx, &agent, &env, 2, 1, &a, NULL) == DRL_ERR_NAN);
+    CHECK(drl_evaluate(&ctx, agent, &env, 2, 1, &a, NULL) == DRL_ERR_NAN);
     CHECK_TEXT(drl_context_error(&ctx), "Toy, step 3: reward is inf");
-    agent.act_dim = 2;
-    CHECK(drl_evaluate(&ctx, &agent, &env, 2, 1, &a, NULL) == DRL_ERR_SHAPE);
+    agent->act_dim = 2;
+    CHECK(drl_evaluate(&ctx, agent, &env, 2, 1, &a, NULL) == DRL_ERR_SHAPE);
     CHECK(ctx.bytes == before);
+    drl_agent_free(&s.agent);
     drl_context_free(&ctx);
 }
 
 TEST_MAIN(TEST_ENTRY(check_finds_no_fault_in_good_tasks), TEST_ENTRY(check_finds_wrong_fields),
           TEST_ENTRY(check_finds_wrong_behavior), TEST_ENTRY(step_rescales_and_reports),
+          TEST_ENTRY(presets_change_defaults), TEST_ENTRY(algorithms_are_found_by_name),
           TEST_ENTRY(failed_steps_are_dropped_and_named),
           TEST_ENTRY(a_task_that_always_fails_ends_training),
           TEST_ENTRY(termination_and_truncation_are_kept_apart), TEST_ENTRY(bookkeeping),

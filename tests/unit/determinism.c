@@ -31,8 +31,8 @@ static uint64_t hash_state(drl_dime *d)
     drl_state s;
     uint64_t h = 14695981039346656037u;
     int i;
-    drl_state_init(&s, d->ctx);
-    drl_dime_state(d, &s, 1);
+    drl_state_init(&s, d->agent.ctx);
+    drl_agent_state(&d->agent, &s, 1);
     CHECK(s.status == DRL_OK && s.count > 100);
     for (i = 0; i < s.count; i++)
         h = hash_bytes(h, s.entries[i].data, drl_entry_bytes(&s.entries[i]));
@@ -86,17 +86,17 @@ static uint64_t train(setup *s)
     c.lr_actor = c.lr_critic = 3e-3f;
     CHECK(drl_dime_init(&d, &ctx, &c) == DRL_OK);
     fill_replay(&r, &ctx);
-    for (i = 0; i < UPDATES; i++) CHECK(drl_dime_update(&d, &r) == DRL_OK);
+    for (i = 0; i < UPDATES; i++) CHECK(drl_agent_update(&d.agent, &r) == DRL_OK);
     for (i = 0; i < 2 * OBS; i++) obs[i] = (float)i / 8 - 1;
-    CHECK(drl_dime_act(&d, DRL_MODE_EXPLORE, 2, obs, act) == DRL_OK);
-    CHECK(d.critic_updates == UPDATES && d.actor_updates == UPDATES / 3);
+    CHECK(drl_agent_act(&d.agent, DRL_MODE_EXPLORE, 2, obs, act) == DRL_OK);
+    CHECK(d.agent.updates == UPDATES && d.actor.step == UPDATES / 3);
     CHECK(drl_params_find_nan(&d.actor) < 0 && drl_params_find_nan(&d.critic) < 0);
     h = hash_bytes(hash_state(&d), act, sizeof(act));
 #if defined(DRLI_THREADS)
     if (ctx.pool) s->splits = ctx.pool->generation > 0;
 #endif
     drl_replay_free(&r);
-    drl_dime_free(&d);
+    drl_agent_free(&d.agent);
     drl_context_free(&ctx);
     return h;
 }

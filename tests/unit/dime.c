@@ -29,8 +29,8 @@ TEST(presets)
 {
     drl_context ctx;
     drl_dime_config c = drl_dime_config_default(17, 6), paper = c;
-    int count;
-    const drl_field *fields = drl_dime_fields(&count);
+    int count = drl_dime_algo().field_count;
+    const drl_field *fields = drl_dime_algo().fields;
     CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
     CHECK(c.obs_dim == 17 && c.act_dim == 6 && c.seed == 1);
     /* the table of the paper's code */
@@ -43,16 +43,16 @@ TEST(presets)
     CHECK(c.lr_critic == 3e-4f && c.beta1 == .5f && c.actor_clip == 1 && c.alpha == 1);
     CHECK(c.lr_alpha == 1e-3f && c.target == 4);
     c.seed = 9;
-    CHECK(drl_dime_config_preset(&ctx, &c, "cpu") == DRL_OK);
+    CHECK(drl_algo_preset(&ctx, drl_dime_algo(), &c, "cpu") == DRL_OK);
     CHECK(c.obs_dim == 17 && c.act_dim == 6 && c.seed == 9 && c.critic_width < 2048);
     CHECK(drl_fields_check(&ctx, fields, count, &c) == DRL_OK);
-    CHECK(drl_dime_config_preset(&ctx, &c, "toy") == DRL_OK);
+    CHECK(drl_algo_preset(&ctx, drl_dime_algo(), &c, "toy") == DRL_OK);
     CHECK(c.obs_dim == 17 && c.seed == 9 && c.actor_width == 64);
     CHECK(drl_fields_check(&ctx, fields, count, &c) == DRL_OK);
-    CHECK(drl_dime_config_preset(&ctx, &c, "paper") == DRL_OK);
+    CHECK(drl_algo_preset(&ctx, drl_dime_algo(), &c, "paper") == DRL_OK);
     paper.seed = 9;
     CHECK(memcmp(&c, &paper, sizeof(c)) == 0);
-    CHECK(drl_dime_config_preset(&ctx, &c, "papre") == DRL_ERR_NAME);
+    CHECK(drl_algo_preset(&ctx, drl_dime_algo(), &c, "papre") == DRL_ERR_NAME);
     CHECK_TEXT(drl_context_error(&ctx), "papre");
     CHECK_TEXT(drl_context_error(&ctx), "cpu");
     CHECK(memcmp(&c, &paper, sizeof(c)) == 0);
@@ -63,9 +63,9 @@ TEST(presets)
 TEST(fields_are_complete)
 {
     unsigned char used[sizeof(drl_dime_config)] = {0};
-    int count, i;
+    int count = drl_dime_algo().field_count, i;
     size_t at;
-    const drl_field *f = drl_dime_fields(&count);
+    const drl_field *f = drl_dime_algo().fields;
     for (i = 0; i < count; i++) {
         size_t size = f[i].type == DRL_FIELD_INT64 || f[i].type == DRL_FIELD_UINT64 ? 8 : 4;
         for (at = f[i].offset; at < f[i].offset + size; at++) used[at]++;
@@ -83,9 +83,9 @@ TEST(values_out_of_range_are_named)
 {
     drl_context ctx;
     drl_dime d;
-    int count, i, side;
+    int count = drl_dime_algo().field_count, i, side;
     size_t before;
-    const drl_field *f = drl_dime_fields(&count);
+    const drl_field *f = drl_dime_algo().fields;
     drl_dime_config c;
     CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
     before = ctx.bytes;
@@ -117,7 +117,7 @@ TEST(values_out_of_range_are_named)
     CHECK(drl_dime_init(&d, &ctx, &c) == DRL_ERR_RANGE);
     CHECK_TEXT(drl_context_error(&ctx), "expected v_min < v_max, got 3 and 3");
     CHECK(ctx.bytes == before);
-    drl_dime_free(&d); /* harmless */
+    drl_agent_free(&d.agent); /* harmless */
     drl_context_free(&ctx);
 }
 
@@ -183,8 +183,8 @@ TEST(no_memory)
         CHECK_TEXT(drl_context_error(&ctx), "the allocator has no");
     }
     CHECK(done && n > 10);
-    drl_dime_free(&d);
-    drl_dime_free(&d);
+    drl_agent_free(&d.agent);
+    drl_agent_free(&d.agent);
     CHECK(b.live == held);
     drl_context_free(&ctx);
     CHECK(b.live == 0);
@@ -214,18 +214,18 @@ TEST(no_memory_in_an_update)
         fill_replay(&r, &ctx, 3, 2, 50);
         b.calls = 0;
         b.fail_at = n;
-        status = drl_dime_act(&d, DRL_MODE_EXPLORE, 1, obs, act);
-        if (status == DRL_OK) status = drl_dime_update(&d, &r);
+        status = drl_agent_act(&d.agent, DRL_MODE_EXPLORE, 1, obs, act);
+        if (status == DRL_OK) status = drl_agent_update(&d.agent, &r);
         done = b.calls < n; /* never failed */
         CHECK(!done || status == DRL_OK);
         if (status != DRL_OK) { /* a block that only saves a later one may be done without */
             fails++;
-            CHECK(status == DRL_ERR_MEMORY && d.actor_updates == 0);
-            CHECK(drl_dime_act(&d, DRL_MODE_EXPLORE, 1, obs, act) == DRL_OK);
-            CHECK(drl_dime_update(&d, &r) == DRL_OK);
+            CHECK(status == DRL_ERR_MEMORY && d.actor.step == 0);
+            CHECK(drl_agent_act(&d.agent, DRL_MODE_EXPLORE, 1, obs, act) == DRL_OK);
+            CHECK(drl_agent_update(&d.agent, &r) == DRL_OK);
         }
         drl_replay_free(&r);
-        drl_dime_free(&d);
+        drl_agent_free(&d.agent);
         drl_context_free(&ctx);
         CHECK(b.live == 0);
     }
@@ -243,23 +243,23 @@ TEST(no_allocation_after_warm_up)
     int i;
     CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
     CHECK(drl_dime_init(&d, &ctx, &c) == DRL_OK);
-    for (i = 0; i < 2; i++) CHECK(drl_dime_act(&d, DRL_MODE_EVAL, 4, obs, act) == DRL_OK);
+    for (i = 0; i < 2; i++) CHECK(drl_agent_act(&d.agent, DRL_MODE_EVAL, 4, obs, act) == DRL_OK);
     calls = ctx.allocations;
     for (i = 0; i < 50; i++)
-        CHECK(drl_dime_act(&d, DRL_MODE_EXPLORE, 1 + i % 4, obs, act) == DRL_OK);
+        CHECK(drl_agent_act(&d.agent, DRL_MODE_EXPLORE, 1 + i % 4, obs, act) == DRL_OK);
     CHECK(ctx.allocations == calls);
     fill_replay(&r, &ctx, 3, 2, 100);
     /* 8 critic, 2 actor updates */
-    for (i = 0; i < 4; i++) CHECK(drl_dime_update(&d, &r) == DRL_OK);
-    CHECK(d.actor_updates == 2);
+    for (i = 0; i < 4; i++) CHECK(drl_agent_update(&d.agent, &r) == DRL_OK);
+    CHECK(d.actor.step == 2);
     calls = ctx.allocations;
     for (i = 0; i < 60; i++) {
-        CHECK(drl_dime_act(&d, DRL_MODE_EXPLORE, 1, obs, act) == DRL_OK);
-        CHECK(drl_dime_update(&d, &r) == DRL_OK);
+        CHECK(drl_agent_act(&d.agent, DRL_MODE_EXPLORE, 1, obs, act) == DRL_OK);
+        CHECK(drl_agent_update(&d.agent, &r) == DRL_OK);
     }
-    CHECK(ctx.allocations == calls && d.critic_updates == 128 && d.actor_updates == 42);
+    CHECK(ctx.allocations == calls && d.agent.updates == 128 && d.actor.step == 42);
     drl_replay_free(&r);
-    drl_dime_free(&d);
+    drl_agent_free(&d.agent);
     drl_context_free(&ctx);
 }
 
@@ -276,25 +276,25 @@ TEST(actions)
     CHECK(drl_dime_init(&a, &ctx, &c) == DRL_OK);
     CHECK(drl_dime_init(&b, &ctx, &c) == DRL_OK);
     for (i = 0; i < 64 * 3; i++) obs[i] = (float)(i % 7) - 3;
-    CHECK(drl_dime_act(&a, DRL_MODE_EXPLORE, 64, obs, one) == DRL_OK);
+    CHECK(drl_agent_act(&a.agent, DRL_MODE_EXPLORE, 64, obs, one) == DRL_OK);
     for (i = 0; i < 64 * 2; i++) CHECK(one[i] >= -1 && one[i] <= 1);
     for (i = 0; i < 64 * 2; i++) ends += fabsf(one[i]) > .9f;
     CHECK(ends > 40 && ends < 90); /* x_N is N(0, 2.5^2): 0.556 of 128 */
     /* same seed, same actions; evaluation draws from a stream of its own */
-    CHECK(drl_dime_act(&b, DRL_MODE_EVAL, 64, obs, two) == DRL_OK);
+    CHECK(drl_agent_act(&b.agent, DRL_MODE_EVAL, 64, obs, two) == DRL_OK);
     CHECK(memcmp(one, two, sizeof(one)) != 0);
-    CHECK(drl_dime_act(&b, DRL_MODE_EXPLORE, 64, obs, two) == DRL_OK);
+    CHECK(drl_agent_act(&b.agent, DRL_MODE_EXPLORE, 64, obs, two) == DRL_OK);
     CHECK(memcmp(one, two, sizeof(one)) == 0);
-    CHECK(a.rng_act.position == 64 * 2 * 4 && a.rng_eval.position == 0);
-    CHECK(drl_dime_act(&a, DRL_MODE_EXPLORE, 64, obs, one) == DRL_OK);
+    CHECK(a.agent.rng_act.position == 64 * 2 * 4 && a.agent.rng_eval.position == 0);
+    CHECK(drl_agent_act(&a.agent, DRL_MODE_EXPLORE, 64, obs, one) == DRL_OK);
     CHECK(memcmp(one, two, sizeof(one)) != 0);
-    drl_dime_free(&b);
+    drl_agent_free(&b.agent);
     c.seed = 2;
     CHECK(drl_dime_init(&b, &ctx, &c) == DRL_OK);
-    CHECK(drl_dime_act(&b, DRL_MODE_EXPLORE, 64, obs, one) == DRL_OK);
+    CHECK(drl_agent_act(&b.agent, DRL_MODE_EXPLORE, 64, obs, one) == DRL_OK);
     CHECK(memcmp(one, two, sizeof(one)) != 0);
-    drl_dime_free(&a);
-    drl_dime_free(&b);
+    drl_agent_free(&a.agent);
+    drl_agent_free(&b.agent);
     drl_context_free(&ctx);
 }
 
@@ -304,25 +304,22 @@ TEST(agent_face)
     drl_dime d;
     drl_replay r;
     drl_dime_config c = small(3, 2);
-    drl_agent agent;
-    const drl_metric *m;
+    drl_agent *agent = &d.agent;
+    const drl_metric *m = d.agent.metrics;
     float obs[3] = {0, 0, 0}, act[2];
-    int count, i;
+    int i;
     CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
     CHECK(drl_dime_init(&d, &ctx, &c) == DRL_OK);
     fill_replay(&r, &ctx, 3, 2, 100);
-    agent = drl_dime_agent(&d);
-    CHECK(strcmp(agent.algo, "dime") == 0 && agent.obs_dim == 3 && agent.act_dim == 2);
-    CHECK(agent.gamma == c.gamma && agent.random_steps == 5000);
-    CHECK(agent.act_fn(agent.self, DRL_MODE_EVAL, 1, obs, act) == DRL_OK);
-    for (i = 0; i < 3; i++) CHECK(agent.update_fn(agent.self, &r) == DRL_OK);
-    CHECK(agent.updates_fn(agent.self) == 6 && d.actor_updates == 2);
-    m = agent.metrics_fn(agent.self, &count);
-    CHECK(count == 8);
-    for (i = 0; i < count; i++) CHECK(m[i].name && m[i].value != 0 && fabs(m[i].value) < 1e3);
+    CHECK(strcmp(agent->algo.name, "dime") == 0 && agent->obs_dim == 3 && agent->act_dim == 2);
+    CHECK(agent->gamma == c.gamma && agent->random_steps == 5000 && agent->update_every == 1);
+    CHECK(drl_agent_act(agent, DRL_MODE_EVAL, 1, obs, act) == DRL_OK);
+    for (i = 0; i < 3; i++) CHECK(drl_agent_update(agent, &r) == DRL_OK);
+    CHECK(agent->updates == 6 && d.actor.step == 2 && agent->metric_count == 8);
+    for (i = 0; i < 8; i++) CHECK(m[i].name && m[i].value != 0 && fabs(m[i].value) < 1e3);
     CHECK(strcmp(m[3].name, "alpha") == 0 && m[3].value == (double)drl_expf(d.kappa->data[0]));
     drl_replay_free(&r);
-    drl_dime_free(&d);
+    drl_agent_free(&d.agent);
     drl_context_free(&ctx);
 }
 
@@ -339,17 +336,17 @@ TEST(diverged_losses_are_named)
     CHECK(drl_dime_init(&d, &ctx, &c) == DRL_OK);
     fill_replay(&r, &ctx, 3, 2, 100);
     d.q[1].l0.w->data[3] = (float)NAN;
-    for (i = 0; i < 3 && status == DRL_OK; i++) status = drl_dime_update(&d, &r);
+    for (i = 0; i < 3 && status == DRL_OK; i++) status = drl_agent_update(&d.agent, &r);
     CHECK(status == DRL_ERR_NAN);
-    CHECK_TEXT(drl_context_error(&ctx), "drl_dime_update: critic tensor q");
-    drl_dime_free(&d);
+    CHECK_TEXT(drl_context_error(&ctx), "(tensor critic.q");
+    drl_agent_free(&d.agent);
     CHECK(drl_dime_init(&d, &ctx, &c) == DRL_OK);
     d.trunk.layer[1].b->data[0] = (float)NAN;
-    status = drl_dime_update(&d, &r);
+    status = drl_agent_update(&d.agent, &r);
     CHECK(status == DRL_ERR_NAN);
     CHECK_TEXT(drl_context_error(&ctx), "not finite");
     drl_replay_free(&r);
-    drl_dime_free(&d);
+    drl_agent_free(&d.agent);
     drl_context_free(&ctx);
 }
 
@@ -402,22 +399,22 @@ TEST(save_and_load)
     c.random_steps = 123456789012;
     CHECK(drl_dime_init(&a, &ctx, &c) == DRL_OK);
     fill_replay(&r, &ctx, 3, 2, 100);
-    for (i = 0; i < 6; i++) CHECK(drl_dime_update(&a, &r) == DRL_OK);
+    for (i = 0; i < 6; i++) CHECK(drl_agent_update(&a.agent, &r) == DRL_OK);
     make_path();
     drl_meta_init(&meta, &ctx);
     drl_meta_set(&meta, "task", "Toy");
-    CHECK(drl_dime_save(&a, path, &meta) == DRL_OK);
+    CHECK(drl_agent_save(&a.agent, path, &meta) == DRL_OK);
     drl_meta_free(&meta);
     memset(&b, 0xee, sizeof(b)); /* load needs no initialized struct */
-    CHECK(drl_dime_load(&b, &ctx, path) == DRL_OK);
-    if (!b.ctx) return;
+    CHECK(drl_agent_load(&b.agent, &ctx, drl_dime_algo(), path) == DRL_OK);
+    if (!b.agent.ctx) return;
     CHECK(memcmp(&a.cfg, &b.cfg, sizeof(a.cfg)) == 0);
     CHECK(memcmp(a.actor.value, b.actor.value, a.actor.size * sizeof(float)) == 0);
     for (i = 0; i < 30; i++) obs[i] = (float)i / 10 - 1;
-    b.rng_eval = a.rng_eval;
+    b.agent.rng_eval = a.agent.rng_eval;
     for (i = 0; i < 3; i++) {
-        CHECK(drl_dime_act(&a, DRL_MODE_EVAL, 10, obs, one) == DRL_OK);
-        CHECK(drl_dime_act(&b, DRL_MODE_EVAL, 10, obs, two) == DRL_OK);
+        CHECK(drl_agent_act(&a.agent, DRL_MODE_EVAL, 10, obs, one) == DRL_OK);
+        CHECK(drl_agent_act(&b.agent, DRL_MODE_EVAL, 10, obs, two) == DRL_OK);
         CHECK(memcmp(one, two, sizeof(one)) == 0);
     }
     {
@@ -429,8 +426,8 @@ TEST(save_and_load)
     }
     remove(path);
     drl_replay_free(&r);
-    drl_dime_free(&a);
-    drl_dime_free(&b);
+    drl_agent_free(&a.agent);
+    drl_agent_free(&b.agent);
     drl_context_free(&ctx);
 }
 
@@ -439,14 +436,14 @@ static void save_as(drl_dime *d, const char *algo, const drl_dime_config *c)
 {
     drl_state state;
     drl_meta meta;
-    int count;
-    const drl_field *f = drl_dime_fields(&count);
-    drl_meta_init(&meta, d->ctx);
+    int count = drl_dime_algo().field_count;
+    const drl_field *f = drl_dime_algo().fields;
+    drl_meta_init(&meta, d->agent.ctx);
     if (algo) drl_meta_set(&meta, "algo", algo);
     drl_fields_to_meta(f, count, c, &meta);
-    drl_state_init(&state, d->ctx);
-    drl_dime_state(d, &state, 0);
-    CHECK(drl_state_save(d->ctx, path, &state, &meta) == DRL_OK);
+    drl_state_init(&state, d->agent.ctx);
+    drl_agent_state(&d->agent, &state, 0);
+    CHECK(drl_state_save(d->agent.ctx, path, &state, &meta) == DRL_OK);
     drl_state_free(&state);
     drl_meta_free(&meta);
 }
@@ -465,9 +462,9 @@ TEST(bad_files_are_refused)
     make_path();
 #define REFUSED(status, words)                                                                   \
     do {                                                                                         \
-        CHECK(drl_dime_load(&b, &ctx, path) == (status));                                        \
+        CHECK(drl_agent_load(&b.agent, &ctx, drl_dime_algo(), path) == (status));                                        \
         CHECK_TEXT(drl_context_error(&ctx), words);                                              \
-        CHECK(b.ctx == NULL && ctx.bytes == before);                                             \
+        CHECK(b.agent.ctx == NULL && ctx.bytes == before);                                             \
     } while (0)
     save_as(&a, "sac", &c);
     REFUSED(DRL_ERR_FORMAT, "expected algo dime, got sac");
@@ -492,25 +489,25 @@ TEST(bad_files_are_refused)
     remove(path);
     REFUSED(DRL_ERR_FILE, path);
     /* one changed byte anywhere, and every shorter file */
-    CHECK(drl_dime_save(&a, path, NULL) == DRL_OK);
+    CHECK(drl_agent_save(&a.agent, path, NULL) == DRL_OK);
     bytes = read_all(&size);
     for (i = 0; i < size; i += 1 + size / 300) {
         bytes[i] ^= 1;
         write_all(bytes, size);
         bytes[i] ^= 1;
-        wrong += drl_dime_load(&b, &ctx, path) == DRL_OK || ctx.bytes != before || !*ctx.message;
-        if (b.ctx) drl_dime_free(&b);
+        wrong += drl_agent_load(&b.agent, &ctx, drl_dime_algo(), path) == DRL_OK || ctx.bytes != before || !*ctx.message;
+        if (b.agent.ctx) drl_agent_free(&b.agent);
         write_all(bytes, i);
-        wrong += drl_dime_load(&b, &ctx, path) == DRL_OK || ctx.bytes != before;
-        if (b.ctx) drl_dime_free(&b);
+        wrong += drl_agent_load(&b.agent, &ctx, drl_dime_algo(), path) == DRL_OK || ctx.bytes != before;
+        if (b.agent.ctx) drl_agent_free(&b.agent);
     }
     CHECK(wrong == 0);
     write_all(bytes, size);
-    CHECK(drl_dime_load(&b, &ctx, path) == DRL_OK);
+    CHECK(drl_agent_load(&b.agent, &ctx, drl_dime_algo(), path) == DRL_OK);
     free(bytes);
     remove(path);
-    drl_dime_free(&a);
-    drl_dime_free(&b);
+    drl_agent_free(&a.agent);
+    drl_agent_free(&b.agent);
     drl_context_free(&ctx);
 }
 
@@ -541,9 +538,9 @@ TEST(initial_path)
     CHECK(drl_dime_init(&d, &ctx, &c) == DRL_OK);
     drl_rng_normal_fill(&ctx, &rng, noise, size);
     memcpy(noise + size, noise, size * sizeof(float));
-    d.tape.grad_enabled = 0;
-    s = drli_dime_path(&d, drl_tape_input(&d.tape, B, 2, obs), noise + size);
-    CHECK(drl_tape_status(&d.tape) == DRL_OK);
+    d.agent.tape.grad_enabled = 0;
+    s = drli_dime_path(&d, drl_tape_input(&d.agent.tape, B, 2, obs), noise + size);
+    CHECK(drl_tape_status(&d.agent.tape) == DRL_OK);
     for (b = 0; b < B; b++) {
         double L = 0, T = 0, det = 0;
         for (i = 0; i < A; i++) {
@@ -582,7 +579,7 @@ TEST(initial_path)
     CHECK_NEAR(ends / (B * A), .29, .008);
     free(noise);
     free(obs);
-    drl_dime_free(&d);
+    drl_agent_free(&d.agent);
     drl_context_free(&ctx);
 }
 
@@ -652,13 +649,13 @@ TEST(linear_gaussian_bound)
 /* alpha L - (Q_1 + Q_2) / 2 of each row, on fixed noise. */
 static drl_tensor *actor_loss_rows(drl_dime *d, const float *noise)
 {
-    drl_tape *t = &d->tape;
+    drl_tape *t = &d->agent.tape;
     drl_tensor *obs, *in, *q;
     drli_dime_sample s;
     int B = d->cfg.batch;
     drl_tape_reset(t);
     memcpy(d->noise, noise, (size_t)((d->cfg.steps + 1) * B * d->cfg.act_dim) * sizeof(float));
-    obs = drl_tape_input(t, B, d->cfg.obs_dim, d->batch.obs);
+    obs = drl_tape_input(t, B, d->cfg.obs_dim, d->agent.batch.obs);
     s = drli_dime_path(d, obs, d->noise);
     in = drl_concat(t, obs, s.action);
     q = drl_add(t, drl_c51_mean(t, drl_crossq_eval(t, &d->q[0], in), &d->support),
@@ -671,7 +668,7 @@ static double actor_loss(drl_dime *d, const float *noise)
     const drl_tensor *rows = actor_loss_rows(d, noise);
     double sum = 0;
     int b;
-    CHECK(drl_tape_status(&d->tape) == DRL_OK);
+    CHECK(drl_tape_status(&d->agent.tape) == DRL_OK);
     for (b = 0; b < rows->rows; b++) sum += (double)rows->data[b];
     return sum / rows->rows;
 }
@@ -694,7 +691,7 @@ TEST(actor_loss_gradient)
     c.prior_std = .8f; /* unsaturated actions, so that Q counts */
     CHECK(drl_dime_init(&d, &ctx, &c) == DRL_OK);
     fill_replay(&r, &ctx, 3, 2, 100);
-    CHECK(drl_replay_sample(&r, &rng, &d.batch) == DRL_OK);
+    CHECK(drl_replay_sample(&r, &rng, &d.agent.batch) == DRL_OK);
     drl_rng_normal_fill(&ctx, &rng, noise, 4 * 8 * 2);
     /* nothing at its initial 0 or 1; no rectifier near its corner */
     for (i = 0; i < d.actor.count; i++)
@@ -709,7 +706,7 @@ TEST(actor_loss_gradient)
         drl_tensor_init(d.q[j].out.w, DRL_INIT_TRUNCATED_NORMAL, 1, &rng);
     }
     drl_params_zero_grad(&d.actor);
-    CHECK(drl_tape_backward(&d.tape, drl_mean(&d.tape, actor_loss_rows(&d, noise))) == DRL_OK);
+    CHECK(drl_tape_backward(&d.agent.tape, drl_mean(&d.agent.tape, actor_loss_rows(&d, noise))) == DRL_OK);
     for (i = 0; i < d.actor.count; i++) {
         drl_tensor *x = &d.actor.list[i];
         double largest = 0, worst = 0;
@@ -730,7 +727,7 @@ TEST(actor_loss_gradient)
         }
     }
     drl_replay_free(&r);
-    drl_dime_free(&d);
+    drl_agent_free(&d.agent);
     drl_context_free(&ctx);
 }
 
@@ -751,7 +748,7 @@ TEST(temperature)
         CHECK_NEAR(d.kappa->grad[0], -.25 * ((double)run_cost[i] - 8), 1e-6);
         /* Adam's first step is lr, whatever the gradient */
         CHECK_NEAR(d.kappa->data[0], log(.25) + (i - 1) * 1e-3, 1e-6);
-        drl_dime_free(&d);
+        drl_agent_free(&d.agent);
         drl_context_free(&ctx);
     }
 }
@@ -779,7 +776,7 @@ TEST(bandit_reaches_the_bound)
     c.beta1 = .9f;
     CHECK(drl_dime_init(&d, &ctx, &c) == DRL_OK);
     for (i = 0; i < UPDATES; i++) {
-        drl_tape *t = &d.tape;
+        drl_tape *t = &d.agent.tape;
         drl_tensor *L, *Q, *loss;
         drli_dime_sample s;
         drl_tape_reset(t);
@@ -810,7 +807,7 @@ TEST(bandit_reaches_the_bound)
     CHECK_NEAR(mean, 1, .15);
     CHECK_NEAR(sqrt(square / count - mean * mean), .5, .1);
     CHECK(drl_softplusf(d.rho->data[0]) > .12f);
-    drl_dime_free(&d);
+    drl_agent_free(&d.agent);
     drl_context_free(&ctx);
 }
 

@@ -28,15 +28,15 @@ typedef struct config {
 } config;
 
 static const drl_field fields[] = {
-    DRL_FIELD(config, width, INT, 1, 4096, "hidden width"),
-    DRL_FIELD(config, steps, INT64, 0, 0, "environment steps"),
-    DRL_FIELD(config, seed, UINT64, 0, 0, "of all random numbers"),
-    DRL_FIELD(config, gamma, FLOAT, 0, 0.999, "discount"),
-    DRL_FIELD(config, scale, DOUBLE, 0, 0, "any number"),
-    DRL_FIELD(config, flag, BOOL, 0, 0, "yes or no"),
-    DRL_FIELD_NAMES(config, color, "red|green|dark_blue", "paint"),
-    DRL_FIELD(config, critic.rate, FLOAT, 1e-9, 1, "of the critic"),
-    DRL_FIELD(config, clip, FLOAT, 0, HUGE_VAL, "inf: none")};
+    DRL_FIELD(config, width, INT, 256, 1, 4096, "hidden width"),
+    DRL_FIELD(config, steps, INT64, 1e6, 0, 0, "environment steps"),
+    DRL_FIELD(config, seed, UINT64, 1, 0, 0, "of all random numbers"),
+    DRL_FIELD(config, gamma, FLOAT, 0.99, 0, 0.999, "discount"),
+    DRL_FIELD(config, scale, DOUBLE, 2.5, 0, 0, "any number"),
+    DRL_FIELD(config, flag, BOOL, 0, 0, 0, "yes or no"),
+    DRL_FIELD_NAMES(config, color, 1, "red|green|dark_blue", "paint"),
+    DRL_FIELD(config, critic.rate, FLOAT, 3e-4, 1e-9, 1, "of the critic"),
+    DRL_FIELD(config, clip, FLOAT, 1, 0, HUGE_VAL, "inf: none")};
 #define N DRLI_COUNT(fields)
 
 static drl_context ctx;
@@ -49,6 +49,18 @@ static const char *get(const config *c, const char *key)
     at = (at + 1) % 4;
     CHECK(drl_fields_get(&ctx, fields, N, c, key, text[at]) == DRL_OK);
     return text[at];
+}
+
+TEST(defaults_are_those_of_the_table)
+{
+    config c;
+    int i;
+    memset(&c, 0x55, sizeof(c));
+    c.before = start.before;
+    c.after = start.after;
+    drl_fields_default(fields, N, &c);
+    for (i = 0; i < N; i++) CHECK_TEXT(get(&c, fields[i].name), get(&start, fields[i].name));
+    CHECK(c.gamma == .99f && c.critic.rate == 3e-4f && c.before == 7 && c.after == 9);
 }
 
 TEST(values_are_taken)
@@ -208,7 +220,7 @@ TEST(config_travels_in_a_file)
 int main(int argc, char **argv)
 {
     static const test_entry tests[] = {
-        TEST_ENTRY(values_are_taken), TEST_ENTRY(values_are_refused),
+        TEST_ENTRY(defaults_are_those_of_the_table), TEST_ENTRY(values_are_taken), TEST_ENTRY(values_are_refused),
         TEST_ENTRY(unknown_keys_get_the_nearest), TEST_ENTRY(check_finds_what_is_out_of_range),
         TEST_ENTRY(config_travels_in_a_file)};
     int failed;
