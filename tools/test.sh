@@ -58,6 +58,7 @@ program() # FILE SECONDS [FLAG...]
         [ "${MUJOCO:-1}" = 1 ] || skip "MuJoCo is not installed"
         set -- "$@" -lmujoco
     fi
+    case $test in env/dmc) tools/get-dmc.sh || : ;; esac # what needs the models skips itself
     mkdir -p "$(dirname "$out/$test")"
     "${CC:-cc}" -O2 -Wall -Wextra "$file" -o "$out/$test" "$@" -lm
     limited "$limit" "$out/$test"
