@@ -92,7 +92,7 @@ static double dmc_small_control(const mujoco_env *e, const double *action)
 
 static const dmc_task *dmc_row(const mujoco_env *e)
 {
-    return (const dmc_task *)(const void *)e->model->task;
+    return (const dmc_task *)(const void *)e->model->row;
 }
 
 static double dmc_goal(const mujoco_env *e) { return dmc_row(e)->goal; }
@@ -182,24 +182,10 @@ static void dmc_quaternion(drl_rng *rng, double *q)
     mju_normalize4(q);
 }
 
-/* Return e->noise set to the initial pose at rest. */
-static double *dmc_pose(mujoco_env *e)
-{
-    const mjModel *m = e->model->m;
-    memcpy(e->noise, m->qpos0, (size_t)m->nq * sizeof(double));
-    memset(e->noise + m->nq, 0, (size_t)m->nv * sizeof(double));
-    return e->noise;
-}
-
-static int dmc_start(mujoco_env *e)
-{
-    return mujoco_env_set_state(e, e->noise, e->noise + e->model->m->nq);
-}
-
 static int dmc_episode_random(mujoco_env *e, drl_rng *rng)
 {
-    dmc_randomize(e->model->m, rng, dmc_pose(e));
-    return dmc_start(e);
+    dmc_randomize(e->model->m, rng, mujoco_pose(e));
+    return mujoco_pose_start(e);
 }
 
 /* until nothing touches */
@@ -235,7 +221,7 @@ static void dmc_physics(mujoco_env *e, mujoco_phase phase)
 {
     const mjModel *m = e->model->m;
     mjData *d = e->data;
-    int n = e->model->task->frame_skip, k = 0;
+    int n = e->model->task.frame_skip, k = 0;
     if (phase == MUJOCO_STARTED) {
         mjModel passive = *m; /* shares all arrays; the model itself may be in use by others */
         passive.opt.disableflags |= mjDSBL_ACTUATION;
@@ -247,8 +233,6 @@ static void dmc_physics(mujoco_env *e, mujoco_phase phase)
     }
     dmc_move_target(e);
 }
-
-static void dmc_measure(const mujoco_env *e, double *m) { (void)e, (void)m; }
 
 /* ---- acrobot: b:upper_arm b:lower_arm t:target t:tip ---- */
 static int dmc_obs_acrobot(const mujoco_env *e, double *obs)
@@ -291,20 +275,20 @@ static double dmc_reward_cartpole(const mujoco_env *e, const double *action, int
 
 static int dmc_episode_balance(mujoco_env *e, drl_rng *rng)
 {
-    double *q = dmc_pose(e);
+    double *q = mujoco_pose(e);
     int i;
     q[0] = dmc_uniform(rng, -.1, .1);
     q[1] = dmc_uniform(rng, -.034, .034);
     for (i = 2; i < 4; i++) q[i] = .01 * (double)drl_rng_normal(rng);
-    return dmc_start(e);
+    return mujoco_pose_start(e);
 }
 
 static int dmc_episode_swingup(mujoco_env *e, drl_rng *rng)
 {
-    double *q = dmc_pose(e);
+    double *q = mujoco_pose(e);
     int i;
     for (i = 0; i < 4; i++) q[i] = (i == 1 ? mjPI : 0) + .01 * (double)drl_rng_normal(rng);
-    return dmc_start(e);
+    return mujoco_pose_start(e);
 }
 
 /* ---- cheetah: s:torso_subtreelinvel ---- */
@@ -334,8 +318,8 @@ static int dmc_episode_settled(mujoco_env *e, drl_rng *rng)
 {
     const mjModel *m = e->model->m;
     int j;
-    dmc_pose(e);
-    if (dmc_start(e)) return -1;
+    mujoco_pose(e);
+    if (mujoco_pose_start(e)) return -1;
     for (j = 0; j < (int)m->njnt; j++)
         if (m->jnt_limited[j])
             e->data->qpos[j] = dmc_uniform(rng, m->jnt_range[2 * j], m->jnt_range[2 * j + 1]);
@@ -417,8 +401,8 @@ static int dmc_episode_turn(mujoco_env *e, drl_rng *rng)
     const double *site = m->site_pos + 3 * e->model->id[DMC_TARGET];
     const double *cap = m->geom_size + 3 * e->model->id[DMC_CAP], *hinge;
     double angle = dmc_uniform(rng, -mjPI, mjPI), r = cap[0] + cap[1] + cap[2];
-    dmc_pose(e);
-    if (dmc_start(e)) return -1;
+    mujoco_pose(e);
+    if (mujoco_pose_start(e)) return -1;
     hinge = e->data->xanchor + 3 * e->model->id[DMC_HINGE];
     e->after[0] = hinge[0] + r * sin(angle) - site[0];
     e->after[2] = hinge[2] + r * cos(angle) - site[2];
@@ -472,11 +456,11 @@ static double dmc_reward_swim(const mujoco_env *e, const double *action, int hea
 
 static int dmc_episode_fish(mujoco_env *e, drl_rng *rng)
 {
-    double *q = dmc_pose(e);
+    double *q = mujoco_pose(e);
     int i;
     dmc_quaternion(rng, q + 3);
     for (i = 7; i < 14; i++) q[i] = dmc_uniform(rng, -.2, .2);
-    return dmc_start(e);
+    return mujoco_pose_start(e);
 }
 
 static int dmc_episode_swim(mujoco_env *e, drl_rng *rng)
@@ -579,12 +563,12 @@ static double dmc_reward_quadruped(const mujoco_env *e, const double *action, in
 /* turned at random, and lifted by centimeters until nothing touches */
 static int dmc_episode_lifted(mujoco_env *e, drl_rng *rng)
 {
-    double *q = dmc_pose(e);
+    double *q = mujoco_pose(e);
     int k;
     dmc_quaternion(rng, q + 3);
     for (k = 0; k < 10000; k++) {
         q[2] = .01 * k;
-        if (dmc_start(e) == 0 && e->data->ncon == 0) return 0;
+        if (mujoco_pose_start(e) == 0 && e->data->ncon == 0) return 0;
     }
     e->ready = 0;
     return -1;
@@ -670,14 +654,14 @@ static double dmc_reward_dog(const mujoco_env *e, const double *action, int heal
 static int dmc_episode_dog(mujoco_env *e, drl_rng *rng)
 {
     const mjModel *m = e->model->m;
-    double *q = dmc_pose(e), *v = q + m->nq, heading = dmc_uniform(rng, 0, 2 * mjPI);
+    double *q = mujoco_pose(e), *v = q + m->nq, heading = dmc_uniform(rng, 0, 2 * mjPI);
     int i;
     q[3] = cos(heading / 2);
     q[6] = sin(heading / 2);
     v[0] = 2 * (double)drl_rng_normal(rng);
     v[1] = 2 * (double)drl_rng_normal(rng);
     v[5] = 2 * (double)drl_rng_normal(rng);
-    if (dmc_start(e)) return -1;
+    if (mujoco_pose_start(e)) return -1;
     for (i = 0; i < (int)m->na; i++)
         e->data->act[i] =
             dmc_uniform(rng, m->actuator_ctrlrange[2 * i], m->actuator_ctrlrange[2 * i + 1]);
@@ -700,10 +684,18 @@ static int dmc_episode_dog(mujoco_env *e, drl_rng *rng)
     "body:ball site:target geom:terrain rangefinder: geom:wall_px geom:wall_py geom:wall_nx "     \
     "geom:wall_ny"
 
+/* what the rows refer to and is defined below them */
+static mjModel *dmc_load(const mujoco_task *task, const mujoco_options *options, char *error,
+                         size_t error_size);
+static int dmc_bind(mujoco_model *model, char *error, size_t error_size);
+
 /* name, file, obs, act, substeps | observation, reward, episode | goal, elements, cut */
 #define DMC_TASK(name, file, obs, act, skip, see, reward, episode, goal, elements, cut)           \
-    {{name, file ".xml", obs, act, skip, 1000, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, dmc_obs_##see,       \
-      dmc_measure, dmc_reward_##reward, NULL, dmc_episode_##episode, dmc_physics},                \
+    {{name, file ".xml",                                                                          \
+      {NULL, dmc_load, dmc_bind, dmc_episode_##episode, dmc_physics, dmc_obs_##see, NULL,         \
+       dmc_reward_##reward, NULL},                                                                \
+      0, obs, act, skip, 1000,                                                                    \
+      {0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, 0, 0, 0}},                      \
      goal, elements, cut}
 
 static const dmc_task dmc_tasks[] = {
@@ -752,10 +744,9 @@ static const dmc_task dmc_tasks[] = {
 
 #define DMC_COUNT ((int)(sizeof dmc_tasks / sizeof dmc_tasks[0]))
 
-/* Return t as one of ours, or NULL. */
-static const dmc_task *dmc_task_of(const mujoco_task *t)
+static const mujoco_task *dmc_task_at(int i)
 {
-    return t->physics_fn == dmc_physics ? (const dmc_task *)(const void *)t : NULL;
+    return i >= 0 && i < DMC_COUNT ? &dmc_tasks[i].task : NULL;
 }
 
 /* ---- models ---- */
@@ -769,13 +760,13 @@ void dmc_folder(char *dir, size_t n)
 }
 
 /* Write the path of a model file. Returns 0, or -1 with what to do in error. */
-static int dmc_find(const char *file, const char *model_dir, char *path, size_t n, char *error,
+static int dmc_find(const char *file, const char *own, char *path, size_t n, char *error,
                     size_t error_size)
 {
     char dir[768];
     FILE *f;
     dmc_folder(dir, sizeof dir);
-    snprintf(path, n, "%s/%s", model_dir ? model_dir : dir, file);
+    snprintf(path, n, "%s/%s", own ? own : dir, file);
     f = fopen(path, "rb");
     if (f) return fclose(f), 0;
     return mujoco_say(error, error_size, "cannot read ", path,
@@ -807,45 +798,35 @@ static void dmc_cut(char *text, const char *tag, const char *name)
     }
 }
 
-/* Read the file at path and take out what the task does not have. Returns a virtual file system
-   with the text under the same path, so that what it includes is found beside it; NULL if there is
-   nothing to take out or no memory. */
-static mjVFS *dmc_vfs(const dmc_task *t, const char *path)
+/* Compile the task's file without what the task does not have. */
+static mjModel *dmc_load(const mujoco_task *task, const mujoco_options *options, char *error,
+                         size_t error_size)
 {
     const size_t limit = 1 << 20;
-    char *text = NULL, tag[32], name[32];
-    const char *cut = t->cut;
-    mjVFS *vfs = NULL;
-    size_t n;
-    FILE *f = *cut ? fopen(path, "rb") : NULL;
-    if (!f) return NULL;
+    const char *cut = ((const dmc_task *)(const void *)task)->cut;
+    const char *own = options->dmc_dir ? options->dmc_dir : options->model_dir;
+    char path[1024], tag[32], name[32], *text;
+    mjModel *m;
+    FILE *f;
+    if (dmc_find(task->model, own, path, sizeof path, error, error_size)) return NULL;
+    if (!*cut) return mujoco_model_compile(path, NULL, error, error_size);
     text = (char *)calloc(limit, 1);
-    vfs = (mjVFS *)malloc(sizeof *vfs);
-    n = text ? fread(text, 1, limit - 1, f) : 0;
+    f = fopen(path, "rb");
+    if (!text || !f || !fread(text, 1, limit - 1, f)) {
+        free(text);
+        if (f) fclose(f);
+        return mujoco_say(error, error_size, "cannot read ", path, ""), NULL;
+    }
     fclose(f);
-    while (text && sscanf(cut, "%31[a-z]:", tag) == 1) {
+    while (sscanf(cut, "%31[a-z]:", tag) == 1) {
         if (sscanf(cut, "%*[a-z]:%31[a-z_]", name) != 1) name[0] = 0;
         dmc_cut(text, tag, name);
         cut += strcspn(cut, " ");
         cut += *cut == ' ';
     }
-    if (text && vfs) {
-        mj_defaultVFS(vfs);
-#if mjVERSION_HEADER >= 313
-        mj_addBufferVFS(vfs, path, text, (int)n);
-#else
-        mj_makeEmptyFileVFS(vfs, path, (int)n + 1);
-        memcpy(vfs->filedata[mj_findFileVFS(vfs, path)], text, n);
-#endif
-    }
+    m = mujoco_model_compile(path, text, error, error_size);
     free(text);
-    return vfs;
-}
-
-static void dmc_vfs_free(mjVFS *vfs)
-{
-    if (vfs) mj_deleteVFS(vfs);
-    free(vfs);
+    return m;
 }
 
 static void dmc_run_height(void *arg)
@@ -858,11 +839,10 @@ static void dmc_run_height(void *arg)
     mj_deleteData(d);
 }
 
-/* Look up the elements of the task's row, and change in the model what the task changes. Returns 0,
-   or -1 with the error set. */
-static int dmc_model_init(mujoco_model *model, char *error, size_t error_size)
+/* Look up the elements of the task's row, and change in the model what the task changes. */
+static int dmc_bind(mujoco_model *model, char *error, size_t error_size)
 {
-    const dmc_task *t = dmc_task_of(model->task);
+    const dmc_task *t = (const dmc_task *)(const void *)model->row;
     mjModel *m = model->m;
     const char *at = t->elements;
     char name[32];
@@ -877,10 +857,11 @@ static int dmc_model_init(mujoco_model *model, char *error, size_t error_size)
         at += 2 + strlen(name);
         at += *at == ' ';
     }
-    if (t->task.reward_fn == dmc_reward_turn) m->site_size[3 * model->id[DMC_TARGET]] = t->goal;
-    if (t->task.reward_fn == dmc_reward_spin)
+    if (t->task.kind.reward_fn == dmc_reward_turn)
+        m->site_size[3 * model->id[DMC_TARGET]] = t->goal;
+    if (t->task.kind.reward_fn == dmc_reward_spin)
         m->dof_damping[m->jnt_dofadr[model->id[DMC_HINGE]]] = .03;
-    if (t->task.reward_fn == dmc_reward_dog && mujoco_guard(&trap, dmc_run_height, model))
+    if (t->task.kind.reward_fn == dmc_reward_dog && mujoco_guard(&trap, dmc_run_height, model))
         return mujoco_say(error, error_size, t->task.model, ": ", trap.text);
     return 0;
 }

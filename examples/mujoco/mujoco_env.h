@@ -1,5 +1,4 @@
-/* Gymnasium's MuJoCo tasks, and those of the DeepMind Control Suite (dmc.h), as environments for
-   diffrl.h.
+/* MuJoCo tasks as environments for diffrl.h.
 
      #define MUJOCO_ENV_IMPLEMENTATION      in one file
      #include "mujoco_env.h"
@@ -12,14 +11,19 @@
      env.free_fn(env.user);
 
    Build     -lmujoco -lm; MuJoCo 2.2.2 (Debian 12: libmujoco-dev) or later
-   Exact     same physics, observations and rewards as Gymnasium's own v4 and v5 classes:
-             tests/env/mujoco.c replays recorded trajectories (tried on MuJoCo 2.2.2, 3.3.7, 3.5.0;
-             what differs between versions is mended after loading, see mujoco_model_mend)
-   Faults    MuJoCo's error and warning hooks are replaced for the whole process: it never waits for
-             Enter, never exits inside a step and never writes MUJOCO_LOG.TXT
+   Tasks     gymnasium.h, dmc.h (DeepMind Control); "mjcf:FILE.xml" is a model of one's own with a
+             reward for going forward
+   Exact     same physics, observations and rewards as Gymnasium's own classes: tests/env/mujoco.c
+             replays recorded trajectories; what differs between versions of MuJoCo is mended after
+             loading, see mujoco_model_mend
+   Faults    MuJoCo's error and warning hooks are replaced for the whole process: no task waits for
+             Enter, exits, or writes MUJOCO_LOG.TXT
    Threads   init, clone and free from one thread at a time; environments step in parallel, each in
              one thread at a time, also when they share a model
-   New task  one row in mujoco_tasks, at most four small functions, a model in models/ */
+   New task  a row and a few small functions in gymnasium.h, or a mujoco_task of the program's own
+             for mujoco_env_make (examples/08_own_mjcf.c)
+   Family    a header with a function `const mujoco_task *NAME_task(int i)`, NULL past the last;
+             included and called below, before mujoco_env_task */
 #ifndef MUJOCO_ENV_H
 #define MUJOCO_ENV_H
 
@@ -29,48 +33,98 @@
 #include <mujoco/mujoco.h>
 
 #define MUJOCO_MEASURES 4
+#define MUJOCO_IDS 32
 
 struct mujoco_env;
+struct mujoco_model;
+struct mujoco_task;
+
+/* What the caller wants. All zero: the defaults. */
+typedef struct mujoco_options {
+    const char *model_dir;  /* folder of XML files; NULL: $DIFFRL_MODELS, examples/mujoco/models,
+                               and the same beside and above the running program                 */
+    const char *dmc_dir;    /* the same for DeepMind Control; NULL: see dmc.h                    */
+    const char *xml;        /* text of the model, in place of a file                             */
+    const char *reward;     /* of "mjcf:FILE.xml"; NULL: forward                                 */
+    const char *const *set; /* [set_count] "key=value": constants of the task, see mujoco_key    */
+    int set_count;
+    int native;             /* 1: physics as this MuJoCo has them, not as the papers had them    */
+} mujoco_options;
+
+/* A constant of the rules that may be set. Two values are written low,high. */
+typedef struct mujoco_key {
+    const char *name;    /* Gymnasium's keyword; NULL ends a list */
+    drl_field_type type; /* INT, DOUBLE or BOOL                   */
+    int count;           /* 1 or 2 values                         */
+    size_t offset;       /* in mujoco_task                        */
+} mujoco_key;
 
 /* Occasions for a task's own physics: after a reset, for a step, after a state was loaded. */
 typedef enum mujoco_phase { MUJOCO_STARTED, MUJOCO_STEP, MUJOCO_LOADED } mujoco_phase;
 
-/* The rules of one task. All figures in the task's own units. */
-typedef struct mujoco_task {
-    const char *name, *model; /* model: file in models/                                          */
-    int obs_dim, act_dim;     /* what the model must give                                        */
-    int frame_skip;           /* mj_step per action                                              */
-    int time_limit;           /* actions                                                         */
-    double qpos_noise;        /* reset: qpos0 + uniform in +-qpos_noise                          */
-    double qvel_noise;        /* reset: uniform in +-qvel_noise, or ...                          */
-    int qvel_normal;          /* ... qvel_noise times a standard normal number                   */
-    int obs_qpos;             /* first qpos that is observed: the place along x is not           */
-    double obs_qvel_clip;     /* 0: none                                                         */
-    int contact;              /* contact forces are observed, and cost                           */
-    double ctrl_cost, contact_cost;
-    double alive;             /* bonus per step                                                  */
-    int alive_always;         /* v4: also on the step that ends the episode                      */
-    /* write the observation to obs if that is not NULL; return its length */
+/* How a kind of task works. Only reward_fn must be there. */
+typedef struct mujoco_kind {
+    const mujoco_key *keys; /* or NULL */
+    /* make the model; NULL: from options->xml or the file task->model */
+    mjModel *(*load_fn)(const struct mujoco_task *t, const mujoco_options *options, char *error,
+                        size_t error_size);
+    /* look up what the functions need: fill model->id, model->fact; may change model->m, task.
+       Returns 0, or -1 with the error set. NULL: nothing */
+    int (*bind_fn)(struct mujoco_model *model, char *error, size_t error_size);
+    /* start an episode and return 0, or -1 if MuJoCo failed; NULL: with rules.noise */
+    int (*episode_fn)(struct mujoco_env *e, drl_rng *rng);
+    /* NULL: mj_forward after a reset, frame_skip mj_step (and mj_rnePostConstraint if rules.forces)
+       for a step, nothing after loading */
+    void (*physics_fn)(struct mujoco_env *e, mujoco_phase phase);
+    /* write the observation to obs if that is not NULL (else there is no mjData); return its
+       length. NULL: qpos without the first rules.hidden, qvel */
     int (*obs_fn)(const struct mujoco_env *e, double *obs);
-    /* write to m what the reward compares before and after a step */
+    /* write to m what the reward compares before and after a step; NULL: nothing */
     void (*measure_fn)(const struct mujoco_env *e, double *m);
     /* return the reward of the step from e->before to e->after */
     double (*reward_fn)(const struct mujoco_env *e, const double *action, int healthy);
-    /* return 0 when the episode is over; NULL: never */
+    /* return 0 where the robot has fallen; NULL: never */
     int (*healthy_fn)(const struct mujoco_env *e);
-    /* start an episode and return 0, or -1 if MuJoCo failed; NULL: with the noise above */
-    int (*episode_fn)(struct mujoco_env *e, drl_rng *rng);
-    /* NULL: mj_forward after a reset, frame_skip mj_step for a step, nothing after loading */
-    void (*physics_fn)(struct mujoco_env *e, mujoco_phase phase);
+} mujoco_kind;
+
+/* Constants of a task in its own units; which of them count depends on the kind. */
+typedef struct mujoco_rules {
+    double forward, ctrl_cost, contact_cost; /* weights in the reward                            */
+    double healthy;    /* bonus per step                                                         */
+    double noise;      /* reset: qpos0 + uniform in +-noise, qvel uniform in +-noise, or ...     */
+    int normal;        /* ... qvel noise times a standard normal number                          */
+    int hidden;        /* first numbers of qpos that are not observed: the place in the world    */
+    double clip;       /* observed qvel is cut to +-clip; 0: not                                 */
+    int forces;        /* contact forces are computed, observed, and cost                        */
+    double z[2], angle[2], state[2]; /* where the robot is healthy                               */
+    double contact[2]; /* Ant: range of forces; Humanoid: of their cost                          */
+    int terminate;     /* end the episode when not healthy                                       */
+    int exclude;       /* do not observe the hidden ones                                         */
+    int include;       /* observe contact forces                                                 */
+} mujoco_rules;
+
+/* One task. */
+typedef struct mujoco_task {
+    const char *name, *model; /* model: file in models/                                          */
+    mujoco_kind kind;
+    int version;              /* of the rules: Gymnasium's v5, v4, v3                            */
+    int obs_dim, act_dim;     /* what the model must give; 0: any                                */
+    int frame_skip;           /* mj_step per action                                              */
+    int time_limit;           /* actions                                                         */
+    mujoco_rules rules;
 } mujoco_task;
 
-/* A compiled model and what its environments share. Read-only after loading. */
+/* A compiled model and what its environments share. Read-only after loading: to change an option
+   for one call, make a copy of *m itself and change that. */
 typedef struct mujoco_model {
-    const mujoco_task *task;
+    mujoco_task task;       /* with the constants that were set */
+    const mujoco_task *row; /* as it was given                  */
+    char name[256];         /* task.name                        */
     mjModel *m;
-    float *bounds; /* [2, nu] lowest, highest action */
-    int id[16];      /* what the task looks up once, and ... */
-    double fact[2];  /* ... measures once                    */
+    float *bounds;          /* [2, nu] lowest, highest action   */
+    int id[MUJOCO_IDS];     /* what the task looks up once, and ... */
+    double fact[4];         /* ... measures once                */
+    int native;
     int users;
 } mujoco_model;
 
@@ -90,13 +144,17 @@ typedef struct mujoco_env {
 
 /* Make an environment.
      env        out  to be freed with env->free_fn(env->user)
-     task       in   "HalfCheetah-v5" ...; the error of an unknown name lists all
-     model_dir  in   folder of the XML files; NULL: $DIFFRL_MODELS, examples/mujoco/models, and the
-                     same beside and above the running program; DeepMind Control: see dmc.h
+     task       in   "HalfCheetah-v5" ..., "mjcf:FILE.xml"; the error names the nearest
+     options    in   NULL: defaults
      error      out  [error_size] one line, empty on success. May be NULL if error_size is 0.
    Returns 0, or -1 with nothing to free. */
-int mujoco_env_init(drl_env *env, const char *task, const char *model_dir, char *error,
+int mujoco_env_init(drl_env *env, const char *task, const mujoco_options *options, char *error,
                     size_t error_size);
+
+/* Make an environment of a task that is not in the list, with MuJoCo's own physics. The task must
+   outlive it. */
+int mujoco_env_make(drl_env *env, const mujoco_task *task, const mujoco_options *options,
+                    char *error, size_t error_size);
 
 /* Make another environment of the same task that shares the model of `from`, which may be freed
    first. Returns 0, or -1 with nothing to free. */
@@ -126,8 +184,10 @@ int mujoco_env_step(mujoco_env *e, const double *action, int *flags);
 #if defined(MUJOCO_ENV_IMPLEMENTATION) && !defined(MUJOCO_ENV_IMPLEMENTATION_DONE)
 #define MUJOCO_ENV_IMPLEMENTATION_DONE
 
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,120 +244,11 @@ static int mujoco_guard(mujoco_trap *trap, void (*fn)(void *), void *arg)
     return 0;
 }
 
-/* ---- tasks: observation, measure, reward, health ---- */
-
-/* qpos from task->obs_qpos on, qvel, contact forces on all bodies but the world */
-static int mujoco_obs_locomotion(const mujoco_env *e, double *obs)
+/* Write the error text; return -1. */
+static int mujoco_say(char *error, size_t n, const char *a, const char *b, const char *c)
 {
-    const mujoco_task *t = e->model->task;
-    const mjModel *m = e->model->m;
-    int nq = (int)m->nq, nv = (int)m->nv, nf = t->contact ? 6 * ((int)m->nbody - 1) : 0, i;
-    double clip = t->obs_qvel_clip;
-    if (!obs) return nq - t->obs_qpos + nv + nf;
-    for (i = t->obs_qpos; i < nq; i++) *obs++ = e->data->qpos[i];
-    for (i = 0; i < nv; i++) {
-        double v = e->data->qvel[i];
-        *obs++ = clip > 0 ? mju_clip(v, -clip, clip) : v;
-    }
-    for (i = 0; i < nf; i++) *obs++ = mju_clip(e->data->cfrc_ext[6 + i], -1, 1);
-    return nq - t->obs_qpos + nv + nf;
-}
-
-/* x of the root joint */
-static void mujoco_measure_root(const mujoco_env *e, double *m) { m[0] = e->data->qpos[0]; }
-
-/* x of the first body, as it was in the last forward pass (the integrator has moved on since) */
-static void mujoco_measure_torso(const mujoco_env *e, double *m) { m[0] = e->data->xpos[3]; }
-
-/* speed + alive bonus - control cost - contact cost */
-static double mujoco_reward_locomotion(const mujoco_env *e, const double *action, int healthy)
-{
-    const mujoco_task *t = e->model->task;
-    const mjModel *m = e->model->m;
-    double dt = m->opt.timestep * t->frame_skip, ctrl = 0, contact = 0;
-    int nu = (int)m->nu, nf = t->contact ? 6 * (int)m->nbody : 0, i;
-    for (i = 0; i < nu; i++) ctrl += action[i] * action[i];
-    for (i = 0; i < nf; i++) {
-        double f = mju_clip(e->data->cfrc_ext[i], -1, 1);
-        contact += f * f;
-    }
-    return (e->after[0] - e->before[0]) / dt + (healthy || t->alive_always ? t->alive : 0) -
-           t->ctrl_cost * ctrl - t->contact_cost * contact;
-}
-
-static int mujoco_healthy_hopper(const mujoco_env *e)
-{
-    const double *q = e->data->qpos, *v = e->data->qvel;
-    int nq = (int)e->model->m->nq, nv = (int)e->model->m->nv, i, ok = q[1] > .7 && fabs(q[2]) < .2;
-    for (i = 2; i < nq; i++) ok = ok && fabs(q[i]) < 100;
-    for (i = 0; i < nv; i++) ok = ok && fabs(v[i]) < 100;
-    return ok;
-}
-
-static int mujoco_healthy_walker(const mujoco_env *e)
-{
-    const double *q = e->data->qpos;
-    return q[1] > .8 && q[1] < 2 && fabs(q[2]) < 1;
-}
-
-static int mujoco_healthy_ant(const mujoco_env *e)
-{
-    return e->data->qpos[2] >= .2 && e->data->qpos[2] <= 1;
-}
-
-/* Gymnasium 1.x. Columns: name, model, obs, act, skip, limit | noise qpos, qvel, normal | observed
-   from qpos, qvel clip, contact | costs of control, contact | alive, always | functions */
-static const mujoco_task mujoco_tasks[] = {
-    {"HalfCheetah-v5", "half_cheetah.xml", 17, 6, 5, 1000, .1, .1, 1, 1, 0, 0, .1, 0, 0, 0,
-     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion,
-     NULL, NULL, NULL},
-    {"HalfCheetah-v4", "half_cheetah.xml", 17, 6, 5, 1000, .1, .1, 1, 1, 0, 0, .1, 0, 0, 0,
-     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion,
-     NULL, NULL, NULL},
-    {"Hopper-v5", "hopper.xml", 11, 3, 4, 1000, .005, .005, 0, 1, 10, 0, .001, 0, 1, 0,
-     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion,
-     mujoco_healthy_hopper, NULL, NULL},
-    {"Hopper-v4", "hopper.xml", 11, 3, 4, 1000, .005, .005, 0, 1, 10, 0, .001, 0, 1, 1,
-     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion,
-     mujoco_healthy_hopper, NULL, NULL},
-    {"Walker2d-v5", "walker2d_v5.xml", 17, 6, 4, 1000, .005, .005, 0, 1, 10, 0, .001, 0, 1, 0,
-     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion,
-     mujoco_healthy_walker, NULL, NULL},
-    {"Walker2d-v4", "walker2d.xml", 17, 6, 4, 1000, .005, .005, 0, 1, 10, 0, .001, 0, 1, 1,
-     mujoco_obs_locomotion, mujoco_measure_root, mujoco_reward_locomotion,
-     mujoco_healthy_walker, NULL, NULL},
-    {"Ant-v5", "ant.xml", 105, 8, 5, 1000, .1, .1, 1, 2, 0, 1, .5, 5e-4, 1, 0,
-     mujoco_obs_locomotion, mujoco_measure_torso, mujoco_reward_locomotion,
-     mujoco_healthy_ant, NULL, NULL},
-    {"Ant-v4", "ant.xml", 27, 8, 5, 1000, .1, .1, 1, 2, 0, 0, .5, 0, 1, 1,
-     mujoco_obs_locomotion, mujoco_measure_torso, mujoco_reward_locomotion,
-     mujoco_healthy_ant, NULL, NULL},
-};
-
-/* ---- episodes ---- */
-static void mujoco_run_forward(void *arg)
-{
-    mujoco_env *e = (mujoco_env *)arg;
-    if (e->model->task->physics_fn) e->model->task->physics_fn(e, MUJOCO_STARTED);
-    else mj_forward(e->model->m, e->data);
-}
-
-static void mujoco_run_step(void *arg)
-{
-    mujoco_env *e = (mujoco_env *)arg;
-    const mujoco_task *t = e->model->task;
-    int k;
-    if (t->physics_fn) t->physics_fn(e, MUJOCO_STEP);
-    else
-        for (k = 0; k < t->frame_skip; k++) mj_step(e->model->m, e->data);
-    /* fills cfrc_ext; changes no state */
-    if (t->contact) mj_rnePostConstraint(e->model->m, e->data);
-}
-
-static void mujoco_run_loaded(void *arg)
-{
-    mujoco_env *e = (mujoco_env *)arg;
-    e->model->task->physics_fn(e, MUJOCO_LOADED);
+    if (n) snprintf(error, n, "mujoco: %s%s%s", a, b, c);
+    return -1;
 }
 
 /* Run fn under the trap and note what MuJoCo said. */
@@ -308,6 +259,39 @@ static int mujoco_run(mujoco_env *e, void (*fn)(void *))
     e->warnings += trap.warnings;
     if (rc) memcpy(e->error, trap.text, sizeof e->error);
     return rc;
+}
+
+/* ---- episodes ---- */
+static void mujoco_run_reset(void *arg)
+{
+    mujoco_env *e = (mujoco_env *)arg;
+    mj_resetData(e->model->m, e->data);
+}
+
+static void mujoco_run_forward(void *arg)
+{
+    mujoco_env *e = (mujoco_env *)arg;
+    if (e->model->task.kind.physics_fn) e->model->task.kind.physics_fn(e, MUJOCO_STARTED);
+    else mj_forward(e->model->m, e->data);
+}
+
+static void mujoco_run_step(void *arg)
+{
+    mujoco_env *e = (mujoco_env *)arg;
+    const mujoco_task *t = &e->model->task;
+    int k;
+    if (t->kind.physics_fn) {
+        t->kind.physics_fn(e, MUJOCO_STEP);
+        return;
+    }
+    for (k = 0; k < t->frame_skip; k++) mj_step(e->model->m, e->data);
+    if (t->rules.forces) mj_rnePostConstraint(e->model->m, e->data); /* cfrc_ext; no state */
+}
+
+static void mujoco_run_loaded(void *arg)
+{
+    mujoco_env *e = (mujoco_env *)arg;
+    e->model->task.kind.physics_fn(e, MUJOCO_LOADED);
 }
 
 /* MuJoCo goes on after these from the initial pose, or without the action: notice them, forget
@@ -323,26 +307,61 @@ static int mujoco_broken(mujoco_env *e)
     return n;
 }
 
+/* qpos without the first rules.hidden, and qvel */
+static int mujoco_obs_state(const mujoco_env *e, double *obs)
+{
+    int hidden = e->model->task.rules.hidden, nv = (int)e->model->m->nv;
+    int n = (int)e->model->m->nq - hidden;
+    if (obs) {
+        memcpy(obs, e->data->qpos + hidden, (size_t)n * sizeof *obs);
+        memcpy(obs + n, e->data->qvel, (size_t)nv * sizeof *obs);
+    }
+    return n + nv;
+}
+
+static int mujoco_observe(const mujoco_env *e, double *obs)
+{
+    const mujoco_kind *kind = &e->model->task.kind;
+    return kind->obs_fn ? kind->obs_fn(e, obs) : mujoco_obs_state(e, obs);
+}
+
+/* Can all be written as float? */
+static int mujoco_finite(const double *x, int n)
+{
+    int i, ok = 1;
+    for (i = 0; i < n; i++) ok &= fabs(x[i]) <= (double)FLT_MAX;
+    return ok;
+}
+
 /* Begin an episode in the state that mjData holds. */
 static int mujoco_episode_start(mujoco_env *e)
 {
+    const mujoco_task *t = &e->model->task;
     e->elapsed = 0;
     e->reward = 0;
-    e->ready = mujoco_run(e, mujoco_run_forward) == 0 && !mujoco_broken(e);
-    e->model->task->obs_fn(e, e->obs);
-    e->model->task->measure_fn(e, e->after);
-    return e->ready ? 0 : -1;
+    e->ready = 0;
+    if (mujoco_run(e, mujoco_run_forward)) return -1;
+    mujoco_observe(e, e->next);
+    if (mujoco_broken(e) || !mujoco_finite(e->next, t->obs_dim)) {
+        snprintf(e->error, sizeof e->error, "the initial state has no finite acceleration");
+        return -1;
+    }
+    e->ready = 1;
+    memcpy(e->obs, e->next, (size_t)t->obs_dim * sizeof(double));
+    if (t->kind.measure_fn) t->kind.measure_fn(e, e->after);
+    return 0;
 }
 
 int mujoco_env_set_state(mujoco_env *e, const double *qpos, const double *qvel)
 {
     const mjModel *m = e->model->m;
     int j;
-    mj_resetData(m, e->data);
+    e->ready = 0;
+    if (mujoco_run(e, mujoco_run_reset)) return -1;
     memcpy(e->data->qpos, qpos, (size_t)m->nq * sizeof(double));
     memcpy(e->data->qvel, qvel, (size_t)m->nv * sizeof(double));
     /* MuJoCo before 3.2 does this in mj_forward, later ones in the first step */
-    for (j = 0; j < (int)m->njnt; j++) {
+    for (j = 0; j < (int)m->njnt && !e->model->native; j++) {
         mjtNum *q = e->data->qpos + m->jnt_qposadr[j];
         if (m->jnt_type[j] == mjJNT_FREE) mju_normalize4(q + 3);
         if (m->jnt_type[j] == mjJNT_BALL) mju_normalize4(q);
@@ -350,10 +369,40 @@ int mujoco_env_set_state(mujoco_env *e, const double *qpos, const double *qvel)
     return mujoco_episode_start(e);
 }
 
+/* Return e->noise, room for qpos [nq] and qvel [nv], set to the initial pose at rest. */
+static double *mujoco_pose(mujoco_env *e)
+{
+    const mjModel *m = e->model->m;
+    memcpy(e->noise, m->qpos0, (size_t)m->nq * sizeof(double));
+    memset(e->noise + m->nq, 0, (size_t)m->nv * sizeof(double));
+    return e->noise;
+}
+
+/* Start an episode at the pose in e->noise. */
+static int mujoco_pose_start(mujoco_env *e)
+{
+    return mujoco_env_set_state(e, e->noise, e->noise + e->model->m->nq);
+}
+
+/* qpos0 + noise, noise: all of qpos, then all of qvel */
+static int mujoco_episode_noise(mujoco_env *e, drl_rng *rng)
+{
+    const mujoco_rules *r = &e->model->task.rules;
+    double *q = mujoco_pose(e), *v = q + e->model->m->nq;
+    int i;
+    for (i = 0; i < (int)e->model->m->nq; i++)
+        q[i] += r->noise * (2 * (double)drl_rng_uniform(rng) - 1);
+    for (i = 0; i < (int)e->model->m->nv; i++) {
+        double u = r->normal ? (double)drl_rng_normal(rng) : 2 * (double)drl_rng_uniform(rng) - 1;
+        v[i] = r->noise * u;
+    }
+    return mujoco_pose_start(e);
+}
+
 int mujoco_env_step(mujoco_env *e, const double *action, int *flags)
 {
-    const mujoco_task *t = e->model->task;
-    int healthy, fault, i;
+    const mujoco_task *t = &e->model->task;
+    int healthy, fault;
     *flags = 0;
     if (!e->ready) {
         snprintf(e->error, sizeof e->error, "reset must come before step");
@@ -363,11 +412,13 @@ int mujoco_env_step(mujoco_env *e, const double *action, int *flags)
     memcpy(e->before, e->after, sizeof e->before);
     memcpy(e->data->ctrl, action, (size_t)t->act_dim * sizeof(double));
     if (mujoco_run(e, mujoco_run_step)) return -1;
-    fault = mujoco_broken(e);
-    t->obs_fn(e, e->next);
-    for (i = 0; i < t->obs_dim; i++) fault |= !(fabs(e->next[i]) < HUGE_VAL);
     e->elapsed++;
-    if (fault) {
+    fault = mujoco_broken(e);
+    mujoco_observe(e, e->next);
+    if (t->kind.measure_fn) t->kind.measure_fn(e, e->after);
+    healthy = !t->kind.healthy_fn || t->kind.healthy_fn(e);
+    e->reward = t->kind.reward_fn(e, action, healthy);
+    if (fault || !mujoco_finite(e->next, t->obs_dim) || !mujoco_finite(&e->reward, 1)) {
         e->faults++;
         e->reward = 0;
         *flags = DRL_ENV_TRUNCATED;
@@ -375,60 +426,23 @@ int mujoco_env_step(mujoco_env *e, const double *action, int *flags)
     }
     e->ready = 1;
     memcpy(e->obs, e->next, (size_t)t->obs_dim * sizeof(double));
-    t->measure_fn(e, e->after);
-    healthy = !t->healthy_fn || t->healthy_fn(e);
-    e->reward = t->reward_fn(e, action, healthy);
-    if (!healthy) *flags = DRL_ENV_TERMINATED;
+    if (!healthy && t->rules.terminate) *flags = DRL_ENV_TERMINATED;
     return 0;
 }
-
-static int mujoco_say(char *error, size_t n, const char *a, const char *b, const char *c)
-{
-    if (n) snprintf(error, n, "mujoco: %s%s%s", a, b, c);
-    return -1;
-}
-
-#include "dmc.h"
-
-const mujoco_task *mujoco_env_task(int i)
-{
-    int n = (int)(sizeof mujoco_tasks / sizeof mujoco_tasks[0]);
-    if (i < 0) return NULL;
-    return i < n ? &mujoco_tasks[i] : i - n < DMC_COUNT ? &dmc_tasks[i - n].task : NULL;
-}
-
-int mujoco_env_is_dmc(const mujoco_task *task) { return task && dmc_task_of(task); }
 
 /* ---- drl_env ---- */
 static void mujoco_obs_out(const mujoco_env *e, float *obs)
 {
     int i;
-    for (i = 0; i < e->model->task->obs_dim; i++) obs[i] = (float)e->obs[i];
+    for (i = 0; i < e->model->task.obs_dim; i++) obs[i] = (float)e->obs[i];
 }
 
 static int mujoco_reset_fn(void *user, uint64_t seed, float *obs)
 {
     mujoco_env *e = (mujoco_env *)user;
-    const mujoco_task *t = e->model->task;
-    const mjModel *m = e->model->m;
+    const mujoco_kind *kind = &e->model->task.kind;
     drl_rng rng = drl_rng_make(seed, "reset");
-    double *qpos = e->noise, *qvel = e->noise + m->nq;
-    int i, rc;
-    if (t->episode_fn) {
-        rc = t->episode_fn(e, &rng);
-        mujoco_obs_out(e, obs);
-        return rc;
-    }
-    for (i = 0; i < (int)m->nq; i++) {
-        double u = 2 * (double)drl_rng_uniform(&rng) - 1;
-        qpos[i] = m->qpos0[i] + t->qpos_noise * u;
-    }
-    for (i = 0; i < (int)m->nv; i++) {
-        double u = t->qvel_normal ? (double)drl_rng_normal(&rng)
-                                  : 2 * (double)drl_rng_uniform(&rng) - 1;
-        qvel[i] = t->qvel_noise * u;
-    }
-    rc = mujoco_env_set_state(e, qpos, qvel);
+    int rc = (kind->episode_fn ? kind->episode_fn : mujoco_episode_noise)(e, &rng);
     mujoco_obs_out(e, obs);
     return rc;
 }
@@ -437,7 +451,7 @@ static int mujoco_step_fn(void *user, const float *action, float *obs, float *re
 {
     mujoco_env *e = (mujoco_env *)user;
     int i, rc;
-    for (i = 0; i < e->model->task->act_dim; i++) e->action[i] = (double)action[i];
+    for (i = 0; i < e->model->task.act_dim; i++) e->action[i] = (double)action[i];
     rc = mujoco_env_step(e, e->action, flags);
     mujoco_obs_out(e, obs);
     *reward = (float)e->reward;
@@ -448,7 +462,7 @@ static int mujoco_step_fn(void *user, const float *action, float *obs, float *re
    else in mjData is recomputed by the next step; mj_forward after loading would move the warm start
    of the solver and with it the last bits. ---- */
 typedef struct mujoco_saved {
-    char task[32];
+    char task[64];
     double time, reward, after[MUJOCO_MEASURES];
     uint64_t faults, warnings;
     int32_t elapsed, ready;
@@ -467,7 +481,7 @@ static size_t mujoco_pieces(const mujoco_env *e, double **piece, size_t *size)
     piece[2] = e->data->act, size[2] = (size_t)m->na;
     piece[3] = e->data->ctrl, size[3] = (size_t)m->nu;
     piece[4] = e->data->qacc_warmstart, size[4] = (size_t)m->nv;
-    piece[5] = e->obs, size[5] = (size_t)e->model->task->obs_dim;
+    piece[5] = e->obs, size[5] = (size_t)e->model->task.obs_dim;
     for (i = 0; i < MUJOCO_PIECES; i++) total += size[i] *= sizeof(double);
     return total;
 }
@@ -489,7 +503,7 @@ static int mujoco_save_fn(const void *user, void *state, size_t n)
     int i;
     if (n != sizeof s + mujoco_pieces(e, piece, size)) return -1;
     memset(&s, 0, sizeof s);
-    snprintf(s.task, sizeof s.task, "%s", e->model->task->name);
+    snprintf(s.task, sizeof s.task, "%.63s", e->model->name);
     s.time = e->data->time;
     s.reward = e->reward;
     memcpy(s.after, e->after, sizeof s.after);
@@ -514,21 +528,78 @@ static int mujoco_load_fn(void *user, const void *state, size_t n)
     if (n != sizeof s + mujoco_pieces(e, piece, size)) return -1;
     memcpy(&s, state, sizeof s);
     s.task[sizeof s.task - 1] = 0;
-    if (strcmp(s.task, e->model->task->name) != 0) return -1;
-    mj_resetData(e->model->m, e->data);
+    if (strncmp(s.task, e->model->name, sizeof s.task - 1) != 0) return -1;
+    e->ready = 0;
+    if (mujoco_run(e, mujoco_run_reset)) return -1;
     e->data->time = s.time;
     e->reward = s.reward;
     memcpy(e->after, s.after, sizeof s.after);
     e->faults = s.faults;
     e->warnings = s.warnings;
     e->elapsed = (int)s.elapsed;
-    e->ready = (int)s.ready;
     for (i = 0; i < MUJOCO_PIECES; from += size[i++])
         if (size[i]) memcpy(piece[i], from, size[i]);
-    return e->model->task->physics_fn ? mujoco_run(e, mujoco_run_loaded) : 0;
+    if (e->model->task.kind.physics_fn && mujoco_run(e, mujoco_run_loaded)) return -1;
+    e->ready = (int)s.ready;
+    return 0;
 }
 
-/* ---- init and free ---- */
+/* ---- constants of the rules by name ---- */
+/* Set one value of the key from text [length]. Returns 0, or -1 if it is none. */
+static int mujoco_set_value(const mujoco_key *key, int i, void *task, const char *text, int length)
+{
+    size_t size = key->type == DRL_FIELD_DOUBLE ? sizeof(double) : sizeof(int);
+    char copy[DRL_FIELD_TEXT];
+    drl_field field;
+    drl_context ctx;
+    memset(&field, 0, sizeof field);
+    memset(&ctx, 0, sizeof ctx); /* receives a message that nobody reads */
+    memcpy(field.name, "value", 6);
+    field.type = key->type;
+    field.offset = key->offset + (size_t)i * size;
+    if (key->type == DRL_FIELD_INT) field.low = 1, field.high = 1e6;
+    if (length >= (int)sizeof copy) return -1;
+    snprintf(copy, sizeof copy, "%.*s", length, text);
+    return drl_fields_set(&ctx, &field, 1, task, "value", copy) == DRL_OK ? 0 : -1;
+}
+
+/* Apply "key=value" to the task. */
+static int mujoco_task_set(mujoco_task *task, const char *text, char *error, size_t error_size)
+{
+    static const char *const expected[] = {"a number", "two numbers low,high"};
+    const mujoco_key *keys = task->kind.keys, *key = NULL;
+    const char *equals = strchr(text, '='), *comma, *names[64], *nearest;
+    char name[80];
+    int i, n = 0, rc;
+    if (!equals) return mujoco_say(error, error_size, text, ": expected key=value", "");
+    snprintf(name, sizeof name, "%.*s", (int)(equals - text < 79 ? equals - text : 79), text);
+    for (i = 0; keys && keys[i].name && n < 64; i++) {
+        names[n++] = keys[i].name;
+        if (!strcmp(name, keys[i].name)) key = &keys[i];
+    }
+    if (!key) {
+        nearest = drl_text_nearest(name, names, n);
+        if (error_size)
+            snprintf(error, error_size, "mujoco: %s has no constant %s%s%s%s", task->name, name,
+                     nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+        return -1;
+    }
+    equals++;
+    comma = strchr(equals, ',');
+    if ((key->count == 2) != (comma != NULL)) rc = -1;
+    else if (!comma) rc = mujoco_set_value(key, 0, task, equals, (int)strlen(equals));
+    else
+        rc = mujoco_set_value(key, 0, task, equals, (int)(comma - equals)) ||
+             mujoco_set_value(key, 1, task, comma + 1, (int)strlen(comma + 1));
+    if (rc)
+        return mujoco_say(error, error_size, text, ": expected ",
+                          key->type == DRL_FIELD_BOOL  ? "true or false"
+                          : key->type == DRL_FIELD_INT ? "a whole number from 1"
+                                                       : expected[key->count - 1]);
+    return 0;
+}
+
+/* ---- models ---- */
 static void mujoco_model_release(mujoco_model *model)
 {
     if (!model || --model->users > 0) return;
@@ -547,13 +618,27 @@ static void mujoco_free_fn(void *user)
     free(e);
 }
 
-/* Make physics the same on every MuJoCo: from 3.5 on, the margins of two geoms are added, before,
-   the larger one counted. All geoms of a model have the same margin. */
+/* Make physics the same on every MuJoCo, that is, as 2.x has them. */
 static void mujoco_model_mend(mjModel *m)
 {
-    int i;
-    if (mj_version() < 350) return;
-    for (i = 0; i < (int)m->ngeom; i++) m->geom_margin[i] *= .5;
+    int b, i, j;
+    /* from 3.5 on, the margins of two geoms are added, before, the larger one counted; all geoms
+       of a model have the same margin */
+    for (i = 0; i < (int)m->ngeom && mj_version() >= 350; i++) m->geom_margin[i] *= .5;
+    /* from 3.0 on, armature is left out of these for bodies that only slide */
+    for (b = 1; b < (int)m->nbody && mj_version() >= 300; b++) {
+        double sum = 0;
+        int first = m->body_jntadr[b], slides = 0;
+        if (m->body_simple[b] != 2) continue;
+        for (j = first; j < first + m->body_jntnum[b]; j++) {
+            int v = m->jnt_dofadr[j];
+            if (m->jnt_type[j] != mjJNT_SLIDE) continue;
+            m->dof_invweight0[v] = 1 / (m->body_mass[b] + m->dof_armature[v]);
+            sum += m->dof_invweight0[v];
+            slides++;
+        }
+        if (slides) m->body_invweight0[2 * b] = sum / 3;
+    }
 }
 
 /* Write the folder of the running program, with its last '/', or nothing where that is unknown. */
@@ -603,7 +688,7 @@ static int mujoco_model_find(const char *file, const char *model_dir, char *path
 
 typedef struct mujoco_load {
     const char *path;
-    mjVFS *vfs; /* NULL: the path is that of a file */
+    const mjVFS *vfs;
     char text[400];
     mjModel *m;
     mjData *d;
@@ -621,68 +706,237 @@ static void mujoco_run_data(void *arg)
     l->d = mj_makeData(l->m);
 }
 
-static const mujoco_task *mujoco_task_find(const char *name, char *error, size_t error_size)
+static void mujoco_run_check(void *arg)
 {
-    char known[1600];
-    size_t used = 0;
-    int i;
-    known[0] = 0;
-    for (i = 0; mujoco_env_task(i); i++) {
-        const char *text = mujoco_env_task(i)->name;
-        if (!strcmp(text, name)) return mujoco_env_task(i);
-        if (used + strlen(text) + 2 > sizeof known) continue;
-        used += (size_t)snprintf(known + used, sizeof known - used, " %s", text);
+    mujoco_load *l = (mujoco_load *)arg;
+    mj_forward(l->m, l->d);
+}
+
+/* Compile the XML text `xml`, or if that is NULL the file. Relative names of files in the text are
+   looked up beside `path`, whether that exists or not. Returns NULL with the error text set. */
+static mjModel *mujoco_model_compile(const char *path, const char *xml, char *error,
+                                     size_t error_size)
+{
+    mujoco_trap trap;
+    mujoco_load l;
+    mjVFS *vfs = NULL;
+    memset(&l, 0, sizeof l);
+    l.path = path;
+    trap.text[0] = 0;
+    if (xml) {
+        int bad, n = (int)strlen(xml);
+        vfs = (mjVFS *)malloc(sizeof *vfs); /* 2 MB in MuJoCo 2 */
+        if (!vfs) return mujoco_say(error, error_size, "out of memory", "", ""), NULL;
+        mj_defaultVFS(vfs);
+#if mjVERSION_HEADER >= 313
+        bad = mj_addBufferVFS(vfs, path, xml, n);
+#else
+        bad = mj_makeEmptyFileVFS(vfs, path, n + 1);
+        if (!bad) memcpy(vfs->filedata[mj_findFileVFS(vfs, path)], xml, (size_t)n + 1);
+#endif
+        l.vfs = vfs;
+        if (bad) snprintf(l.text, sizeof l.text, "the text does not fit into MuJoCo's file system");
+        else if (mujoco_guard(&trap, mujoco_run_load, &l)) l.m = NULL;
+        mj_deleteVFS(vfs);
+        free(vfs);
+    } else if (mujoco_guard(&trap, mujoco_run_load, &l)) {
+        l.m = NULL;
     }
-    if (error_size) snprintf(error, error_size, "mujoco: no task \"%s\"; known:%s", name, known);
+    if (!l.m) mujoco_say(error, error_size, path, ": ", l.text[0] ? l.text : trap.text);
+    return l.m;
+}
+
+/* Refuse a model with numbers that are none: it has no finite acceleration in its initial pose. */
+static int mujoco_model_check(mjModel *m, const char *path, char *error, size_t error_size)
+{
+    mujoco_trap trap;
+    mujoco_load l;
+    int ok;
+    memset(&l, 0, sizeof l);
+    l.m = m;
+    if (mujoco_guard(&trap, mujoco_run_data, &l) || !l.d)
+        return mujoco_say(error, error_size, path, ": no memory for its data", "");
+    ok = mujoco_guard(&trap, mujoco_run_check, &l) == 0;
+    ok = ok && mujoco_finite(l.d->qacc, (int)m->nv) && mujoco_finite(m->qpos0, (int)m->nq) &&
+         mujoco_finite(m->actuator_ctrlrange, 2 * (int)m->nu) &&
+         mujoco_finite(l.d->xpos, 3 * (int)m->nbody) && mujoco_finite(&m->opt.timestep, 1);
+    mj_deleteData(l.d);
+    if (ok) return 0;
+    return mujoco_say(error, error_size, path, ": the model moves nowhere finite: ",
+                      trap.text[0] ? trap.text : "is a number in it nan, inf or far too large?");
+}
+
+static mjModel *mujoco_model_xml(const mujoco_task *t, const mujoco_options *o, char *error,
+                                 size_t error_size)
+{
+    char path[1024];
+    if (o->xml) return mujoco_model_compile("text.xml", o->xml, error, error_size);
+    if (mujoco_model_find(t->model, o->model_dir, path, sizeof path, error, error_size))
+        return NULL;
+    return mujoco_model_compile(path, NULL, error, error_size);
+}
+
+/* The number of observations by the present rules. */
+static int mujoco_model_observes(mujoco_model *model)
+{
+    mujoco_env e;
+    memset(&e, 0, sizeof e);
+    e.model = model;
+    return mujoco_observe(&e, NULL);
+}
+
+/* Look whether the loaded model is the task's, then set constants. */
+static int mujoco_model_bind(mujoco_model *model, const mujoco_options *o, int mend, char *error,
+                             size_t error_size)
+{
+    mujoco_task *t = &model->task;
+    const char *file = t->model ? t->model : "the model";
+    int i, nu = (int)model->m->nu;
+    if (mujoco_model_check(model->m, file, error, error_size)) return -1;
+    if (t->kind.bind_fn && t->kind.bind_fn(model, error, error_size)) return -1;
+    if ((t->act_dim && t->act_dim != nu) ||
+        (t->obs_dim && t->obs_dim != mujoco_model_observes(model)))
+        return mujoco_say(error, error_size, file, " is not the model of ", t->name);
+    for (i = 0; i < o->set_count; i++)
+        if (mujoco_task_set(t, o->set[i], error, error_size)) return -1;
+    t->act_dim = nu;
+    t->obs_dim = mujoco_model_observes(model);
+    if (nu < 1 || t->obs_dim < 1)
+        return mujoco_say(error, error_size, file, " has no actuators, or nothing that moves", "");
+    if (mend && !o->native) mujoco_model_mend(model->m);
+    for (i = 0; i < nu; i++) {
+        const mjtNum *range = model->m->actuator_ctrlrange + 2 * i;
+        int limited = model->m->actuator_ctrllimited[i];
+        model->bounds[i] = limited ? (float)range[0] : -1;
+        model->bounds[i + nu] = limited ? (float)range[1] : 1;
+    }
+    return 0;
+}
+
+/* Compile the task's model and apply the options. Returns NULL with the error text set. */
+static mujoco_model *mujoco_model_load(const mujoco_task *task, const mujoco_options *o, int mend,
+                                       char *error, size_t error_size)
+{
+    mujoco_model *model = (mujoco_model *)calloc(1, sizeof *model);
+    mjModel *m;
+    if (!model) return mujoco_say(error, error_size, "out of memory", "", ""), NULL;
+    m = task->kind.load_fn ? task->kind.load_fn(task, o, error, error_size)
+                           : mujoco_model_xml(task, o, error, error_size);
+    model->m = m;
+    model->task = *task;
+    model->row = task;
+    model->native = o->native;
+    snprintf(model->name, sizeof model->name, "%s", task->name);
+    model->task.name = model->name;
+    if (m) model->bounds = (float *)calloc(2 * (size_t)m->nu + 1, sizeof(float));
+    if (m && !model->bounds) mujoco_say(error, error_size, "out of memory", "", "");
+    if (!m || !model->bounds || mujoco_model_bind(model, o, mend, error, error_size)) {
+        mujoco_model_release(model);
+        return NULL;
+    }
+    return model;
+}
+
+/* ---- models of one's own: "mjcf:FILE.xml" ---- */
+
+/* Which joint moves the robot along x: a free one, or a slide of the first body. id[0]: where it is
+   in qpos, -1: none; id[1]: where z is, -1: none. */
+static int mujoco_mjcf_bind(mujoco_model *model, char *error, size_t error_size)
+{
+    const mjModel *m = model->m;
+    int j, hidden = 0;
+    (void)error, (void)error_size;
+    model->id[0] = model->id[1] = -1;
+    for (j = 0; j < (int)m->njnt && m->body_parentid[m->jnt_bodyid[j]] == 0; j++) {
+        const mjtNum *axis = m->jnt_axis + 3 * j;
+        int slide = m->jnt_type[j] == mjJNT_SLIDE, at = m->jnt_qposadr[j];
+        if (j == 0 && m->jnt_type[j] == mjJNT_FREE) {
+            model->id[0] = 0, model->id[1] = 2, hidden = 2;
+            break;
+        }
+        if (slide && axis[0] > .99 && model->id[0] < 0) model->id[0] = at;
+        if (slide && axis[2] > .99 && model->id[1] < 0) model->id[1] = at;
+        if (slide && (axis[0] > .99 || axis[1] > .99) && hidden == at) hidden++;
+    }
+    model->task.rules.hidden = hidden;
+    return 0;
+}
+
+static void mujoco_mjcf_measure(const mujoco_env *e, double *m)
+{
+    int x = e->model->id[0];
+    m[0] = x >= 0 ? e->data->qpos[x] : e->data->subtree_com[0];
+}
+
+static double mujoco_mjcf_reward(const mujoco_env *e, const double *action, int healthy)
+{
+    const mujoco_rules *r = &e->model->task.rules;
+    double dt = e->model->m->opt.timestep * e->model->task.frame_skip, cost = 0;
+    int i;
+    for (i = 0; i < e->model->task.act_dim; i++) cost += action[i] * action[i];
+    return r->forward * ((e->after[0] - e->before[0]) / dt) - r->ctrl_cost * cost +
+           (healthy ? r->healthy : 0);
+}
+
+static int mujoco_mjcf_healthy(const mujoco_env *e)
+{
+    const double *range = e->model->task.rules.z;
+    int z = e->model->id[1];
+    return z < 0 || (e->data->qpos[z] > range[0] && e->data->qpos[z] < range[1]);
+}
+
+static const mujoco_key mujoco_mjcf_keys[] = {
+    {"frame_skip", DRL_FIELD_INT, 1, offsetof(mujoco_task, frame_skip)},
+    {"time_limit", DRL_FIELD_INT, 1, offsetof(mujoco_task, time_limit)},
+    {"reset_noise_scale", DRL_FIELD_DOUBLE, 1, offsetof(mujoco_task, rules.noise)},
+    {"forward_reward_weight", DRL_FIELD_DOUBLE, 1, offsetof(mujoco_task, rules.forward)},
+    {"ctrl_cost_weight", DRL_FIELD_DOUBLE, 1, offsetof(mujoco_task, rules.ctrl_cost)},
+    {"healthy_reward", DRL_FIELD_DOUBLE, 1, offsetof(mujoco_task, rules.healthy)},
+    {"healthy_z_range", DRL_FIELD_DOUBLE, 2, offsetof(mujoco_task, rules.z)},
+    {"terminate_when_unhealthy", DRL_FIELD_BOOL, 1, offsetof(mujoco_task, rules.terminate)},
+    {NULL, DRL_FIELD_INT, 0, 0}};
+
+/* the file is what follows mjcf: in the name */
+static mjModel *mujoco_mjcf_load(const mujoco_task *t, const mujoco_options *o, char *error,
+                                 size_t error_size)
+{
+    if (o->xml) return mujoco_model_compile(t->model, o->xml, error, error_size);
+    return mujoco_model_compile(t->model, NULL, error, error_size);
+}
+
+/* reward: speed along x - .1 x squared actions + 1; starts near qpos0; ends only by the clock */
+static const mujoco_task mujoco_mjcf = {
+    "mjcf:", NULL,
+    {mujoco_mjcf_keys, mujoco_mjcf_load, mujoco_mjcf_bind, NULL, NULL, NULL, mujoco_mjcf_measure,
+     mujoco_mjcf_reward, mujoco_mjcf_healthy},
+    0, 0, 0, 5, 1000,
+    {1, .1, 0, 1, .01, 0, 0, 0, 0, {-HUGE_VAL, HUGE_VAL}, {0, 0}, {0, 0}, {0, 0}, 1, 1, 0}};
+
+/* ---- tasks by name ---- */
+#include "gymnasium.h"
+#include "dmc.h"
+
+const mujoco_task *mujoco_env_task(int i)
+{
+    static const mujoco_task *(*const families[])(int) = {gym_task, dmc_task_at};
+    int f, k;
+    for (f = 0; f < 2; f++)
+        for (k = 0; families[f](k); k++)
+            if (i-- == 0) return families[f](k);
     return NULL;
 }
 
-/* Compile the task's model. Returns NULL with the error text set. */
-static mujoco_model *mujoco_model_load(const mujoco_task *task, const char *model_dir, char *error,
-                                       size_t error_size)
+int mujoco_env_is_dmc(const mujoco_task *task)
 {
-    char path[1024];
-    mujoco_trap trap;
-    mujoco_load l;
-    mujoco_model *model;
-    const dmc_task *dmc = dmc_task_of(task);
-    int i;
-    if (dmc ? dmc_find(task->model, model_dir, path, sizeof path, error, error_size)
-            : mujoco_model_find(task->model, model_dir, path, sizeof path, error, error_size))
-        return NULL;
-    memset(&l, 0, sizeof l);
-    l.path = path;
-    l.vfs = dmc ? dmc_vfs(dmc, path) : NULL;
-    if (mujoco_guard(&trap, mujoco_run_load, &l)) l.m = NULL;
-    dmc_vfs_free(l.vfs);
-    if (!l.m) {
-        mujoco_say(error, error_size, path, ": ", l.text[0] ? l.text : trap.text);
-        return NULL;
-    }
-    model = (mujoco_model *)calloc(1, sizeof *model);
-    if (model) model->bounds = (float *)calloc(2 * (size_t)l.m->nu + 1, sizeof(float));
-    if (!model || !model->bounds) {
-        mujoco_say(error, error_size, "out of memory", "", "");
-        mj_deleteModel(l.m);
-        free(model);
-        return NULL;
-    }
-    mujoco_model_mend(l.m);
-    model->task = task;
-    model->m = l.m;
-    for (i = 0; i < (int)l.m->nu; i++) {
-        model->bounds[i] = (float)l.m->actuator_ctrlrange[2 * i];
-        model->bounds[i + (int)l.m->nu] = (float)l.m->actuator_ctrlrange[2 * i + 1];
-    }
-    if (!dmc || dmc_model_init(model, error, error_size) == 0) return model;
-    mujoco_model_release(model);
-    return NULL;
+    return task && task->kind.physics_fn == dmc_physics;
 }
+
+/* ---- init ---- */
 
 /* Make an environment that holds `model`; on failure the model is released. */
 static int mujoco_env_open(drl_env *env, mujoco_model *model, char *error, size_t error_size)
 {
-    const mujoco_task *t = model->task;
+    const mujoco_task *t = &model->task;
     mujoco_env *e = (mujoco_env *)calloc(1, sizeof *e);
     mujoco_trap trap;
     mujoco_load l;
@@ -695,16 +949,13 @@ static int mujoco_env_open(drl_env *env, mujoco_model *model, char *error, size_
         return mujoco_say(error, error_size, "out of memory", "", "");
     }
     e->model = model;
-    if ((int)model->m->nu != t->act_dim || t->obs_fn(e, NULL) != t->obs_dim) {
-        mujoco_free_fn(e);
-        return mujoco_say(error, error_size, t->model, " is not the model of ", t->name);
-    }
     if (mujoco_guard(&trap, mujoco_run_data, &l)) l.d = NULL;
     e->data = l.d;
     e->obs = (double *)calloc(2 * obs + nq + nv + (size_t)t->act_dim, sizeof(double));
     if (!e->data || !e->obs) {
+        mujoco_say(error, error_size, "no memory for ", t->name, "");
         mujoco_free_fn(e);
-        return mujoco_say(error, error_size, "no memory for ", t->name, "");
+        return -1;
     }
     e->next = e->obs + obs;
     e->noise = e->next + obs;
@@ -725,22 +976,59 @@ static int mujoco_env_open(drl_env *env, mujoco_model *model, char *error, size_
     return 0;
 }
 
-int mujoco_env_init(drl_env *env, const char *task, const char *model_dir, char *error,
-                    size_t error_size)
+static int mujoco_env_build(drl_env *env, const mujoco_task *task, const mujoco_options *options,
+                            int mend, char *error, size_t error_size)
 {
-    const mujoco_task *t;
+    mujoco_options none;
     mujoco_model *model;
+    memset(&none, 0, sizeof none);
     memset(env, 0, sizeof *env);
     if (error_size) error[0] = 0;
-    if (mj_version() != mjVERSION_HEADER)
-        return mujoco_say(error, error_size, "the library and mujoco.h are of different versions",
-                          "", "");
+    if (mj_version() != mjVERSION_HEADER) {
+        if (error_size)
+            snprintf(error, error_size,
+                     "mujoco: the library is version %d, but mujoco.h at compile time was %d; "
+                     "compile and run with the same",
+                     mj_version(), mjVERSION_HEADER);
+        return -1;
+    }
     mju_user_error = mujoco_on_error;
     mju_user_warning = mujoco_on_warning;
-    t = mujoco_task_find(task, error, error_size);
-    if (!t) return -1;
-    model = mujoco_model_load(t, model_dir, error, error_size);
+    model = mujoco_model_load(task, options ? options : &none, mend, error, error_size);
     return model ? mujoco_env_open(env, model, error, error_size) : -1;
+}
+
+int mujoco_env_make(drl_env *env, const mujoco_task *task, const mujoco_options *options,
+                    char *error, size_t error_size)
+{
+    return mujoco_env_build(env, task, options, 0, error, error_size);
+}
+
+int mujoco_env_init(drl_env *env, const char *task, const mujoco_options *options, char *error,
+                    size_t error_size)
+{
+    const char *names[256], *nearest;
+    mujoco_task own = mujoco_mjcf;
+    int n;
+    memset(env, 0, sizeof *env);
+    if (!strncmp(task, "mjcf:", 5)) {
+        const char *reward = options ? options->reward : NULL;
+        if (reward && strcmp(reward, "forward") != 0)
+            return mujoco_say(error, error_size, "there is no reward ", reward, "; known: forward");
+        own.name = task;
+        own.model = task + 5;
+        return mujoco_env_make(env, &own, options, error, error_size);
+    }
+    for (n = 0; n < 256 && mujoco_env_task(n); n++) {
+        names[n] = mujoco_env_task(n)->name;
+        if (!strcmp(names[n], task))
+            return mujoco_env_build(env, mujoco_env_task(n), options, 1, error, error_size);
+    }
+    nearest = drl_text_nearest(task, names, n);
+    if (error_size)
+        snprintf(error, error_size, "mujoco: there is no task %s%s%s%s", task,
+                 nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+    return -1;
 }
 
 int mujoco_env_clone(drl_env *env, const drl_env *from, char *error, size_t error_size)

@@ -217,9 +217,9 @@ static inline void run_task_configure(int i, const drl_field *fields, int n, voi
 /* Return the number of the task, -1 if there is none of this name, after telling so. */
 static inline int run_task_find(const char *program, const char *name)
 {
-    const char *names[64];
+    const char *names[256];
     int i, n;
-    for (n = 0; n < 64 && run_task_name(n); n++) names[n] = run_task_name(n);
+    for (n = 0; n < 256 && run_task_name(n); n++) names[n] = run_task_name(n);
     for (i = 0; i < n; i++)
         if (run_same(name, names[i])) return i;
     run_unknown(program, "task", name, names, n);

@@ -126,7 +126,9 @@ TEST(missing_models_are_told)
 {
     char error[512];
     drl_env env;
-    CHECK(mujoco_env_init(&env, "walker-walk", "/nowhere", error, sizeof error) == -1);
+    mujoco_options o = {0};
+    o.dmc_dir = "/nowhere";
+    CHECK(mujoco_env_init(&env, "walker-walk", &o, error, sizeof error) == -1);
     CHECK_TEXT(error, "cannot read /nowhere/walker.xml");
     CHECK_TEXT(error, "tools/get-dmc.sh");
     CHECK_TEXT(error, "--dmc DIR");
@@ -250,7 +252,7 @@ TEST(sizes_and_times)
     for (i = 0; i < 6; i++) {
         drl_env env;
         const mjModel *m = make(&env, want[i].task)->model->m;
-        double control = m->opt.timestep * mujoco_env_get(&env)->model->task->frame_skip;
+        double control = m->opt.timestep * mujoco_env_get(&env)->model->task.frame_skip;
         CHECK((int)m->nq == want[i].nq && (int)m->nv == want[i].nv && (int)m->nu == want[i].nu);
         CHECK(env.obs_dim == want[i].obs && env.act_dim == want[i].nu && env.time_limit == 1000);
         CHECK_NEAR(m->opt.timestep, want[i].timestep, 1e-15);
