@@ -15,6 +15,7 @@ are not root). Exit status 0 if all work at the end, else 1 with lines that say 
   mujoco    MuJoCo 2.2.2 or newer             package libmujoco-dev
   c++       C++ compiler                      package g++
   clang     clang, C and C++, sanitizers      packages clang, g++, libclang-rt-dev
+  torch     PyTorch, for tools/bench.sh       package python3-torch
   (default: cc mujoco)
 
 examples:
@@ -54,7 +55,8 @@ int main(int n, char **v) { return v[0] ? (int)floor(0.5 * n) : 1; }'
     mujoco)
         probe '#include <mujoco/mujoco.h>
 int main(void) { return mj_version() > 0 ? 0 : 1; }' -lmujoco "${CC:-cc}" ;;
-    *) echo "tools/install.sh: unknown thing $1 (cc, c++, clang, mujoco)" >&2; exit 2 ;;
+    torch) "${PYTHON:-/usr/bin/python3}" -c 'import torch' >/dev/null 2>&1 ;;
+    *) echo "tools/install.sh: unknown thing $1 (cc, c++, clang, mujoco, torch)" >&2; exit 2 ;;
     esac
 }
 
@@ -65,6 +67,7 @@ packages() # THING
     c++) echo g++ ;;
     clang) echo clang g++ libclang-rt-dev ;;
     mujoco) echo libmujoco-dev ;;
+    torch) echo python3-torch ;;
     esac
 }
 
@@ -85,6 +88,7 @@ advice() # THING
     cc) echo "A C compiler is missing. Install gcc and the headers of libc, or set CC." ;;
     c++) echo "A C++ compiler is missing. Install g++, or set CXX." ;;
     clang) echo "clang is missing. Install clang." ;;
+    torch) echo "PyTorch is missing. Install python3-torch, or set PYTHON to a Python that has it." ;;
     esac
 }
 
