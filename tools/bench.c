@@ -513,51 +513,70 @@ typedef struct task {
 } task;
 static const task tasks[] = {{"HalfCheetah", 17, 6}, {"Humanoid", 376, 17}};
 
-/* An agent with what its updates need. */
-typedef struct bench {
-    drl_context ctx;
-    drl_agent agent;
-    drl_replay replay;
-    union { drl_dime dime; } u;
-} bench;
-
-/* One row: how to make the agent, how many update calls are one cycle (delayed parts included), and
-   the PyTorch script that does the same, NULL if there is none. A new algorithm is one more. */
+/* One row: algorithm, preset, what is set beyond it, how many update calls are one cycle (delayed
+   parts included), and the PyTorch script that does the same. A new algorithm is one more; one that
+   the library has not got yet is passed over. */
 typedef struct algorithm {
-    const char *name, *preset;
-    drl_status (*make)(bench *b, const task *t, const char *preset);
+    const char *name, *preset, *label, *settings;
     int cycle;
     const char *peer;
 } algorithm;
 
-static drl_status make_dime(bench *b, const task *t, const char *preset)
-{
-    drl_dime_config c = drl_dime_config_default(t->obs, t->act);
-    int small = strcmp(preset, "small") == 0; /* the paper's actor, critics of 256 */
-    drl_status s = drl_dime_config_preset(&b->ctx, &c, small ? "paper" : preset);
-    if (small) c.critic_width = 256;
-    if (s == DRL_OK) s = drl_dime_init(&b->u.dime, &b->ctx, &c);
-    if (s == DRL_OK) b->agent = drl_dime_agent(&b->u.dime);
-    return s;
-}
-
 static const algorithm algorithms[] = {
-    {"dime", "paper", make_dime, 3,
+    {"dime", "paper", "paper", "", 3,
      "dime.py --steps 16 --width 256 --frequencies 256 --critic 2048 --utd 2"},
-    {"dime", "small", make_dime, 3,
+    {"dime", "paper", "small", "critic_width=256", 3, /* the paper's actor, small critics */
      "dime.py --steps 16 --width 256 --frequencies 256 --critic 256 --utd 2"},
-    {"dime", "cpu", make_dime, 3,
+    {"dime", "cpu", "cpu", "", 3,
      "dime.py --steps 8 --width 128 --frequencies 32 --critic 256 --utd 1"},
-    {"qvpo", "paper", NULL, 1, "qvpo.py"},
-    {"dacer", "paper", NULL, 2, "dacer.py"},
-    {"dppo", "minibatch", NULL, 1, "dppo.py"},
+    {"qvpo", "paper", "paper", "", 1, "qvpo.py"},
+    {"qvpo", "cpu", "cpu", "", 1, NULL},
+    {"dacer", "paper", "paper", "", 2, "dacer.py"},
+    {"dacer", "cpu", "cpu", "", 2, NULL},
+    {"dppo", "paper", "minibatch", "", 1, "dppo.py"},
 };
+
+/* An agent with what its updates need. */
+typedef struct bench {
+    drl_context ctx;
+    drl_agent *agent;
+    drl_replay replay;
+    void *config;
+} bench;
 
 static void bench_free(bench *b)
 {
     drl_replay_free(&b->replay);
-    if (b->agent.self && !strcmp(b->agent.algo, "dime")) drl_dime_free(&b->u.dime);
+    if (b->agent) drl_agent_free(b->agent);
     drl_context_free(&b->ctx);
+    free(b->agent);
+    free(b->config);
+}
+
+/* 1 if the library has it. */
+static int present(const algorithm *a)
+{
+    drl_algo algo = drl_algo_find(a->name);
+    return algo.name && (!strcmp(a->preset, "paper") || strstr(algo.presets, a->preset));
+}
+
+static drl_status agent_make(bench *b, const algorithm *a, const task *t)
+{
+    drl_algo algo = drl_algo_find(a->name);
+    drl_status s;
+    b->config = calloc(1, algo.config_size);
+    b->agent = (drl_agent *)calloc(1, algo.size);
+    if (!b->config || !b->agent) return DRL_ERR_MEMORY;
+    drl_algo_default(algo, b->config, t->obs, t->act);
+    s = drl_algo_preset(&b->ctx, algo, b->config, a->preset);
+    if (s == DRL_OK && *a->settings) {
+        char key[80], *value;
+        snprintf(key, sizeof(key), "%s", a->settings);
+        value = strchr(key, '=');
+        *value++ = 0;
+        s = drl_fields_set(&b->ctx, algo.fields, algo.field_count, b->config, key, value);
+    }
+    return s == DRL_OK ? drl_agent_init(b->agent, &b->ctx, algo, b->config) : s;
 }
 
 /* Start an agent with a replay of random transitions. */
@@ -571,10 +590,10 @@ static int bench_make(bench *b, const algorithm *a, const task *t, int threads)
     memset(b, 0, sizeof(*b));
     cc.threads = threads;
     rc.capacity = 20000;
-    if (drl_context_init(&b->ctx, &cc) || a->make(b, t, a->preset) ||
+    if (drl_context_init(&b->ctx, &cc) || agent_make(b, a, t) ||
         drl_replay_init(&b->replay, &b->ctx, &rc) ||
         !(x = (float *)drl_memory_alloc(&b->ctx, (size_t)n * 4))) {
-        fprintf(stderr, "%s %s: %s\n", a->name, a->preset, drl_context_error(&b->ctx));
+        fprintf(stderr, "%s %s: %s\n", a->name, a->label, drl_context_error(&b->ctx));
         return 0;
     }
     for (i = 0; i < rc.capacity; i++) {
@@ -597,7 +616,7 @@ static void update_run(void *arg)
     update_job *j = (update_job *)arg;
     int i;
     for (i = 0; i < j->cycle; i++) {
-        if (j->b->agent.update_fn(j->b->agent.self, &j->b->replay) == DRL_OK) continue;
+        if (drl_agent_update(j->b->agent, &j->b->replay) == DRL_OK) continue;
         fprintf(stderr, "bench: %s\n", drl_context_error(&j->b->ctx));
         exit(1);
     }
@@ -801,7 +820,7 @@ static void peers_row(const algorithm *a, const task *t, update_job *ours, doubl
     double mine = 1e30, one;
     char name[80];
     int i, r, calls = 0, rounds = 9;
-    snprintf(name, sizeof(name), "%s/%s/%s", a->name, a->preset, t->name);
+    snprintf(name, sizeof(name), "%s/%s/%s", a->name, a->label, t->name);
     for (i = 0; i < 2; i++) {
         if (!peer_start(&p[i], a->peer, t, variants[i])) {
             fprintf(stderr, "bench: %s/%s does not run with %s; needs PyTorch (python3-torch)\n",
@@ -846,20 +865,20 @@ static void update_row(const algorithm *a, const task *t)
     update_job j;
     bench *b = (bench *)calloc(1, sizeof(*b));
     int threads;
-    snprintf(name, sizeof(name), "%s/%s/%s", a->name, a->preset, t->name);
+    snprintf(name, sizeof(name), "%s/%s/%s", a->name, a->label, t->name);
     if (!b || !wanted("update", name)) { free(b); return; }
-    for (threads = 1; a->make && threads <= threads_max; threads *= 2) {
+    for (threads = 1; present(a) && threads <= threads_max; threads *= 2) {
         int64_t before;
         double time;
         if (!bench_make(b, a, t, threads)) break;
         j.b = b;
         j.cycle = a->cycle;
         update_run(&j); /* memory comes with the first */
-        before = b->agent.updates_fn(b->agent.self);
+        before = b->agent->updates;
         flops = 0;
         update_run(&j);
         cycle_flops = flops;
-        updates = (double)(b->agent.updates_fn(b->agent.self) - before);
+        updates = (double)(b->agent->updates - before);
         peak_measure(b->ctx.isa, 5);
         time = best_time(update_run, &j, threads, length / 2, quick ? 4 : 12);
         peak_measure(b->ctx.isa, 5);
@@ -888,7 +907,7 @@ static void update_row(const algorithm *a, const task *t)
         fflush(stdout);
         bench_free(b);
     }
-    if (!a->make && peers_dir && a->peer) {
+    if (!present(a) && peers_dir && a->peer) {
         printf("%-24s not here yet\n", name);
         peers_row(a, t, NULL, a->cycle);
     }
@@ -908,7 +927,7 @@ static int system_calls(bench *b, int rows, const float *obs, float *act)
     if (pid == 0) {
         if (ptrace(PTRACE_TRACEME, 0, NULL, NULL)) _exit(1);
         raise(SIGSTOP);
-        for (i = 0; i < 100; i++) b->agent.act_fn(b->agent.self, DRL_MODE_EXPLORE, rows, obs, act);
+        for (i = 0; i < 100; i++) drl_agent_act(b->agent, DRL_MODE_EXPLORE, rows, obs, act);
         _exit(0);
     }
     waitpid(pid, &status, 0);
@@ -927,8 +946,8 @@ static void latency_row(const algorithm *a, const task *t)
     char name[80];
     bench *b = (bench *)calloc(1, sizeof(*b));
     float *obs = (float *)calloc((size_t)32 * (size_t)(t->obs + t->act), 4), *act;
-    snprintf(name, sizeof(name), "%s/%s/%s", a->name, a->preset, t->name);
-    if (!b || !obs || !a->make || !wanted("latency", name) || !bench_make(b, a, t, 1)) {
+    snprintf(name, sizeof(name), "%s/%s/%s", a->name, a->label, t->name);
+    if (!b || !obs || !present(a) || !wanted("latency", name) || !bench_make(b, a, t, 1)) {
         free(b), free(obs);
         return;
     }
@@ -938,11 +957,11 @@ static void latency_row(const algorithm *a, const task *t)
         uint64_t allocations;
         int calls;
         for (i = 0; i < 20; i++)
-            b->agent.act_fn(b->agent.self, DRL_MODE_EXPLORE, rows[k], obs, act);
+            drl_agent_act(b->agent, DRL_MODE_EXPLORE, rows[k], obs, act);
         allocations = b->ctx.allocations;
         for (i = 0; i < n; i++) {
             double start = seconds();
-            b->agent.act_fn(b->agent.self, DRL_MODE_EXPLORE, rows[k], obs, act);
+            drl_agent_act(b->agent, DRL_MODE_EXPLORE, rows[k], obs, act);
             took[i] = seconds() - start;
         }
         allocations = b->ctx.allocations - allocations;
@@ -969,8 +988,8 @@ static void memory_row(const algorithm *a, const task *t)
     char name[80];
     update_job j;
     bench *b = (bench *)calloc(1, sizeof(*b));
-    snprintf(name, sizeof(name), "%s/%s/%s", a->name, a->preset, t->name);
-    if (b && a->make && wanted("memory", name) && bench_make(b, a, t, 1)) {
+    snprintf(name, sizeof(name), "%s/%s/%s", a->name, a->label, t->name);
+    if (b && present(a) && wanted("memory", name) && bench_make(b, a, t, 1)) {
         double mib;
         j.b = b;
         j.cycle = a->cycle;
