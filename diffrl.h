@@ -749,6 +749,9 @@ DRLDEF drl_tensor *drl_concat(drl_tape *tape, drl_tensor *a, drl_tensor *b);
 DRLDEF drl_tensor *drl_rows(drl_tape *tape, drl_tensor *x, int first, int count);
 DRLDEF drl_tensor *drl_cols(drl_tape *tape, drl_tensor *x, int first, int count);
 
+/* y[i] = row index[i] of x, for i < count. index is copied. */
+DRLDEF drl_tensor *drl_gather(drl_tape *tape, drl_tensor *x, const int *index, int count);
+
 /* The same values, constant: no gradient flows through. */
 DRLDEF drl_tensor *drl_detach(drl_tape *tape, drl_tensor *x);
 
@@ -909,9 +912,11 @@ DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *params, const char *p
 /* Embed t = 0 .. steps-1: returns [steps, out]. One pass serves a whole chain. */
 DRLDEF drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, int steps);
 
-/* Sinusoidal embedding of DDPM: out [steps, dim] = sin and cos of t * 10000^(-i / (dim/2 - 1)), for
-   t = 0 .. steps-1. dim even, >= 4. */
-DRLDEF void drl_time_sinusoidal(int steps, int dim, float *out);
+/* Sinusoidal embedding: out [steps, dim] = sin t w_i beside cos t w_i for t = 0 .. steps-1, dim
+   even, >= 4.  DRL_TIME_DDPM (Ho et al. 2020): w_i = 10000^(-i / (dim/2 - 1)).  DRL_TIME_SCALED
+   (DACER's code): w_i = 10000^(-i / (dim/2)), all times dim^(-1/2). */
+typedef enum drl_time { DRL_TIME_DDPM, DRL_TIME_SCALED } drl_time;
+DRLDEF void drl_time_sinusoidal(drl_time kind, int steps, int dim, float *out);
 
 /* Batch Renormalisation layer (Ioffe 2017, as CrossQ uses it). Running statistics live in a set of
    their own, not trained. */
@@ -977,36 +982,89 @@ typedef enum drl_schedule {
     DRL_SCHEDULE_VP      /* beta_t = 1 - exp(-b0/T - (b1 - b0)(2t - 1)/(2 T^2)), b0 0.1, b1 10    */
 } drl_schedule;
 
-/* Constants of a variance-preserving chain; index t = 1 .. steps, abar[0] = 1. */
+/* Constants of a variance-preserving chain; index t = 1 .. steps, abar[0] = 1. A step x_t ->
+   x_{t-1} of any kind is
+     x0 = clip(x_scale x_t - eps_scale eps),   x_{t-1} = c0 x0 + c1 x_t + std z
+   so that ancestral and DDIM steps, other variances and floors are tables, not code. */
 typedef struct drl_ddpm {
     int steps;
-    float beta[DRL_STEPS_MAX + 1], abar[DRL_STEPS_MAX + 1];
-    float posterior_var[DRL_STEPS_MAX + 1]; /* beta_t (1 - abar_{t-1}) / (1 - abar_t)             */
+    int time[DRL_STEPS_MAX + 1];   /* what the network is told at t: t - 1 of the full chain      */
+    float abar[DRL_STEPS_MAX + 1]; /* product of 1 - beta                                         */
+    float x_scale[DRL_STEPS_MAX + 1], eps_scale[DRL_STEPS_MAX + 1];
+    float c0[DRL_STEPS_MAX + 1], c1[DRL_STEPS_MAX + 1], std[DRL_STEPS_MAX + 1];
 } drl_ddpm;
 
-/* Fill the constants. steps 1 .. DRL_STEPS_MAX, else DRL_ERR_RANGE. */
+/* Fill the constants with ancestral steps: c0 = sqrt(abar') beta / (1 - abar), c1 = sqrt(1 - beta)
+   (1 - abar') / (1 - abar), std^2 = beta (1 - abar') / (1 - abar), abar' = abar_{t-1}.
+   Source  Ho et al. 2020, arXiv:2006.11239, eq. (6), (7).   steps 1 .. DRL_STEPS_MAX, else
+   DRL_ERR_RANGE. */
 DRLDEF drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule kind, int steps);
 
-/* Forward process: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise.   [B, A] each. */
-DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x0,
-                                  drl_tensor *noise);
+/* Fill `short_chain` with `steps` DDIM steps over every (full->steps / steps)-th step of `full`:
+   std = eta sqrt((1 - abar') / (1 - abar)) sqrt(1 - abar / abar'), eta 0: deterministic.
+   Source  Song et al. 2021, arXiv:2010.02502, eq. (12), (16). */
+DRLDEF drl_status drl_ddim_init(drl_ddpm *short_chain, drl_context *ctx, const drl_ddpm *full,
+                                int steps, float eta);
 
-/* Estimate x_0 = (x - sqrt(1 - abar) eps) / sqrt(abar), clipped to +-clip. */
-DRLDEF drl_tensor *drl_ddpm_clean(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
-                                  drl_tensor *eps, float clip);
+/* Forward process, row r at its own t[r]: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise, [B, A]
+   each. */
+DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, const int *t,
+                                  drl_tensor *x0, drl_tensor *noise);
 
-/* Ancestral step x_t -> x_{t-1}: mean sqrt(abar') beta / (1 - abar) x0 + sqrt(1 - beta)(1 - abar')
-   / (1 - abar) x with x0 as drl_ddpm_clean, plus sqrt(posterior variance) z if z is given.
-   Source  Ho et al. 2020, arXiv:2006.11239, eq. (6), (7). */
+/* Mean of the step from x_t with the network's eps, row r at its own t[r]; x0 cut to +-clip. */
+DRLDEF drl_tensor *drl_ddpm_mean(drl_tape *tape, const drl_ddpm *ddpm, const int *t, drl_tensor *x,
+                                 drl_tensor *eps, float clip);
+
+/* Step x_t -> x_{t-1}, all rows at t; z NULL: the mean. */
 DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
                                  drl_tensor *eps, drl_tensor *z, float clip);
 
-/* DDIM step from t to s < t: x' = sqrt(abar_s) x0 + sqrt(1 - abar_s - sigma^2) eps' + sigma z, with
-   x0 clipped, eps' the noise that x0 implies, sigma = eta sqrt((1 - abar_s) / (1 - abar_t))
-   sqrt(1 - abar_t / abar_s); z may be NULL if eta = 0.
-   Source  Song et al. 2021, arXiv:2010.02502, eq. (12), (16). */
-DRLDEF drl_tensor *drl_ddim_step(drl_tape *tape, const drl_ddpm *ddpm, int t, int s, drl_tensor *x,
-                                 drl_tensor *eps, drl_tensor *z, float eta, float clip);
+/* Noise network eps(x, t, s) of a diffusion policy: an MLP or a residual MLP on [x, e(t), s], e =
+   Linear, Mish, Linear of a sinusoidal embedding. */
+typedef struct drl_denoiser {
+    int act_dim, obs_dim, time_dim;
+    drl_time kind;
+    drl_dense t0, t1;
+    drl_mlp mlp;    /* layers 0: residual */
+    drl_resmlp res;
+} drl_denoiser;
+
+/* Add the tensors: prefix + "t0.w", "t1.w", then those of the trunk. time_dim -> time_hidden ->
+   time_dim; trunk of `layers` hidden layers, or of `blocks` residual blocks if that is not 0. */
+DRLDEF void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *prefix,
+                             int obs_dim, int act_dim, drl_time kind, int time_dim,
+                             int time_hidden, int width, int layers, int blocks, drl_act act);
+
+/* Initialize all layers alike. */
+DRLDEF void drl_denoiser_init(drl_denoiser *net, drl_init kind, float gain, drl_rng *rng);
+
+/* The parts of the first layer that do not depend on x: of every step the network can be told, with
+   the bias, [steps, width]; of the states, [B, width]. */
+DRLDEF drl_tensor *drl_denoiser_time(drl_tape *tape, const drl_denoiser *net, int steps);
+DRLDEF drl_tensor *drl_denoiser_state(drl_tape *tape, const drl_denoiser *net, drl_tensor *obs);
+
+/* Return eps [B, A] of x [B, A]; time is a row of drl_denoiser_time, [1, width], or one per row, [B,
+   width]; state as drl_denoiser_state. */
+DRLDEF drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl_tensor *x,
+                                    drl_tensor *time, drl_tensor *state);
+
+/* Return eps [B, A] of x with row r at its own t[r] of the chain. */
+DRLDEF drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
+                                   const int *t, drl_tensor *x, drl_tensor *obs);
+
+/* Denoising loss [1, 1]: mean over rows and columns of weight (eps(x_t, t, s) - noise)^2, weight
+   [B, 1] or NULL. */
+DRLDEF drl_tensor *drl_denoiser_loss(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
+                                     drl_tensor *obs, drl_tensor *x0, const int *t,
+                                     drl_tensor *noise, drl_tensor *weight);
+
+/* Run the steps first, first - 1, .. last of the chain without gradients, K samples for each state:
+     obs [B, S];  path [first - last + 2, K B, A] in: x_first, then the normals of each step; out:
+     x_first, .., x_{last-1}, row k B + b of state b.
+   The normals of a step with std 0 are not read. */
+DRLDEF void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
+                                drl_tensor *obs, int candidates, int first, int last, float clip,
+                                float *path);
 
 /* Step sizes c_0 .. c_{n-1} of DIME's chain: c_k = (1 - floor) cos^2(pi/2 (1 + s - t_k)/(1 + s)) +
    floor, t_k = (n - k)/n, s = 0.008. */
@@ -1066,25 +1124,30 @@ DRLDEF drl_tensor *drl_crossq_train(drl_tape *tape, drl_crossq *q, drl_tensor *x
 /* Forward in eval mode with all parameters constant: gradients flow to x alone. */
 DRLDEF drl_tensor *drl_crossq_eval(drl_tape *tape, const drl_crossq *q, drl_tensor *x);
 
-/* Twin scalar critics Q1, Q2 (MLPs on [obs, act]) with targets. */
+/* Twin scalar critics Q1, Q2 (MLPs on [act, obs]) with targets. */
 typedef struct drl_twin {
-    drl_params params, target;
-    drl_mlp q[2], q_target[2];
+    int act_dim;
+    drl_mlp q[2], target[2];
 } drl_twin;
 
-/* Allocate and initialize both critics in -> hidden x (layers - 1) -> 1; targets are copies. */
-DRLDEF drl_status drl_twin_init(drl_twin *twin, drl_context *ctx, int in, int hidden, int layers,
-                                drl_act act, drl_rng *rng);
+/* Add the tensors of both, [act_dim + obs_dim] -> (layers - 1) x width -> 1, as prefix + "q0.l0.w"
+   and so on, to params, and those of their targets to target. */
+DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target,
+                         const char *prefix, int obs_dim, int act_dim, int width, int layers,
+                         drl_act act);
 
-/* Give the memory back. Idempotent. */
-DRLDEF void drl_twin_free(drl_twin *twin);
+/* Initialize the critics; targets: drl_params_copy. */
+DRLDEF void drl_twin_init(drl_twin *twin, drl_init kind, float gain, drl_rng *rng);
 
-/* Return min(Q1, Q2) [B, 1] of x [B, in], from the targets or from the critics themselves (as
-   constants: gradients flow to x alone). */
-DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, drl_twin *twin, drl_tensor *x, int target);
+/* Return min(Q1, Q2) [K B, 1] of obs [B, S] and act [K B, A], row k B + b with state b, from the
+   targets or from the critics themselves. The state's part of the first layer is computed once.
+   Parameters are constants: gradients flow to act alone, and only if K = 1. */
+DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
+                                drl_tensor *act, int target);
 
 /* Loss [1, 1]: sum over both critics of mean((Q - y)^2), y [B] constant. */
-DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, drl_twin *twin, drl_tensor *x, const float *y);
+DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
+                                 drl_tensor *act, const float *y);
 
 /* Return the name of op 0, 1, 2, ... of all that a tape can record, NULL after the last. */
 DRLDEF const char *drl_op_name(int index);
@@ -5507,6 +5570,35 @@ DRLDEF drl_tensor *drl_rows(drl_tape *tape, drl_tensor *x, int first, int count)
     return y;
 }
 
+DRLI_BACKWARD(gather)
+{
+    drl_tensor *x = y->in[0];
+    float *g = drli_grad_add(tape, x);
+    const int *index = (const int *)y->saved;
+    int i;
+    for (i = 0; g && i < y->rows; i++)
+        drli_add_cols(1, y->cols, y->grad + (size_t)i * (size_t)y->cols, y->cols,
+                      g + (size_t)index[i] * (size_t)x->cols, x->cols);
+}
+DRLDEF drl_tensor *drl_gather(drl_tape *tape, drl_tensor *x, const int *index, int count)
+{
+    drl_tensor *y = drli_node(tape, DRLI_OP(gather), count, x->cols, x, NULL);
+    size_t n = (size_t)x->cols;
+    int i, *kept;
+    if (y == &tape->poison) return y;
+    kept = (int *)drl_arena_alloc(&tape->arena, (size_t)count * sizeof(int));
+    if (!kept) return drli_tape_fail(tape, DRL_ERR_MEMORY);
+    for (i = 0; i < count; i++) {
+        if (index[i] < 0 || index[i] >= x->rows)
+            return drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_SHAPE,
+                "gather: expected a row below %d, got %d", x->rows, index[i]));
+        kept[i] = index[i];
+        memcpy(y->data + (size_t)i * n, x->data + (size_t)index[i] * n, n * sizeof(float));
+    }
+    y->saved = kept;
+    return y;
+}
+
 DRLI_BACKWARD(cols)
 {
     drl_tensor *x = y->in[0];
@@ -6097,9 +6189,9 @@ DRLDEF void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng 
     drl_dense_init(&net->last, kind, gain, rng);
 }
 
-DRLDEF drl_tensor *drl_resmlp_forward(drl_tape *tape, const drl_resmlp *net, drl_tensor *x)
+/* What follows the first layer. */
+static drl_tensor *drli_resmlp_body(drl_tape *tape, const drl_resmlp *net, drl_tensor *h)
 {
-    drl_tensor *h = drl_dense_forward(tape, &net->first, x, DRL_ACT_NONE);
     int block, i;
     for (block = 0; block < net->blocks; block++) {
         drl_tensor *skip = h;
@@ -6112,6 +6204,11 @@ DRLDEF drl_tensor *drl_resmlp_forward(drl_tape *tape, const drl_resmlp *net, drl
         h = drl_add(tape, skip, h);
     }
     return drl_dense_forward(tape, &net->last, h, DRL_ACT_NONE);
+}
+
+DRLDEF drl_tensor *drl_resmlp_forward(drl_tape *tape, const drl_resmlp *net, drl_tensor *x)
+{
+    return drli_resmlp_body(tape, net, drl_dense_forward(tape, &net->first, x, DRL_ACT_NONE));
 }
 
 DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *params, const char *prefix,
@@ -6139,15 +6236,16 @@ DRLDEF drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, 
     return drl_dense_forward(tape, &time->l1, angle, DRL_ACT_NONE);
 }
 
-DRLDEF void drl_time_sinusoidal(int steps, int dim, float *out)
+DRLDEF void drl_time_sinusoidal(drl_time kind, int steps, int dim, float *out)
 {
     int t, i, half = dim / 2;
-    for (t = 0; t < steps; t++)
+    float last = (float)(kind == DRL_TIME_SCALED ? half : half - 1);
+    float scale = kind == DRL_TIME_SCALED ? 1.0f / sqrtf((float)dim) : 1.0f;
+    for (t = 0; t < steps; t++, out += dim)
         for (i = 0; i < half; i++) {
-            /* ln 10000 = 9.21034 */
-            float rate = drl_expf(-9.2103404f * (float)i / (float)(half - 1));
-            out[(size_t)t * (size_t)dim + (size_t)i] = drl_sinf((float)t * rate);
-            out[(size_t)t * (size_t)dim + (size_t)(half + i)] = drl_cosf((float)t * rate);
+            float rate = drl_expf(-9.2103404f * (float)i / last); /* ln 10000 = 9.21034 */
+            out[i] = scale * drl_sinf((float)t * rate);
+            out[half + i] = scale * drl_cosf((float)t * rate);
         }
 }
 
@@ -6311,12 +6409,35 @@ DRLDEF float drl_lr_cosine(float first, float last, int64_t step, int64_t total)
 }
 
 /* ============================================================================ >>diffusion
-   Schedules, then steps. Constants are computed once, in float, with our own exp and cos. */
+   Schedules, steps, noise networks. Constants are computed once, with our own exp and cos. */
+
+static double drli_ddpm_beta(drl_schedule kind, int t, int steps)
+{
+    double T = steps, a, b, at = steps > 1 ? (t - 1) / (T - 1) : 0;
+    if (kind == DRL_SCHEDULE_LINEAR) return 1000.0 / T * (1e-4 + at * (0.02 - 1e-4));
+    if (kind == DRL_SCHEDULE_VP)
+        return 1 - (double)drl_expf((float)(-0.1 / T - 0.5 * 9.9 * (2 * t - 1) / (T * T)));
+    a = (double)drl_cosf((float)(1.57079632679 * ((t - 1) / T + 0.008) / 1.008));
+    b = (double)drl_cosf((float)(1.57079632679 * (t / T + 0.008) / 1.008));
+    return 1 - b * b / (a * a);
+}
+
+/* Constants of the step from abar to next (abar of where it leads) with the given variance. */
+static void drli_ddpm_fill(drl_ddpm *d, int t, double abar, double next, double variance)
+{
+    double rest = sqrt(DRLI_MAX(1 - next - variance, 0.0) / (1 - abar));
+    d->abar[t] = (float)abar;
+    d->x_scale[t] = (float)(1 / sqrt(abar));
+    d->eps_scale[t] = (float)sqrt(1 / abar - 1);
+    d->c1[t] = (float)rest;
+    d->c0[t] = (float)(sqrt(next) - rest * sqrt(abar));
+    d->std[t] = (float)sqrt(variance);
+}
 
 DRLDEF drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule kind, int steps)
 {
     int t;
-    double product = 1, T = (double)steps;
+    double next = 1;
     memset(ddpm, 0, sizeof(*ddpm));
     if (steps < 1 || steps > DRL_STEPS_MAX)
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_ddpm_init: expected 1 .. %d steps, got %d",
@@ -6324,24 +6445,67 @@ DRLDEF drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule k
     ddpm->steps = steps;
     ddpm->abar[0] = 1.0f;
     for (t = 1; t <= steps; t++) {
-        double beta;
-        if (kind == DRL_SCHEDULE_LINEAR) {
-            double at = steps > 1 ? (double)(t - 1) / (T - 1) : 0;
-            beta = 1000.0 / T * (1e-4 + at * (0.02 - 1e-4));
-        } else if (kind == DRL_SCHEDULE_COSINE) {
-            double a = (double)drl_cosf((float)(1.57079632679 * ((t - 1) / T + 0.008) / 1.008));
-            double b = (double)drl_cosf((float)(1.57079632679 * (t / T + 0.008) / 1.008));
-            beta = 1 - b * b / (a * a);
-        } else {
-            beta = 1 - (double)drl_expf((float)(-0.1 / T - 0.5 * 9.9 * (2 * t - 1) / (T * T)));
-        }
+        double beta = drli_ddpm_beta(kind, t, steps), abar;
         beta = DRLI_MIN(DRLI_MAX(beta, 0.0), 0.999);
-        ddpm->beta[t] = (float)beta;
-        ddpm->posterior_var[t] = (float)(beta * (1 - product) / (1 - product * (1 - beta)));
-        product *= 1 - beta;
-        ddpm->abar[t] = (float)product;
+        abar = next * (1 - beta);
+        drli_ddpm_fill(ddpm, t, abar, next, beta * (1 - next) / (1 - abar));
+        ddpm->time[t] = t - 1;
+        next = abar;
     }
     return DRL_OK;
+}
+
+DRLDEF drl_status drl_ddim_init(drl_ddpm *short_chain, drl_context *ctx, const drl_ddpm *full,
+                                int steps, float eta)
+{
+    int j, stride = steps > 0 ? full->steps / steps : 0;
+    memset(short_chain, 0, sizeof(*short_chain));
+    if (stride < 1 || full->steps % steps)
+        return drli_fail(ctx, DRL_ERR_RANGE,
+                         "drl_ddim_init: expected a divisor of %d steps, got %d", full->steps,
+                         steps);
+    short_chain->steps = steps;
+    short_chain->abar[0] = 1.0f;
+    for (j = 1; j <= steps; j++) {
+        int t = (j - 1) * stride + 1; /* the leading steps of each stretch */
+        double abar = (double)full->abar[t], next = j > 1 ? (double)full->abar[t - stride] : 1;
+        double sigma = (double)eta * sqrt((1 - next) / (1 - abar)) * sqrt(1 - abar / next);
+        drli_ddpm_fill(short_chain, j, abar, next, sigma * sigma);
+        short_chain->time[j] = full->time[t];
+    }
+    return DRL_OK;
+}
+
+/* v = table[t[r]] of each row, [rows, 1]; root 1: sqrt(v), -1: sqrt(1 - v). */
+static drl_tensor *drli_ddpm_column(drl_tape *tape, const float *table, const int *t, int rows,
+                                    int root)
+{
+    drl_tensor *y = drl_tape_input(tape, rows, 1, NULL);
+    int r;
+    for (r = 0; r < rows && drl_tape_status(tape) == DRL_OK; r++) {
+        float v = table[t[r]];
+        y->data[r] = root ? sqrtf(root > 0 ? v : 1.0f - v) : v;
+    }
+    return y;
+}
+
+DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, const int *t,
+                                  drl_tensor *x0, drl_tensor *noise)
+{
+    drl_tensor *a = drli_ddpm_column(tape, ddpm->abar, t, x0->rows, 1);
+    drl_tensor *b = drli_ddpm_column(tape, ddpm->abar, t, x0->rows, -1);
+    return drl_add(tape, drl_mul(tape, x0, a), drl_mul(tape, noise, b));
+}
+
+DRLDEF drl_tensor *drl_ddpm_mean(drl_tape *tape, const drl_ddpm *ddpm, const int *t, drl_tensor *x,
+                                 drl_tensor *eps, float clip)
+{
+    int n = x->rows;
+    drl_tensor *a = drl_mul(tape, x, drli_ddpm_column(tape, ddpm->x_scale, t, n, 0));
+    drl_tensor *b = drl_mul(tape, eps, drli_ddpm_column(tape, ddpm->eps_scale, t, n, 0));
+    drl_tensor *x0 = drl_clip(tape, drl_sub(tape, a, b), -clip, clip);
+    a = drl_mul(tape, x0, drli_ddpm_column(tape, ddpm->c0, t, n, 0));
+    return drl_add(tape, a, drl_mul(tape, x, drli_ddpm_column(tape, ddpm->c1, t, n, 0)));
 }
 
 /* a x + b y */
@@ -6350,42 +6514,126 @@ static drl_tensor *drli_mix(drl_tape *tape, float a, drl_tensor *x, float b, drl
     return drl_add(tape, drl_affine(tape, x, a, 0.0f), drl_affine(tape, y, b, 0.0f));
 }
 
-DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x0,
-                                  drl_tensor *noise)
-{
-    return drli_mix(tape, sqrtf(ddpm->abar[t]), x0, sqrtf(1.0f - ddpm->abar[t]), noise);
-}
-
-DRLDEF drl_tensor *drl_ddpm_clean(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
-                                  drl_tensor *eps, float clip)
-{
-    float root = sqrtf(ddpm->abar[t]);
-    drl_tensor *x0 = drli_mix(tape, 1.0f / root, x, -sqrtf(1.0f - ddpm->abar[t]) / root, eps);
-    return drl_clip(tape, x0, -clip, clip);
-}
-
 DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
                                  drl_tensor *eps, drl_tensor *z, float clip)
 {
-    drl_tensor *x0 = drl_ddpm_clean(tape, ddpm, t, x, eps, clip), *mean;
-    float beta = ddpm->beta[t], now = 1.0f - ddpm->abar[t], next = 1.0f - ddpm->abar[t - 1];
-    mean = drli_mix(tape, sqrtf(ddpm->abar[t - 1]) * beta / now, x0,
-                    sqrtf(1.0f - beta) * next / now, x);
-    if (!z || t == 1) return mean;
-    return drl_add(tape, mean, drl_affine(tape, z, sqrtf(ddpm->posterior_var[t]), 0.0f));
+    drl_tensor *x0 = drl_clip(tape, drli_mix(tape, ddpm->x_scale[t], x, -ddpm->eps_scale[t], eps),
+                              -clip, clip);
+    drl_tensor *mean = drli_mix(tape, ddpm->c0[t], x0, ddpm->c1[t], x);
+    if (!z || ddpm->std[t] == 0) return mean;
+    return drl_add(tape, mean, drl_affine(tape, z, ddpm->std[t], 0.0f));
 }
 
-DRLDEF drl_tensor *drl_ddim_step(drl_tape *tape, const drl_ddpm *ddpm, int t, int s, drl_tensor *x,
-                                 drl_tensor *eps, drl_tensor *z, float eta, float clip)
+DRLDEF void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *prefix,
+                             int obs_dim, int act_dim, drl_time kind, int time_dim,
+                             int time_hidden, int width, int layers, int blocks, drl_act act)
 {
-    drl_tensor *x0 = drl_ddpm_clean(tape, ddpm, t, x, eps, clip), *direction;
-    float now = ddpm->abar[t], next = ddpm->abar[s];
-    float sigma = eta * sqrtf((1.0f - next) / (1.0f - now)) * sqrtf(1.0f - now / next);
-    float rest = 1.0f - next - sigma * sigma;
-    direction = drli_mix(tape, 1.0f / sqrtf(1.0f - now), x, -sqrtf(now) / sqrtf(1.0f - now), x0);
-    x = drli_mix(tape, sqrtf(next), x0, sqrtf(rest > 0 ? rest : 0.0f), direction);
-    if (!z || sigma <= 0) return x;
-    return drl_add(tape, x, drl_affine(tape, z, sigma, 0.0f));
+    int dims[DRL_MLP_LAYERS + 1], i, in = act_dim + time_dim + obs_dim;
+    memset(net, 0, sizeof(*net));
+    net->act_dim = act_dim;
+    net->obs_dim = obs_dim;
+    net->time_dim = time_dim;
+    net->kind = kind;
+    drl_dense_add(&net->t0, params, prefix, "t0", time_dim, time_hidden);
+    drl_dense_add(&net->t1, params, prefix, "t1", time_hidden, time_dim);
+    for (i = 0; i <= DRL_MLP_LAYERS; i++) dims[i] = width;
+    dims[0] = in;
+    dims[layers < DRL_MLP_LAYERS ? layers + 1 : 0] = act_dim;
+    if (blocks) drl_resmlp_add(&net->res, params, prefix, in, width, blocks, act_dim, 0, act);
+    else drl_mlp_add(&net->mlp, params, prefix, dims, layers + 1, act, DRL_ACT_NONE);
+}
+
+DRLDEF void drl_denoiser_init(drl_denoiser *net, drl_init kind, float gain, drl_rng *rng)
+{
+    drl_dense_init(&net->t0, kind, gain, rng);
+    drl_dense_init(&net->t1, kind, gain, rng);
+    if (net->mlp.layers) drl_mlp_init(&net->mlp, kind, gain, rng);
+    else drl_resmlp_init(&net->res, kind, gain, rng);
+}
+
+static const drl_dense *drli_denoiser_first(const drl_denoiser *net)
+{
+    return net->mlp.layers ? &net->mlp.layer[0] : &net->res.first;
+}
+
+DRLDEF drl_tensor *drl_denoiser_time(drl_tape *tape, const drl_denoiser *net, int steps)
+{
+    const drl_dense *first = drli_denoiser_first(net);
+    drl_tensor *e = drl_tape_input(tape, steps, net->time_dim, NULL);
+    if (drl_tape_status(tape) != DRL_OK) return e;
+    drl_time_sinusoidal(net->kind, steps, net->time_dim, e->data);
+    e = drl_dense_forward(tape, &net->t0, e, DRL_ACT_MISH);
+    e = drl_dense_forward(tape, &net->t1, e, DRL_ACT_NONE);
+    return drl_linear(tape, e, drl_rows(tape, first->w, net->act_dim, net->time_dim), first->b,
+                      NULL, DRL_ACT_NONE);
+}
+
+DRLDEF drl_tensor *drl_denoiser_state(drl_tape *tape, const drl_denoiser *net, drl_tensor *obs)
+{
+    drl_tensor *w = drl_rows(tape, drli_denoiser_first(net)->w, net->act_dim + net->time_dim,
+                             net->obs_dim);
+    return drl_linear(tape, obs, w, NULL, NULL, DRL_ACT_NONE);
+}
+
+DRLDEF drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl_tensor *x,
+                                    drl_tensor *time, drl_tensor *state)
+{
+    drl_tensor *w = drl_rows(tape, drli_denoiser_first(net)->w, 0, net->act_dim), *h;
+    const drl_mlp *mlp = &net->mlp;
+    drl_act act = mlp->layers ? mlp->act : DRL_ACT_NONE;
+    int i;
+    if (time->rows == 1) h = drl_linear(tape, x, w, time, state, act);
+    else h = drl_linear(tape, x, w, NULL, drl_add(tape, time, state), act);
+    if (!mlp->layers) return drli_resmlp_body(tape, &net->res, h);
+    for (i = 1; i < mlp->layers; i++)
+        h = drl_dense_forward(tape, &mlp->layer[i], h, i + 1 < mlp->layers ? act : DRL_ACT_NONE);
+    return h;
+}
+
+DRLDEF drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
+                                   const int *t, drl_tensor *x, drl_tensor *obs)
+{
+    int r, *told = (int *)drl_arena_alloc(&tape->arena, (size_t)x->rows * sizeof(int));
+    drl_tensor *time = drl_denoiser_time(tape, net, ddpm->time[ddpm->steps] + 1);
+    if (!told) return drli_tape_fail(tape, DRL_ERR_MEMORY);
+    for (r = 0; r < x->rows; r++) told[r] = ddpm->time[t[r]];
+    time = drl_gather(tape, time, told, x->rows);
+    return drl_denoiser_eps(tape, net, x, time, drl_denoiser_state(tape, net, obs));
+}
+
+DRLDEF drl_tensor *drl_denoiser_loss(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
+                                     drl_tensor *obs, drl_tensor *x0, const int *t,
+                                     drl_tensor *noise, drl_tensor *weight)
+{
+    drl_tensor *x = drl_ddpm_noise(tape, ddpm, t, x0, noise);
+    drl_tensor *e = drl_sub(tape, drl_denoiser_at(tape, net, ddpm, t, x, obs), noise);
+    e = drl_square(tape, e);
+    return drl_mean(tape, weight ? drl_mul(tape, e, weight) : e);
+}
+
+DRLDEF void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
+                                drl_tensor *obs, int candidates, int first, int last, float clip,
+                                float *path)
+{
+    int k, t, B = obs->rows, A = net->act_dim, grad = tape->grad_enabled;
+    size_t n = (size_t)B * (size_t)A, all = n * (size_t)candidates;
+    drl_tensor *time, *state;
+    tape->grad_enabled = 0;
+    time = drl_denoiser_time(tape, net, ddpm->time[ddpm->steps] + 1);
+    state = drl_denoiser_state(tape, net, obs);
+    for (k = 0; k < candidates; k++) { /* one candidate at a time: its rows stay in the cache */
+        float *at = path + (size_t)k * n;
+        for (t = first; t >= last && drl_tape_status(tape) == DRL_OK; t--, at += all) {
+            drl_tape_mark mark = drl_tape_save(tape);
+            drl_tensor *x = drl_tape_input(tape, B, A, at), *z = NULL, *y;
+            if (ddpm->std[t] > 0) z = drl_tape_input(tape, B, A, at + all);
+            y = drl_denoiser_eps(tape, net, x, drl_rows(tape, time, ddpm->time[t], 1), state);
+            y = drl_ddpm_step(tape, ddpm, t, x, y, z, clip);
+            if (drl_tape_status(tape) == DRL_OK) memcpy(at + all, y->data, n * sizeof(float));
+            drl_tape_release(tape, mark);
+        }
+    }
+    tape->grad_enabled = grad;
 }
 
 DRLDEF void drl_ou_schedule(int n, float floor, float *c)
@@ -6608,62 +6856,73 @@ DRLDEF drl_tensor *drl_crossq_eval(drl_tape *tape, const drl_crossq *q, drl_tens
     return drli_dense_frozen(tape, &q->out, x, DRL_ACT_NONE);
 }
 
-static void drli_twin_add(drl_mlp *q, drl_params *params, int in, int hidden, int layers,
-                          drl_act act)
+DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target,
+                         const char *prefix, int obs_dim, int act_dim, int width, int layers,
+                         drl_act act)
 {
     int dims[DRL_MLP_LAYERS + 1], i, j;
-    for (i = 0; i <= DRL_MLP_LAYERS; i++) dims[i] = hidden;
-    dims[0] = in;
-    if (layers >= 1 && layers <= DRL_MLP_LAYERS) dims[layers] = 1;
-    for (j = 0; j < 2; j++)
-        drl_mlp_add(&q[j], params, j == 0 ? "q0." : "q1.", dims, layers, act, DRL_ACT_NONE);
+    char name[DRL_NAME_SIZE];
+    for (i = 0; i <= DRL_MLP_LAYERS; i++) dims[i] = width;
+    dims[0] = act_dim + obs_dim;
+    dims[layers < 0 || layers > DRL_MLP_LAYERS ? 0 : layers] = 1;
+    twin->act_dim = act_dim;
+    for (j = 0; j < 2; j++) {
+        drli_text t = drli_text_begin(name, sizeof(name));
+        drli_text_format(&t, "%sq%d.", prefix, j);
+        drl_mlp_add(&twin->q[j], params, name, dims, layers, act, DRL_ACT_NONE);
+        drl_mlp_add(&twin->target[j], target, name, dims, layers, act, DRL_ACT_NONE);
+    }
 }
 
-DRLDEF drl_status drl_twin_init(drl_twin *twin, drl_context *ctx, int in, int hidden, int layers,
-                                drl_act act, drl_rng *rng)
+DRLDEF void drl_twin_init(drl_twin *twin, drl_init kind, float gain, drl_rng *rng)
 {
     int j;
-    memset(twin, 0, sizeof(*twin));
-    if (drl_params_init(&twin->params, ctx, 4 * DRL_MLP_LAYERS, 1) == DRL_OK &&
-        drl_params_init(&twin->target, ctx, 4 * DRL_MLP_LAYERS, 0) == DRL_OK) {
-        drli_twin_add(twin->q, &twin->params, in, hidden, layers, act);
-        drli_twin_add(twin->q_target, &twin->target, in, hidden, layers, act);
-        if (drl_params_commit(&twin->params) == DRL_OK &&
-            drl_params_commit(&twin->target) == DRL_OK) {
-            for (j = 0; j < 2; j++) drl_mlp_init(&twin->q[j], DRL_INIT_KAIMING_UNIFORM, 1.0f, rng);
-            drl_params_copy(&twin->target, &twin->params);
-            return DRL_OK;
-        }
-    }
-    drl_twin_free(twin);
-    return ctx->status;
+    for (j = 0; j < 2; j++) drl_mlp_init(&twin->q[j], kind, gain, rng);
 }
 
-DRLDEF void drl_twin_free(drl_twin *twin)
-{
-    drl_params_free(&twin->params);
-    drl_params_free(&twin->target);
-}
-
-static drl_tensor *drli_mlp_frozen(drl_tape *tape, const drl_mlp *mlp, drl_tensor *x)
+/* The layers after the first, as constants. */
+static drl_tensor *drli_mlp_rest(drl_tape *tape, const drl_mlp *mlp, drl_tensor *h)
 {
     int i;
-    for (i = 0; i < mlp->layers; i++)
-        x = drli_dense_frozen(tape, &mlp->layer[i], x, i + 1 < mlp->layers ?
-                              mlp->act : mlp->out_act);
-    return x;
+    for (i = 1; i < mlp->layers; i++)
+        h = drli_dense_frozen(tape, &mlp->layer[i], h, i + 1 < mlp->layers ? mlp->act :
+                                                                             mlp->out_act);
+    return h;
 }
 
-DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, drl_twin *twin, drl_tensor *x, int target)
+DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
+                                drl_tensor *act, int target)
 {
-    const drl_mlp *q = target ? twin->q_target : twin->q;
-    drl_tensor *q0 = drli_mlp_frozen(tape, &q[0], x);
-    return drl_min(tape, q0, drli_mlp_frozen(tape, &q[1], x));
+    const drl_mlp *q = target ? twin->target : twin->q;
+    drl_tensor *state[2], *h[2], *y, *all = NULL;
+    int j, k, B = obs->rows, A = twin->act_dim, K = act->rows / B;
+    if (K * B != act->rows)
+        return drli_shape_error(tape, "twin_min", obs, act, "rows B and K B");
+    if (K > 1) all = drl_tape_input(tape, act->rows, 1, NULL);
+    for (j = 0; j < 2; j++)
+        state[j] = drl_linear(tape, obs, drl_detach(tape, drl_rows(tape, q[j].layer[0].w, A,
+                              obs->cols)), drl_detach(tape, q[j].layer[0].b), NULL, DRL_ACT_NONE);
+    for (k = 0; k < K; k++) {
+        drl_tape_mark mark = drl_tape_save(tape);
+        for (j = 0; j < 2; j++) {
+            drl_tensor *w = drl_detach(tape, drl_rows(tape, q[j].layer[0].w, 0, A));
+            h[j] = drl_linear(tape, K > 1 ? drl_rows(tape, act, k * B, B) : act, w, NULL, state[j],
+                              q[j].layers > 1 ? q[j].act : q[j].out_act);
+            h[j] = drli_mlp_rest(tape, &q[j], h[j]);
+        }
+        y = drl_min(tape, h[0], h[1]);
+        if (K == 1 || drl_tape_status(tape) != DRL_OK) return y;
+        memcpy(all->data + (size_t)k * (size_t)B, y->data, (size_t)B * sizeof(float));
+        drl_tape_release(tape, mark);
+    }
+    return all;
 }
 
-DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, drl_twin *twin, drl_tensor *x, const float *y)
+DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
+                                 drl_tensor *act, const float *y)
 {
-    drl_tensor *target = drl_tape_input(tape, x->rows, 1, NULL), *loss[2];
+    drl_tensor *x = drl_concat(tape, act, obs), *loss[2];
+    drl_tensor *target = drl_tape_input(tape, x->rows, 1, NULL);
     int j;
     if (drl_tape_status(tape) != DRL_OK) return target;
     memcpy(target->data, y, (size_t)x->rows * sizeof(float));
@@ -6679,7 +6938,7 @@ DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, drl_twin *twin, drl_tensor *x, 
 #define DRLI_OP_LIST(X)                                                                          \
     X(add) X(sub) X(mul) X(div) X(min) X(max) X(affine) X(exp) X(log) X(sqrt) X(square) X(sin)   \
     X(cos) X(clip) X(tanh_logdet) X(activate) X(linear) X(sum_cols) X(mean) X(concat) X(rows)    \
-    X(cols) X(layer_norm) X(batch_renorm) X(softmax) X(log_softmax) X(c51_loss) X(c51_mean)
+    X(cols) X(gather) X(layer_norm) X(batch_renorm) X(softmax) X(log_softmax) X(c51_loss) X(c51_mean)
 
 DRLDEF const char *drl_op_name(int index)
 {

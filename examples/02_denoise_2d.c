@@ -37,7 +37,7 @@
 enum { POINTS = 1500, BATCH = 256, UPDATES = 16000, STEPS = 40, TIME = 16, IN = 2 + TIME };
 
 typedef struct model {
-    drl_ddpm ddpm;              /* beta_t and abar_t, t = 1 .. STEPS                              */
+    drl_ddpm ddpm;              /* abar_t and the steps, t = 1 .. STEPS                            */
     drl_params params, average; /* weights, and their moving average: samples come from that      */
     drl_mlp net, average_net;   /* noise guess = net(x, y, time features of t)                    */
     float time[STEPS][TIME];
@@ -69,7 +69,7 @@ static drl_status model_init(model *m, drl_context *ctx)
         return ctx->status;
     drl_mlp_init(&m->net, DRL_INIT_XAVIER_UNIFORM, 1, &rng);
     drl_params_copy(&m->average, &m->params);
-    drl_time_sinusoidal(STEPS, TIME, m->time[0]);
+    drl_time_sinusoidal(DRL_TIME_DDPM, STEPS, TIME, m->time[0]);
     return DRL_OK;
 }
 

@@ -448,58 +448,78 @@ static double twin_exact(const drl_mlp *q, const double *x, const drl_tensor *mo
 TEST(twin_critics)
 {
     enum { N = 5 };
-    float data[N * 3], y[N] = {1, -0.5f, 0.3f, 2, 0};
+    enum { K = 2 };
+    float act[K * N], obs[N * 2], y[N] = {1, -0.5f, 0.3f, 2, 0};
+    drl_params params, target;
     drl_twin twin;
-    drl_tensor *x, *q, *loss;
+    drl_tensor *s, *x, *q, *loss;
     drl_rng rng = drl_rng_make(1, "twin");
-    double in[N][3], want = 0;
+    double in[K * N][3], want = 0;
     int i, j, k, first = 0;
     start();
-    CHECK(drl_twin_init(&twin, &ctx, 3, 8, 3, DRL_ACT_MISH, &rng) == DRL_OK);
-    CHECK(twin.params.count == 12 && twin.target.count == 12 && twin.target.grad == NULL);
-    CHECK(strcmp(twin.params.names[0], "q0.l0.w") == 0);
-    CHECK(strcmp(twin.params.names[11], "q1.l2.b") == 0);
-    CHECK(memcmp(twin.params.value, twin.target.value, twin.params.size * sizeof(float)) == 0);
+    CHECK(drl_params_init(&params, &ctx, 16, 1) == DRL_OK);
+    CHECK(drl_params_init(&target, &ctx, 16, 0) == DRL_OK);
+    drl_twin_add(&twin, &params, &target, "c.", 2, 1, 8, 3, DRL_ACT_MISH);
+    CHECK(drl_params_commit(&params) == DRL_OK && drl_params_commit(&target) == DRL_OK);
+    drl_twin_init(&twin, DRL_INIT_KAIMING_UNIFORM, 1, &rng);
+    drl_params_copy(&target, &params);
+    CHECK(params.count == 12 && target.count == 12);
+    CHECK(strcmp(params.names[0], "c.q0.l0.w") == 0 && strcmp(params.names[11], "c.q1.l2.b") == 0);
     CHECK(twin.q[0].layer[0].w->data[0] != twin.q[1].layer[0].w->data[0]);
-    for (i = 0; i < N * 3; i++) in[i / 3][i % 3] = data[i] = 2 * sinf(1.0f + 2.2f * (float)i);
-    for (i = 0; i < (int)twin.target.size; i++) twin.target.value[i] *= 1.5f;
-    /* min over both, from the critics and from the targets; gradients to x alone */
+    for (i = 0; i < N * 2; i++) obs[i] = 2 * sinf(1.0f + 2.2f * (float)i);
+    for (i = 0; i < K * N; i++) act[i] = sinf(4.0f + 1.2f * (float)i);
+    for (i = 0; i < K * N; i++) { /* networks take [act, obs] */
+        in[i][0] = act[i];
+        in[i][1] = obs[2 * (i % N)];
+        in[i][2] = obs[2 * (i % N) + 1];
+    }
+    for (i = 0; i < (int)target.size; i++) target.value[i] *= 1.5f;
+    /* min over both, from the critics and from the targets; gradients to act alone */
     for (k = 0; k < 2; k++) {
-        drl_mlp *side = k ? twin.q_target : twin.q;
+        drl_mlp *side = k ? twin.target : twin.q;
         drl_tape_reset(&tape);
-        x = drl_tape_variable(&tape, N, 3, data);
-        q = drl_twin_min(&tape, &twin, x, k);
+        s = drl_tape_input(&tape, N, 2, obs);
+        x = drl_tape_variable(&tape, N, 1, act);
+        q = drl_twin_min(&tape, &twin, s, x, k);
         CHECK(q->rows == N && q->cols == 1);
         CHECK(drl_tape_backward(&tape, drl_mean(&tape, q)) == DRL_OK);
-        CHECK(drl_params_grad_norm(&twin.params) == 0);
+        CHECK(drl_params_grad_norm(&params) == 0);
         for (i = 0; i < N; i++) {
-            double a = twin_exact(&side[0], in[i], NULL, 0, 0);
+            double a = twin_exact(&side[0], in[i], NULL, 0, 0), high, low, old = in[i][0];
             double b = twin_exact(&side[1], in[i], NULL, 0, 0);
             CHECK_NEAR(q->data[i], fmin(a, b), 1e-6);
             first += a < b;
-            for (j = 0; j < 3; j++) {
-                double high, low, old = in[i][j];
-                in[i][j] = old + 1e-6;
-                high = twin_exact(&side[a < b ? 0 : 1], in[i], NULL, 0, 0);
-                in[i][j] = old - 1e-6;
-                low = twin_exact(&side[a < b ? 0 : 1], in[i], NULL, 0, 0);
-                in[i][j] = old;
-                CHECK_NEAR(x->grad[i * 3 + j], (high - low) / 2e-6 / N, 1e-6);
-            }
+            in[i][0] = old + 1e-6;
+            high = twin_exact(&side[a < b ? 0 : 1], in[i], NULL, 0, 0);
+            in[i][0] = old - 1e-6;
+            low = twin_exact(&side[a < b ? 0 : 1], in[i], NULL, 0, 0);
+            in[i][0] = old;
+            CHECK_NEAR(x->grad[i], (high - low) / 2e-6 / N, 1e-6);
         }
+        /* several candidates of each state */
+        drl_tape_reset(&tape);
+        tape.grad_enabled = 0;
+        q = drl_twin_min(&tape, &twin, drl_tape_input(&tape, N, 2, obs),
+                         drl_tape_input(&tape, K * N, 1, act), k);
+        tape.grad_enabled = 1;
+        CHECK(q->rows == K * N && drl_tape_status(&tape) == DRL_OK);
+        for (i = 0; i < K * N; i++)
+            CHECK_NEAR(q->data[i], fmin(twin_exact(&side[0], in[i], NULL, 0, 0),
+                                        twin_exact(&side[1], in[i], NULL, 0, 0)), 1e-6);
     }
     CHECK(first > 0 && first < 2 * N); /* each of the two is the smaller one somewhere */
     /* loss: sum over both of the mean squared error */
     drl_tape_reset(&tape);
-    drl_params_zero_grad(&twin.params);
-    loss = drl_twin_loss(&tape, &twin, drl_tape_input(&tape, N, 3, data), y);
+    drl_params_zero_grad(&params);
+    loss = drl_twin_loss(&tape, &twin, drl_tape_input(&tape, N, 2, obs),
+                         drl_tape_input(&tape, N, 1, act), y);
     CHECK(drl_tape_backward(&tape, loss) == DRL_OK);
     for (k = 0; k < 2; k++)
         for (i = 0; i < N; i++)
             want += pow(twin_exact(&twin.q[k], in[i], NULL, 0, 0) - y[i], 2) / N;
     CHECK_NEAR(loss->data[0], want, 3e-6);
     for (k = 0; k < 12; k++) {
-        const drl_tensor *p = &twin.params.list[k];
+        const drl_tensor *p = &params.list[k];
         for (j = 0; j < p->rows * p->cols; j++) {
             double slope = 0;
             for (i = 0; i < N; i++)
@@ -508,12 +528,11 @@ TEST(twin_critics)
             CHECK_NEAR(p->grad[j], slope / 2e-6 / N, 3e-6);
         }
     }
-    drl_twin_free(&twin);
-    drl_twin_free(&twin);
-    /* more layers than there can be: an error, and nothing held */
-    CHECK(drl_twin_init(&twin, &ctx, 3, 8, 9, DRL_ACT_MISH, &rng) == DRL_ERR_RANGE);
-    CHECK_TEXT(drl_context_error(&ctx), "expected 1 .. 8 layers, got 9");
-    drl_twin_free(&twin);
+    /* rows that do not fit */
+    CHECK(drl_twin_min(&tape, &twin, drl_tape_input(&tape, 2, 2, obs),
+                       drl_tape_input(&tape, 3, 1, act), 0) == &tape.poison);
+    drl_params_free(&params);
+    drl_params_free(&target);
     stop();
 }
 

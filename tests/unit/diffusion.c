@@ -61,61 +61,95 @@ TEST(schedules)
         for (k = 0; k < DRLI_COUNT(steps); k++) {
             int T = steps[k];
             CHECK(drl_ddpm_init(&d, &ctx, (drl_schedule)kind, T) == DRL_OK);
-            CHECK(d.steps == T && d.abar[0] == 1 && d.posterior_var[1] == 0);
+            CHECK(d.steps == T && d.abar[0] == 1 && d.std[1] == 0 && d.c1[1] == 0 && d.c0[1] == 1);
             for (t = 1; t <= T; t++) {
                 double a = abar_exact((drl_schedule)kind, t, T);
                 double b = abar_exact((drl_schedule)kind, t - 1, T), beta = 1 - a / b;
                 CHECK_NEAR(d.abar[t], a, 2e-5 * a);
-                CHECK_NEAR(d.beta[t], beta, 2e-5 * beta + 1e-7);
-                CHECK_NEAR(d.posterior_var[t], beta * (1 - b) / (1 - a), 4e-5 * beta);
-                CHECK(d.beta[t] > 0 && d.beta[t] <= 0.999f && d.abar[t] < d.abar[t - 1]);
+                CHECK_NEAR(d.std[t], sqrt(beta * (1 - b) / (1 - a)), 4e-5 * sqrt(beta));
+                CHECK_NEAR(d.c0[t], beta * sqrt(b) / (1 - a), 4e-5);
+                CHECK_NEAR(d.c1[t], (1 - b) * sqrt(a / b) / (1 - a), 4e-5);
+                CHECK_NEAR(d.x_scale[t], 1 / sqrt(a), 2e-5 / sqrt(a));
+                CHECK_NEAR(d.eps_scale[t], sqrt(1 / a - 1), 2e-5 / sqrt(a));
+                /* where nothing is cut, c0 x0 + c1 x is (x - ...) / sqrt(1 - beta) */
+                CHECK_NEAR(d.c0[t] * d.x_scale[t] + d.c1[t], sqrt(b / a), 3e-5 * sqrt(b / a));
+                CHECK_NEAR(d.c0[t] + sqrt(a) * d.c1[t], sqrt(b), 1e-5);
+                CHECK(d.abar[t] < d.abar[t - 1] && d.time[t] == t - 1);
             }
         }
     /* figures of DACER's chain: T = 20 */
     drl_ddpm_init(&d, &ctx, DRL_SCHEDULE_VP, 20);
-    CHECK_NEAR(d.posterior_var[2], 0.0123, 5e-5);
-    CHECK_NEAR(d.posterior_var[3], 0.031476, 1e-6);
-    CHECK_NEAR(d.posterior_var[20], 0.384352, 1e-6);
+    CHECK_NEAR(d.std[3] * d.std[3], 0.031476, 1e-6);
+    CHECK_NEAR(d.std[20] * d.std[20], 0.384352, 1e-6);
+    /* of the cosine chain of QVPO and DPPO: abar, std, c0, c1 */
+    drl_ddpm_init(&d, &ctx, DRL_SCHEDULE_COSINE, 20);
+    for (k = 0; k < 7; k++) {
+        static const double row[7][5] = {
+            {1, 0.992007, 0, 1, 0}, {2, 0.972093, 0.075826, 0.716466, 0.283514},
+            {3, 0.940739, 0.123244, 0.536620, 0.463264}, {10, 0.493844, 0.339207, 0.203013, 0.786893},
+            {11, 0.416312, 0.368976, 0.189019, 0.796193}, {19, 0.00605964, 0.857261, 0.116883, 0.492423},
+            {20, 6.05964e-6, 0.996470, 0.077766, 0.031431}};
+        t = (int)row[k][0];
+        CHECK_NEAR(d.abar[t], row[k][1], 1e-6);
+        CHECK_NEAR(d.std[t], row[k][2], 1.5e-6);
+        CHECK_NEAR(d.c0[t], row[k][3], 1.5e-6);
+        CHECK_NEAR(d.c1[t], row[k][4], 1.5e-6);
+    }
+    CHECK_NEAR(d.x_scale[20], 406.2, 0.1);
     CHECK(drl_ddpm_init(&d, &ctx, DRL_SCHEDULE_VP, 0) == DRL_ERR_RANGE);
     CHECK(drl_ddpm_init(&d, &ctx, DRL_SCHEDULE_VP, DRL_STEPS_MAX + 1) == DRL_ERR_RANGE);
     CHECK_TEXT(drl_context_error(&ctx), "expected 1 .. 128 steps, got 129");
     stop();
 }
 
-/* noise, then each way back with the noise that was used */
+/* noise, each row at a time of its own; with the noise that was used, a step of any kind lands on
+   the same line: DDIM without noise at abar of where it leads. */
 TEST(there_and_back)
 {
-    int t, s, i;
-    drl_ddpm d;
+    static const int sizes[] = {20, 10, 5, 4, 1};
+    int t, k, i, row[3];
+    drl_ddpm d, ddim;
     start();
     drl_ddpm_init(&d, &ctx, DRL_SCHEDULE_VP, 20);
-    for (t = 1; t <= 20; t++) {
-        drl_tensor *x0, *eps, *x, *y;
-        double a = abar_exact(DRL_SCHEDULE_VP, t, 20);
-        drl_tape_reset(&tape);
-        x0 = numbers(3, 5, 0);
-        eps = numbers(3, 5, 0.4);
-        x = drl_ddpm_noise(&tape, &d, t, x0, eps);
-        for (i = 0; i < 15; i++)
-            CHECK_NEAR(x->data[i], sqrt(a) * x0->data[i] + sqrt(1 - a) * eps->data[i], 1e-6);
-        y = drl_ddpm_clean(&tape, &d, t, x, eps, 2.0f);
-        for (i = 0; i < 15; i++) CHECK_NEAR(y->data[i], x0->data[i], 4e-7 / sqrt(a));
-        y = drl_ddpm_clean(&tape, &d, t, x, eps, 0.5f);
-        for (i = 0; i < 15; i++)
-            CHECK_NEAR(y->data[i], fmax(-0.5, fmin(0.5, x0->data[i])), 4e-7 / sqrt(a));
-        for (s = 0; s < t; s++) { /* DDIM without noise lands on the same line, at time s */
-            double b = abar_exact(DRL_SCHEDULE_VP, s, 20);
-            y = drl_ddim_step(&tape, &d, t, s, x, eps, NULL, 0.0f, 2.0f);
+    for (k = 0; k < 5; k++) {
+        CHECK(drl_ddim_init(&ddim, &ctx, &d, sizes[k], 0) == DRL_OK);
+        CHECK(ddim.steps == sizes[k] && ddim.abar[0] == 1);
+        for (t = 1; t <= sizes[k]; t++) {
+            int at = (t - 1) * (20 / sizes[k]) + 1, to = t > 1 ? at - 20 / sizes[k] : 0;
+            drl_tensor *x0, *eps, *x, *y;
+            double a = abar_exact(DRL_SCHEDULE_VP, at, 20), b = abar_exact(DRL_SCHEDULE_VP, to, 20);
+            drl_tape_reset(&tape);
+            x0 = numbers(3, 5, 0);
+            eps = numbers(3, 5, 0.4);
+            for (i = 0; i < 3; i++) row[i] = i == 1 ? 21 - at : at;
+            x = drl_ddpm_noise(&tape, &d, row, x0, eps);
+            for (i = 0; i < 15; i++) {
+                double c = abar_exact(DRL_SCHEDULE_VP, row[i / 5], 20);
+                CHECK_NEAR(x->data[i], sqrt(c) * x0->data[i] + sqrt(1 - c) * eps->data[i], 1e-6);
+            }
+            CHECK(ddim.time[t] == at - 1 && ddim.std[t] == 0);
+            y = drl_ddpm_step(&tape, &ddim, t, x, eps, eps, 2.0f);
             for (i = 0; i < 15; i++)
-                CHECK_NEAR(y->data[i], sqrt(b) * x0->data[i] + sqrt(1 - b) * eps->data[i],
-                           4e-7 / sqrt(a));
+                if (i / 5 != 1)
+                    CHECK_NEAR(y->data[i], sqrt(b) * x0->data[i] + sqrt(1 - b) * eps->data[i],
+                               1e-6 / sqrt(a));
         }
+    }
+    CHECK(drl_ddim_init(&ddim, &ctx, &d, 6, 0) == DRL_ERR_RANGE);
+    CHECK(drl_ddim_init(&ddim, &ctx, &d, 0, 0) == DRL_ERR_RANGE);
+    CHECK_TEXT(drl_context_error(&ctx), "expected a divisor of 20 steps, got 0");
+    /* DDIM 100 -> 5 with eta = 1 */
+    drl_ddpm_init(&d, &ctx, DRL_SCHEDULE_COSINE, 100);
+    CHECK(drl_ddim_init(&ddim, &ctx, &d, 5, 1) == DRL_OK);
+    for (t = 5; t >= 1; t--) {
+        static const double sigma[] = {0, 0.025062, 0.295109, 0.513967, 0.737755};
+        CHECK(ddim.time[t] == 20 * (t - 1));
+        CHECK_NEAR(ddim.std[t], sigma[t - 1], 2e-6);
     }
     stop();
 }
 
-/* The ancestral step against the posterior of x_{t-1} given x_t and x_0; DDIM with eta = 1 is the
-   same step when s = t - 1. */
+/* The ancestral step against the posterior of x_{t-1} given x_t and x_0. */
 TEST(ancestral_step)
 {
     static const float clips[] = {4.0f, 0.6f};
@@ -129,21 +163,23 @@ TEST(ancestral_step)
             double b = abar_exact(DRL_SCHEDULE_VP, t - 1, 20), beta = 1 - a / b;
             double c1 = sqrt(b) * beta / (1 - a), c2 = sqrt(1 - beta) * (1 - b) / (1 - a);
             double sigma = sqrt(beta * (1 - b) / (1 - a));
-            drl_tensor *x0, *eps, *x, *z, *mean, *noisy, *ddim;
+            drl_tensor *x0, *eps, *x, *z, *mean, *noisy, *rows;
+            int row[3];
+            row[0] = row[1] = row[2] = t;
             drl_tape_reset(&tape);
             x0 = numbers(3, 5, 0);
             eps = numbers(3, 5, 0.4);
             z = numbers(3, 5, 0.9);
-            x = drl_ddpm_noise(&tape, &d, t, x0, eps);
+            x = drl_ddpm_noise(&tape, &d, row, x0, eps);
             mean = drl_ddpm_step(&tape, &d, t, x, eps, NULL, clips[k]);
             noisy = drl_ddpm_step(&tape, &d, t, x, eps, z, clips[k]);
-            ddim = drl_ddim_step(&tape, &d, t, t - 1, x, eps, z, 1.0f, clips[k]);
+            rows = drl_ddpm_mean(&tape, &d, row, x, eps, clips[k]);
             for (i = 0; i < 15; i++) {
                 double clean = fmax(-(double)clips[k], fmin((double)clips[k], x0->data[i]));
                 double want = c1 * clean + c2 * x->data[i];
                 CHECK_NEAR(mean->data[i], want, 2e-6);
                 CHECK_NEAR(noisy->data[i], want + sigma * z->data[i], 2e-6);
-                CHECK_NEAR(ddim->data[i], want + sigma * z->data[i], 5e-6);
+                CHECK_NEAR(rows->data[i], want, 2e-6);
             }
             if (t == 20) {
                 CHECK_NEAR(c1, 0.039681, 1e-6);
@@ -552,7 +588,148 @@ TEST(gradient_of_a_chain)
     stop();
 }
 
-TEST_MAIN(TEST_ENTRY(schedules), TEST_ENTRY(there_and_back), TEST_ENTRY(ancestral_step),
+/* ---- noise networks ---- */
+
+typedef struct nets {
+    drl_params params;
+    drl_denoiser net;
+    float x[4 * 2], s[4 * 3], noise[4 * 2], w[4];
+    drl_ddpm chain;
+} nets;
+
+static void nets_start(nets *n, int blocks)
+{
+    drl_rng rng = drl_rng_make(5, "nets");
+    int i;
+    start();
+    tape.grad_enabled = 1;
+    CHECK(drl_ddpm_init(&n->chain, &ctx, DRL_SCHEDULE_COSINE, 5) == DRL_OK);
+    CHECK(drl_params_init(&n->params, &ctx, 16, 1) == DRL_OK);
+    drl_denoiser_add(&n->net, &n->params, "net.", 3, 2, DRL_TIME_DDPM, 4, 6, 7, 2, blocks,
+                     DRL_ACT_MISH);
+    CHECK(drl_params_commit(&n->params) == DRL_OK);
+    drl_denoiser_init(&n->net, DRL_INIT_KAIMING_UNIFORM, 1.5f, &rng);
+    for (i = 0; i < (int)n->params.size; i++) n->params.value[i] += 0.1f * sinf(3.7f * (float)i);
+    for (i = 0; i < 8; i++) n->x[i] = 0.7f * sinf(1.0f + (float)i);
+    for (i = 0; i < 12; i++) n->s[i] = sinf(2.0f + 1.3f * (float)i);
+    for (i = 0; i < 8; i++) n->noise[i] = cosf(1.7f * (float)i);
+    for (i = 0; i < 4; i++) n->w[i] = 0.3f + (float)i;
+}
+
+/* eps of the network written down whole: one product of [x, e(t), s] with the first layer. */
+static drl_tensor *nets_plain(nets *n, const int *t)
+{
+    drl_tensor *e = drl_tape_input(&tape, 5, 4, NULL), *in;
+    int told[4], i;
+    drl_time_sinusoidal(DRL_TIME_DDPM, 5, 4, e->data);
+    for (i = 0; i < 4; i++) told[i] = t[i] - 1;
+    e = drl_dense_forward(&tape, &n->net.t0, e, DRL_ACT_MISH);
+    e = drl_gather(&tape, drl_dense_forward(&tape, &n->net.t1, e, DRL_ACT_NONE), told, 4);
+    in = drl_concat(&tape, drl_concat(&tape, drl_tape_input(&tape, 4, 2, n->x), e),
+                    drl_tape_input(&tape, 4, 3, n->s));
+    return n->net.mlp.layers ? drl_mlp_forward(&tape, &n->net.mlp, in)
+                             : drl_resmlp_forward(&tape, &n->net.res, in);
+}
+
+TEST(denoiser_is_the_plain_network)
+{
+    static const int t[4] = {5, 1, 3, 3};
+    static float grad[512];
+    static nets n;
+    int blocks, i, k;
+    for (blocks = 0; blocks < 2; blocks++) {
+        drl_tensor *y, *plain, *z;
+        nets_start(&n, blocks);
+        CHECK(n.params.size <= 512 && strcmp(n.params.names[0], "net.t0.w") == 0);
+        y = drl_denoiser_at(&tape, &n.net, &n.chain, t, drl_tape_input(&tape, 4, 2, n.x),
+                            drl_tape_input(&tape, 4, 3, n.s));
+        plain = nets_plain(&n, t);
+        for (i = 0; i < 8; i++) CHECK_NEAR(y->data[i], plain->data[i], 2e-6);
+        /* gradients too, the embedding's among them */
+        for (k = 0; k < 2; k++) {
+            drl_tape_reset(&tape);
+            drl_params_zero_grad(&n.params);
+            y = k ? nets_plain(&n, t)
+                  : drl_denoiser_at(&tape, &n.net, &n.chain, t, drl_tape_input(&tape, 4, 2, n.x),
+                                    drl_tape_input(&tape, 4, 3, n.s));
+            z = drl_tape_input(&tape, 4, 2, n.noise);
+            CHECK(drl_tape_backward(&tape, drl_mean(&tape, drl_mul(&tape, y, z))) == DRL_OK);
+            for (i = 0; i < (int)n.params.size && k == 1; i++)
+                CHECK_NEAR(n.params.grad[i], grad[i], 1e-6);
+            memcpy(grad, n.params.grad, n.params.size * sizeof(float));
+        }
+        drl_params_free(&n.params);
+        stop();
+    }
+}
+
+TEST(denoising_loss_is_weighted)
+{
+    static const int t[4] = {5, 1, 3, 3};
+    static nets n;
+    drl_tensor *x0, *s, *noise, *eps, *w, *loss;
+    double plain = 0, weighted = 0;
+    int i;
+    nets_start(&n, 0);
+    x0 = drl_tape_input(&tape, 4, 2, n.x);
+    s = drl_tape_input(&tape, 4, 3, n.s);
+    noise = drl_tape_input(&tape, 4, 2, n.noise);
+    w = drl_tape_input(&tape, 4, 1, n.w);
+    eps = drl_denoiser_at(&tape, &n.net, &n.chain, t,
+                          drl_ddpm_noise(&tape, &n.chain, t, x0, noise), s);
+    for (i = 0; i < 8; i++) {
+        double d = (double)eps->data[i] - n.noise[i];
+        plain += d * d / 8;
+        weighted += n.w[i / 2] * d * d / 8;
+    }
+    loss = drl_denoiser_loss(&tape, &n.net, &n.chain, s, x0, t, noise, NULL);
+    CHECK_NEAR(loss->data[0], plain, 1e-6);
+    loss = drl_denoiser_loss(&tape, &n.net, &n.chain, s, x0, t, noise, w);
+    CHECK_NEAR(loss->data[0], weighted, 2e-6);
+    drl_params_free(&n.params);
+    stop();
+}
+
+/* The sampler against the chain step by step; candidates of one state differ by their noise alone;
+   cut in two calls it gives the same. */
+TEST(sampler_runs_the_chain)
+{
+    enum { K = 3, N = K * 4 * 2 };
+    static float path[6 * N], again[6 * N];
+    static nets n;
+    drl_tensor *s;
+    int i, k, t, blocks;
+    for (blocks = 0; blocks < 2; blocks++) {
+        drl_rng rng = drl_rng_make(9, "path");
+        nets_start(&n, blocks);
+        drl_rng_normal_fill(&ctx, &rng, path, 6 * N);
+        memcpy(again, path, sizeof(again));
+        s = drl_tape_input(&tape, 4, 3, n.s);
+        drl_denoiser_sample(&tape, &n.net, &n.chain, s, K, 5, 1, 1.0f, path);
+        CHECK(drl_tape_status(&tape) == DRL_OK && tape.grad_enabled == 1);
+        for (k = 0; k < K; k++) {
+            drl_tensor *x = drl_tape_input(&tape, 4, 2, again + 8 * k);
+            for (t = 5; t >= 1; t--) {
+                int row[4], j;
+                drl_tensor *z = drl_tape_input(&tape, 4, 2, again + (6 - t) * N + 8 * k), *eps;
+                for (j = 0; j < 4; j++) row[j] = t;
+                eps = drl_denoiser_at(&tape, &n.net, &n.chain, row, x, s);
+                x = drl_ddpm_step(&tape, &n.chain, t, x, eps, z, 1.0f);
+                for (i = 0; i < 8; i++)
+                    CHECK_NEAR(path[(6 - t) * N + 8 * k + i], x->data[i], 1e-6);
+            }
+            for (i = 0; i < 8; i++) CHECK(fabsf(path[5 * N + 8 * k + i]) <= 1);
+        }
+        drl_denoiser_sample(&tape, &n.net, &n.chain, s, K, 5, 4, 1.0f, again);
+        drl_denoiser_sample(&tape, &n.net, &n.chain, s, K, 3, 1, 1.0f, again + 2 * N);
+        CHECK(memcmp(path, again, sizeof(path)) == 0);
+        drl_params_free(&n.params);
+        stop();
+    }
+}
+
+TEST_MAIN(TEST_ENTRY(denoiser_is_the_plain_network), TEST_ENTRY(denoising_loss_is_weighted),
+          TEST_ENTRY(sampler_runs_the_chain), TEST_ENTRY(schedules), TEST_ENTRY(there_and_back), TEST_ENTRY(ancestral_step),
           TEST_ENTRY(ancestral_chain_moments), TEST_ENTRY(ou_schedule), TEST_ENTRY(ou_step),
           TEST_ENTRY(ou_path_identity), TEST_ENTRY(ou_linear_gaussian),
           TEST_ENTRY(ou_initial_moments), TEST_ENTRY(ou_initial_samples),

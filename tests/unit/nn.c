@@ -346,17 +346,24 @@ TEST(sinusoidal_features)
 {
     static float x[20 * 16];
     int t, i;
-    drl_time_sinusoidal(20, 16, x);
+    drl_time_sinusoidal(DRL_TIME_DDPM, 20, 16, x);
     for (t = 0; t < 20; t++)
         for (i = 0; i < 8; i++) {
             double angle = t * pow(10000, -i / 7.0);
             CHECK_NEAR(x[t * 16 + i], sin(angle), 2e-6);
             CHECK_NEAR(x[t * 16 + 8 + i], cos(angle), 2e-6);
         }
-    drl_time_sinusoidal(2, 4, x);
+    drl_time_sinusoidal(DRL_TIME_DDPM, 2, 4, x);
     CHECK_NEAR(x[4], 0.841470985, 1e-7);
     CHECK_NEAR(x[5], 1e-4, 1e-9);
     CHECK_NEAR(x[6], 0.540302306, 1e-7);
+    drl_time_sinusoidal(DRL_TIME_SCALED, 4, 16, x);
+    for (i = 0; i < 16; i++) {
+        static const double three[] = {
+            .03528, .2031622, .0738801, .0236815, .0074989, .0023717, .00075, .0002372, -.2474981,
+            .1456884, .2388341, .2488758, .2498875, .2499888, .2499989, .2499999};
+        CHECK_NEAR(x[3 * 16 + i], three[i], 1e-7);
+    }
 }
 
 /* ---- Batch Renormalisation ---- */

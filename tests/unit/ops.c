@@ -140,6 +140,8 @@ static void exact_linear(const matrix *in, matrix *y, const op_case *c)
 
 /* ---- reductions and shapes ---- */
 
+static const int gathered[4] = {2, 0, 2, 1}; /* one row twice, others not at all */
+
 static drl_tensor *tape_shape(drl_tape *tape, drl_tensor **in, const op_case *c)
 {
     drl_tensor *x = in[0];
@@ -147,6 +149,7 @@ static drl_tensor *tape_shape(drl_tape *tape, drl_tensor **in, const op_case *c)
     if (!strcmp(c->op, "mean")) return drl_mean(tape, x);
     if (!strcmp(c->op, "concat")) return drl_concat(tape, x, c->u ? x : in[1]);
     if (!strcmp(c->op, "cols")) return drl_cols(tape, x, c->u, c->v);
+    if (!strcmp(c->op, "gather")) return drl_gather(tape, x, gathered, 4);
     if (c->u == 9) /* rows of rows, and two ranges that overlap */
         return drl_add(tape, drl_rows(tape, drl_rows(tape, x, 1, 4), 1, 2),
                        drl_rows(tape, x, 1, 2));
@@ -156,7 +159,8 @@ static void exact_shape(const matrix *in, matrix *y, const op_case *c)
 {
     int i, j, R = in[0].rows, C = in[0].cols;
     memset(y, 0, sizeof(*y));
-    y->rows = !strcmp(c->op, "mean") ? 1 : !strcmp(c->op, "rows") ? c->v : R;
+    y->rows = !strcmp(c->op, "mean") ? 1 : !strcmp(c->op, "rows") ? c->v :
+              !strcmp(c->op, "gather") ? 4 : R;
     y->cols = !strcmp(c->op, "mean") || !strcmp(c->op, "sum_cols") ? 1 :
               !strcmp(c->op, "cols") ? c->v : !strcmp(c->op, "concat") ? C + in[!c->u].cols : C;
     for (i = 0; i < R; i++)
@@ -164,6 +168,11 @@ static void exact_shape(const matrix *in, matrix *y, const op_case *c)
             double x = in[0].x[i * C + j];
             if (!strcmp(c->op, "sum_cols")) y->x[i] += x;
             else if (!strcmp(c->op, "mean")) y->x[0] += x / (R * C);
+            else if (!strcmp(c->op, "gather")) {
+                int k;
+                for (k = 0; k < 4; k++)
+                    if (gathered[k] == i) y->x[k * C + j] = x;
+            }
             else if (!strcmp(c->op, "concat")) {
                 y->x[i * y->cols + j] = x;
                 if (c->u) y->x[i * y->cols + C + j] = x;
@@ -307,6 +316,7 @@ static void cases_make(void)
     add_case("rows", "RC", -2.0f, 2.0f, tape_shape, exact_shape, 9, 2);
     add_case("cols", "RC", -2.0f, 2.0f, tape_shape, exact_shape, 0, 2);
     add_case("cols", "RC", -2.0f, 2.0f, tape_shape, exact_shape, 1, 2);
+    add_case("gather", "RC", -2.0f, 2.0f, tape_shape, exact_shape, 0, 0);
     add_case("layer_norm", "RC 1C 1C", -2.0f, 2.0f, tape_norm, exact_norm, 0, 0);
     add_case("batch_renorm", "RC 1C 1C", -2.0f, 2.0f, tape_norm, exact_norm, 0, 0);
     add_case("batch_renorm", "RC 1C 1C", -2.0f, 2.0f, tape_norm, exact_norm, 0, 1);
@@ -524,6 +534,8 @@ typedef struct bad_shape {
     const char *op, *got;
 } bad_shape;
 
+static const int bad_rows[] = {1, 3};
+
 static drl_tensor *make_bad(drl_tape *t, int i, drl_tensor *a, drl_tensor *b, drl_tensor *row)
 {
     float s[8] = {0};
@@ -547,6 +559,7 @@ static drl_tensor *make_bad(drl_tape *t, int i, drl_tensor *a, drl_tensor *b, dr
     case 15: return drl_layer_norm(t, a, row, a, 1e-5f);
     case 16: return drl_batch_renorm(t, b, row, row, s, s, s, s, 1e-3f);
     case 17: return drl_c51_mean(t, a, &atoms);
+    case 18: return drl_gather(t, b, bad_rows, 2);
     default: return NULL;
     }
 }
@@ -563,6 +576,7 @@ TEST(shape_errors)
         {"rows", "0 .. -1"},             {"cols", "2 .. 3"},
         {"layer_norm", "[3, 4]"},        {"layer_norm", "[4, 3]"},
         {"batch_renorm", "[3, 4]"},      {"c51_mean", "3"},
+        {"gather", "3"},
     };
     drl_context ctx;
     drl_tape tape;
