@@ -116,19 +116,19 @@
 extern "C" {
 #endif
 /* ============================================================================ >>memory
-   Status codes, allocator, log, context, arena. */
+   Status codes, allocator, log, context, threads, arena. */
 
 /* One line per status: name, value, text. Extends at the end, values never change. */
-#define DRL_STATUS_LIST(X)                                                                       \
-    X(DRL_OK, 0, "ok")                                                                           \
-    X(DRL_ERR_MEMORY, -1, "out of memory")                                                       \
-    X(DRL_ERR_SHAPE, -2, "shapes do not fit")                                                    \
-    X(DRL_ERR_RANGE, -3, "value out of range")                                                   \
-    X(DRL_ERR_NAN, -4, "value is not finite")                                                    \
-    X(DRL_ERR_FILE, -5, "file cannot be read or written")                                        \
-    X(DRL_ERR_FORMAT, -6, "file is not what it should be")                                       \
-    X(DRL_ERR_NAME, -7, "unknown name")                                                          \
-    X(DRL_ERR_ENV, -8, "environment failed")                                                     \
+#define DRL_STATUS_LIST(X) \
+    X(DRL_OK, 0, "ok") \
+    X(DRL_ERR_MEMORY, -1, "out of memory") \
+    X(DRL_ERR_SHAPE, -2, "shapes do not fit") \
+    X(DRL_ERR_RANGE, -3, "value out of range") \
+    X(DRL_ERR_NAN, -4, "value is not finite") \
+    X(DRL_ERR_FILE, -5, "file cannot be read or written") \
+    X(DRL_ERR_FORMAT, -6, "file is not what it should be") \
+    X(DRL_ERR_NAME, -7, "unknown name") \
+    X(DRL_ERR_ENV, -8, "environment failed") \
     X(DRL_ERR_STATE, -9, "call is not possible in this state")
 
 #define DRLI_STATUS_ENUM(name, value, text) name = value,
@@ -164,29 +164,29 @@ typedef enum drl_isa {
 } drl_isa;
 
 typedef struct drl_context_config {
-    int threads;                 /* 1        workers, this thread included                       */
-    drl_isa isa;                 /* AUTO     best that the CPU has; all give the same bits       */
-    drl_allocator allocator;     /* NULLs    DIFFRL_MALLOC, DIFFRL_FREE                          */
-    drl_log_fn log_fn;           /* NULL     silent                                              */
+    int threads;                 /* 1      workers, this thread included */
+    drl_isa isa;                 /* AUTO   best that the CPU has; all give the same bits */
+    drl_allocator allocator;     /* NULLs  DIFFRL_MALLOC, DIFFRL_FREE */
+    drl_log_fn log_fn;           /* NULL   silent */
     void *log_user;
-    drl_parallel_fn parallel_fn; /* NULL     own pool                                            */
+    drl_parallel_fn parallel_fn; /* NULL   own pool */
     void *parallel_user;
 } drl_context_config;
 
-/* What all objects share: allocator, log, worker threads, last error. Not a global: two contexts
-   do not know each other. Calls that take one context must not run at the same time, except from
-   inside drl_parallel_for. */
+/* What all objects share: allocator, log, worker threads, last error. Contexts do not know each
+   other. Calls that take one context must not run at the same time, except from inside
+   drl_parallel_for. */
 typedef struct drl_context {
     drl_context_config cfg;
-    drl_isa isa;             /* in use, never AUTO                                              */
-    struct drli_pool *pool;  /* worker threads, NULL if threads is 1 or parallel_fn is set      */
-    void *scratch;           /* per-worker packing buffers of the matrix product                */
+    drl_isa isa;            /* in use, never AUTO */
+    struct drli_pool *pool; /* worker threads, NULL if threads is 1 or parallel_fn is set */
+    void *scratch;          /* per-worker packing buffers of the matrix product */
     size_t scratch_size;
-    drl_status status;       /* of the last error                                               */
-    char message[320];       /* what, where, expected, got, what to do                          */
-    size_t bytes;            /* held now                                                        */
+    drl_status status;      /* of the last error */
+    char message[320];      /* what, where, expected, got, what to do */
+    size_t bytes;           /* held now */
     size_t bytes_peak;
-    uint64_t allocations;    /* calls of alloc_fn so far                                        */
+    uint64_t allocations;   /* calls of alloc_fn so far */
 } drl_context;
 
 /* Return the defaults written in drl_context_config. */
@@ -207,7 +207,7 @@ DRLDEF const char *drl_context_error(const drl_context *ctx);
 /* Get zeroed memory, aligned to 64 bytes, from the context's allocator; NULL with the error set. */
 DRLDEF void *drl_memory_alloc(drl_context *ctx, size_t size);
 
-/* Give memory of drl_memory_alloc back. size as asked for. NULL is harmless. */
+/* Give memory of drl_memory_alloc back, size as asked for. NULL is harmless. */
 DRLDEF void drl_memory_free(drl_context *ctx, void *ptr, size_t size);
 
 /* Memory that is given out piece by piece and taken back at once. Grows by blocks; a reset merges
@@ -227,13 +227,14 @@ DRLDEF void *drl_arena_alloc(drl_arena *arena, size_t n);
 /* Take everything back; the memory stays with the arena. */
 DRLDEF void drl_arena_reset(drl_arena *arena);
 
-/* Where an arena stands; release takes back everything given out after the mark. */
+/* Where an arena stands. */
 typedef struct drl_arena_mark {
     struct drli_block *block;
     size_t block_used, used;
 } drl_arena_mark;
 
-/* Return the present place, and go back to it. Marks nest and end at the next reset. */
+/* Return the present place; take back everything given out after a place. Marks nest and end at
+   the next reset. */
 DRLDEF drl_arena_mark drl_arena_save(const drl_arena *arena);
 DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark);
 
@@ -243,13 +244,13 @@ DRLDEF void drl_arena_free(drl_arena *arena);
 /* Run fn over [0, n) on the context's workers, in pieces of at least grain items. Serial if n is
    small or threads is 1. fn must not call drl_parallel_for. */
 DRLDEF void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn, void *arg);
+
 /* ============================================================================ >>text
    Words and numbers in text. Nothing here depends on the locale. */
 
-/* Return the one of words [n] nearest to `word` by edit distance (insert, delete, replace or swap
-   letters; case does not count, and - is _), or NULL if none is near. For "did you mean ...?". */
+/* Return the one of words [n] nearest to `word` by edit distance (letters inserted, deleted or
+   replaced; case does not count, and - is _), or NULL if none is near. For "did you mean ...?". */
 DRLDEF const char *drl_text_nearest(const char *word, const char *const *words, int n);
-
 
 /* ============================================================================ >>math
    Elementary functions of our own: at most 4 units in the last place from the exact value for every
@@ -387,26 +388,26 @@ DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x,
                            int accumulate);
 
 /* ============================================================================ >>io
-   Named tensors and strings in safetensors files.
-   A file is data, never code: every byte of the header is checked before it is used, an object is
-   changed only after the whole file was found good, and reading holds at most the size of the file
-   and 1 MiB. */
+   Named tensors and strings in safetensors files. A file is data, never code: all of its header is
+   checked before it is used, an object is changed only after the whole file was found good, and
+   reading holds at most the size of the file and 1 MiB. */
 
+/* In the order of a file, the widest first: everything is aligned. */
 typedef enum drl_dtype {
-    DRL_F32, DRL_F64, DRL_F16, DRL_BF16, DRL_I64, DRL_I32, DRL_U64, DRL_U8, DRL_BOOL,
+    DRL_U64, DRL_I64, DRL_F64, DRL_F32, DRL_I32, DRL_BF16, DRL_F16, DRL_U8, DRL_BOOL,
     DRL_DTYPE_COUNT
 } drl_dtype;
 
-#define DRL_ENTRIES_MAX 4096 /* tensors of one file                                */
-#define DRL_META_MAX 1024    /* pairs of one file, beside the four that save adds  */
+#define DRL_ENTRIES_MAX 1024 /* tensors of one file */
+#define DRL_META_MAX 1024    /* pairs of one file, beside the four that save adds */
 
 /* A named tensor somewhere in memory, C order. A scalar has rank 0. */
 typedef struct drl_entry {
-    char name[64]; /* letters, digits and . _ - /                                  */
+    char name[64]; /* letters, digits and . _ - / */
     drl_dtype dtype;
     int rank;
     int64_t shape[4];
-    void *data;    /* borrowed                                                     */
+    void *data; /* borrowed */
 } drl_entry;
 
 /* All that an object holds, as a list of tensors that lie in the object. An algorithm has one
@@ -415,7 +416,7 @@ typedef struct drl_entry {
 typedef struct drl_state {
     drl_context *ctx;
     drl_entry *entries;
-    int count, capacity;
+    int count;
     drl_status status;
 } drl_state;
 
@@ -426,29 +427,24 @@ typedef struct drl_pair {
 } drl_pair;
 
 typedef struct drl_meta {
-    drl_context *ctx;
     drl_pair *pairs;
-    int count, capacity;
+    int count;
     drl_status status;
     drl_arena arena; /* owns pairs and strings */
 } drl_meta;
 
-/* A safetensors file in memory, checked. entries and strings lie in bytes; entries are in order of
-   their data, which is little-endian and, in files of others, perhaps not aligned: use memcpy. */
+/* A safetensors file in memory, checked; entries in the order of their data, which is little-endian
+   and, in files of others, perhaps not aligned: use memcpy. */
 typedef struct drl_file {
     drl_context *ctx;
     drl_entry *entries;
-    int count, capacity;
-    drl_meta meta;
+    int count;
+    drl_meta meta; /* its arena owns all */
     unsigned char *bytes;
     size_t size;
 } drl_file;
 
-/* Return "F32" .. "BOOL", and the bytes of one number. */
-DRLDEF const char *drl_dtype_name(drl_dtype dtype);
-DRLDEF size_t drl_dtype_size(drl_dtype dtype);
-
-/* Return the bytes of a tensor that is part of a state or a file. */
+/* Return the bytes of a tensor, SIZE_MAX if that is too small a number for them. */
 DRLDEF size_t drl_entry_bytes(const drl_entry *entry);
 
 /* Start an empty list. Cannot fail. */
@@ -474,7 +470,7 @@ DRLDEF void drl_meta_init(drl_meta *meta, drl_context *ctx);
 
 /* Set key to value, in the place of an older value. Both are copied.
    Errors   sticky: DRL_ERR_FORMAT for a key not of 1 to 64 bytes or text that is not UTF-8,
-            DRL_ERR_MEMORY. */
+            DRL_ERR_RANGE for more than DRL_META_MAX, DRL_ERR_MEMORY. */
 DRLDEF void drl_meta_set(drl_meta *meta, const char *key, const char *value);
 
 /* Return the value of key, NULL if there is none. Borrowed from meta, until it is freed. */
@@ -484,15 +480,11 @@ DRLDEF const char *drl_meta_get(const drl_meta *meta, const char *key);
 DRLDEF void drl_meta_free(drl_meta *meta);
 
 /* Write state and meta (NULL: none) as safetensors into buffer [capacity], and the length to *size;
-   with buffer NULL only the length. The entries of the state are put in the order of the file:
-   dtype, then name. Added to the pairs: format=diffrl, version=1, crc32c of the data, meta_crc32c.
-   Errors   DRL_ERR_RANGE for a small buffer or too many pairs; those that stuck. */
+   with buffer NULL only the length. The entries of the state are put in the order of their dtypes.
+   Added to the pairs: format=diffrl, version=1, crc32c of the data, meta_crc32c.
+   Errors   DRL_ERR_RANGE for a small buffer; those that stuck. */
 DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, const drl_meta *meta,
                                         void *buffer, size_t capacity, size_t *size);
-
-/* What loading may do, or-ed. */
-#define DRL_LOAD_EXTRA 1 /* skip tensors of the file that the state lacks              */
-#define DRL_LOAD_NAN 2   /* take floats that are not finite                            */
 
 /* Check a safetensors file of the given size and make it readable. The bytes are copied.
    Errors   DRL_ERR_FORMAT with the place and the fault, DRL_ERR_MEMORY; then nothing is held. */
@@ -501,6 +493,10 @@ DRLDEF drl_status drl_file_open_memory(drl_file *file, drl_context *ctx, const v
 
 /* Return the tensor called name, NULL if there is none. */
 DRLDEF const drl_entry *drl_file_find(const drl_file *file, const char *name);
+
+/* What loading may do, or-ed: skip tensors that the state lacks; take inf and nan. */
+#define DRL_LOAD_EXTRA 1
+#define DRL_LOAD_NAN 2
 
 /* Copy the tensors of a file into the state's tensors of the same names. All is checked first: on
    an error the state's tensors are as before.
@@ -511,25 +507,16 @@ DRLDEF drl_status drl_file_load(const drl_file *file, drl_state *state, int flag
 /* Give all back. Idempotent. */
 DRLDEF void drl_file_close(drl_file *file);
 
-/* drl_file_open_memory, drl_file_load and drl_file_close in one. meta (or NULL) receives the pairs
-   of the file, without those that save adds. */
-DRLDEF drl_status drl_state_load_memory(drl_context *ctx, const void *bytes, size_t size,
-                                        drl_state *state, drl_meta *meta, int flags);
-
 #ifndef DIFFRL_NO_STDIO
-/* As drl_state_save_memory, to a file; needs memory for a copy of it. On POSIX it is written to
-   PATH.tmp.<pid>.<n>, synced and renamed: a crash at any time leaves the old file or the new one,
-   and perhaps the other name. On an error the old file is intact and nothing is added.
+/* As drl_state_save_memory, to a file; needs memory for a copy. It is written to PATH.tmp.<n>, and
+   on POSIX synced and renamed: a crash at any time leaves the old file or the new one, and perhaps
+   the other name. On an error the old file is intact and nothing is added.
    Errors   also DRL_ERR_FILE, with the path and the system's reason, DRL_ERR_MEMORY. */
 DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
                                  const drl_meta *meta);
 
 /* As drl_file_open_memory, from a file. Errors also DRL_ERR_FILE, with the system's reason. */
 DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *path);
-
-/* As drl_state_load_memory, from a file. */
-DRLDEF drl_status drl_state_load(drl_context *ctx, const char *path, drl_state *state,
-                                 drl_meta *meta, int flags);
 #endif
 
 /* ============================================================================ >>fields
@@ -1637,7 +1624,7 @@ extern "C" {
 #endif
 
 /* ============================================================================ >>memory
-   Status, text, log, allocator, arena. */
+   Status, text, log, allocator, arena, threads, context. */
 
 DRLDEF const char *drl_status_string(drl_status status)
 {
@@ -1650,7 +1637,8 @@ DRLDEF const char *drl_status_string(drl_status status)
 /* Text builder: appends to a fixed buffer and cuts what does not fit. Numbers never depend on the
    locale, which printf's do. */
 typedef struct drli_text {
-    char *at, *end; /* end is the place of the last terminating zero */
+    char *at, *end; /* end is the last place of the terminating zero */
+    size_t length;  /* as if nothing were cut */
 } drli_text;
 
 static drli_text drli_text_begin(char *buffer, size_t size)
@@ -1658,99 +1646,109 @@ static drli_text drli_text_begin(char *buffer, size_t size)
     drli_text t;
     t.at = buffer;
     t.end = buffer + size - 1;
+    t.length = 0;
     *buffer = 0;
     return t;
 }
 
+static void drli_text_char(drli_text *t, char c)
+{
+    t->length++;
+    if (t->at == t->end) return;
+    *t->at++ = c;
+    *t->at = 0;
+}
+
 static void drli_text_add(drli_text *t, const char *s)
 {
-    while (*s && t->at < t->end) *t->at++ = *s++;
-    *t->at = 0;
+    while (*s) drli_text_char(t, *s++);
 }
 
 static void drli_text_int(drli_text *t, int64_t v)
 {
-    char digits[24];
-    int n = 23;
+    char digits[20];
+    int n = 0;
     uint64_t u = v < 0 ? 0u - (uint64_t)v : (uint64_t)v;
-    digits[n] = 0;
-    do {
-        digits[--n] = (char)('0' + (int)(u % 10));
-        u /= 10;
-    } while (u);
-    if (v < 0) digits[--n] = '-';
-    drli_text_add(t, digits + n);
+    if (v < 0) drli_text_char(t, '-');
+    do digits[n++] = (char)('0' + (int)(u % 10)); while (u /= 10);
+    while (n) drli_text_char(t, digits[--n]);
 }
 
-/* Multiply v by 10^e with few roundings. */
-static double drli_pow10(double v, int e)
+/* Multiply hi + lo, known to about 100 bits, by 10^e, |e| < 512. fma gives the rounding error of a
+   product exactly, and each power of ten is held as two doubles. */
+static void drli_scale10(double *hi, double *lo, int e)
 {
-    static const double p[] = {1e1, 1e2, 1e4, 1e8, 1e16, 1e32, 1e64, 1e128, 1e256};
+    static const double p[9][2] = {
+        {1e1, 0}, {1e2, 0}, {1e4, 0}, {1e8, 0}, {1e16, 0}, {1e32, -5366162204393472.0},
+        {1e64, -2.1320419009454396e+47}, {1e128, -7.51744869165182e+111},
+        {1e256, -3.012765990014054e+239}};
     int i, n = e < 0 ? -e : e;
     for (i = 8; i >= 0; i--) {
-        if ((n >> i) & 1) v = e < 0 ? v / p[i] : v * p[i];
+        double a = *hi, b = p[i][0], q, r;
+        if (!((n >> i) & 1)) continue;
+        q = e < 0 ? a / b : a * b;
+        if (q > 1.7976931348623157e308) { *hi = q; *lo = 0; return; }
+        if (e < 0) r = (fma(-q, b, a) + (*lo - q * p[i][1])) / b;
+        else r = fma(a, b, -q) + (*lo * b + a * p[i][1]);
+        *hi = q + r;
+        *lo = r - (*hi - q);
     }
-    return v;
 }
 
-/* Like "%.<digits>g" without trailing zeros, digits 1 .. 17; an exponent only below 1e-5 and from
-   1e15 on. 9 digits carry any float
-   there and back (error of the scaling is under 1e-15). */
+/* As "%.<digits>g" without trailing zeros, digits 1 .. 17, correctly rounded but for ties; with an
+   exponent below 1e-5 and from 1e15 (1e17 with 17 digits) on. */
 static void drli_text_double(drli_text *t, double v, int digits)
 {
-    char d[20] = {0}, out[40];
-    int i, e = 0, n = 0, last;
+    char d[20];
+    int i, e, point, n = digits;
     uint64_t u, limit = 1;
-    if (v != v) { drli_text_add(t, "nan"); return; }
-    if (v < 0 || (v == 0 && 1 / v < 0)) { drli_text_add(t, "-"); v = -v; }
-    if (v > 1.7976931348623157e308) { drli_text_add(t, "inf"); return; }
-    if (v == 0) { drli_text_add(t, "0"); return; }
-    for (i = 0; i < digits; i++) limit *= 10;
-    e = (int)floor(log10(v));
-    u = (uint64_t)(drli_pow10(v, digits - 1 - e) + 0.5);
-    if (u >= limit) { e++; u = (uint64_t)(drli_pow10(v, digits - 1 - e) + 0.5); }
-    if (u < limit / 10) { e--; u = (uint64_t)(drli_pow10(v, digits - 1 - e) + 0.5); }
-    for (i = digits - 1; i >= 0; i--) {
-        d[i] = (char)('0' + (int)(u % 10));
-        u /= 10;
-    }
-    last = digits - 1;
-    while (last > 0 && d[last] == '0') last--;
-    if (e < -5 || e >= (digits > 15 ? digits : 15)) { /* d.ddde+xx */
-        out[n++] = d[0];
-        if (last > 0) out[n++] = '.';
-        for (i = 1; i <= last; i++) out[n++] = d[i];
-        out[n++] = 'e';
-        out[n] = 0;
-        drli_text_add(t, out);
-        drli_text_int(t, e);
+    if (v < 0 || (v == 0 && 1 / v < 0)) { drli_text_char(t, '-'); v = -v; }
+    if (!(v > 0 && v <= 1.7976931348623157e308)) {
+        drli_text_add(t, v > 0 ? "inf" : v == 0 ? "0" : "nan");
         return;
     }
-    if (e < 0) {
-        out[n++] = '0';
-        out[n++] = '.';
-        for (i = -1; i > e; i--) out[n++] = '0';
+    for (i = 1; i < digits; i++) limit *= 10;
+    for (e = (int)floor(log10(v));; e += u < limit ? -1 : 1) { /* log10 may be one off */
+        double hi = v, lo = 0, whole;
+        drli_scale10(&hi, &lo, digits - 1 - e);
+        whole = floor(hi);
+        u = (uint64_t)whole + (uint64_t)(int64_t)floor(hi - whole + lo + 0.5);
+        if (u >= limit && u / 10 < limit) break;
     }
-    for (i = 0; i <= (last > e ? last : e); i++) {
-        out[n++] = i <= last ? d[i] : '0';
-        if (i == e && last > e) out[n++] = '.';
+    for (; n > 1 && u % 10 == 0; n--) u /= 10;
+    for (i = n; i > 0; u /= 10) d[--i] = (char)('0' + (int)(u % 10));
+    point = e < -5 || e >= DRLI_MAX(digits, 15) ? 0 : e; /* behind which digit it stands */
+    for (i = DRLI_MIN(point, 0); i < n || i <= point; i++) {
+        drli_text_char(t, (char)(i >= 0 && i < n ? d[i] : '0'));
+        if (i == point && i + 1 < n) drli_text_char(t, '.');
     }
-    out[n] = 0;
-    drli_text_add(t, out);
+    if (point == e) return;
+    drli_text_char(t, 'e');
+    drli_text_int(t, e);
 }
 
-/* A small printf: %s, %d (int), %l (int64_t), %g (double, 9 digits), %%. */
+/* Copy s to out [65] as a terminal may show it: printable ASCII, at most 64 letters. */
+static const char *drli_show(char *out, const char *s)
+{
+    int i;
+    for (i = 0; i < 64 && s[i]; i++) out[i] = (char)(s[i] >= 32 && s[i] < 127 ? s[i] : '?');
+    out[i] = 0;
+    return out;
+}
+
+/* A small printf: %s, %q (a string by drli_show), %d (int), %l (int64_t), %g (double, 9 digits). */
 static void drli_text_vadd(drli_text *t, const char *format, va_list args)
 {
+    char shown[65];
     for (; *format; format++) {
-        char one[2] = {0, 0};
-        if (*format != '%') { one[0] = *format; drli_text_add(t, one); continue; }
-        format++;
-        if (*format == 's') drli_text_add(t, va_arg(args, const char *));
-        else if (*format == 'd') drli_text_int(t, va_arg(args, int));
-        else if (*format == 'l') drli_text_int(t, va_arg(args, int64_t));
-        else if (*format == 'g') drli_text_double(t, va_arg(args, double), 9);
-        else drli_text_add(t, "%");
+        if (*format != '%') { drli_text_char(t, *format); continue; }
+        switch (*++format) {
+        case 's': drli_text_add(t, va_arg(args, const char *)); break;
+        case 'q': drli_text_add(t, drli_show(shown, va_arg(args, const char *))); break;
+        case 'd': drli_text_int(t, va_arg(args, int)); break;
+        case 'l': drli_text_int(t, va_arg(args, int64_t)); break;
+        case 'g': drli_text_double(t, va_arg(args, double), 9); break;
+        }
     }
 }
 
@@ -1803,21 +1801,19 @@ DRLDEF void *drl_memory_alloc(drl_context *ctx, size_t size)
     memset(p, 0, size);
     ctx->allocations++;
     ctx->bytes += size;
-    if (ctx->bytes > ctx->bytes_peak) ctx->bytes_peak = ctx->bytes;
+    ctx->bytes_peak = DRLI_MAX(ctx->bytes, ctx->bytes_peak);
     return p;
 }
 
 DRLDEF void drl_memory_free(drl_context *ctx, void *ptr, size_t size)
 {
+    const drl_allocator *a = &ctx->cfg.allocator;
     void *raw;
     if (!ptr) return;
     memcpy(&raw, (unsigned char *)ptr - sizeof(void *), sizeof(void *));
     ctx->bytes -= size;
-    if (ctx->cfg.allocator.free_fn) {
-        ctx->cfg.allocator.free_fn(raw, size + 64 + sizeof(void *), ctx->cfg.allocator.user);
-    } else {
-        DIFFRL_FREE(raw);
-    }
+    if (a->free_fn) a->free_fn(raw, size + 64 + sizeof(void *), a->user);
+    else DIFFRL_FREE(raw);
 }
 
 typedef struct drli_block {
@@ -1831,7 +1827,6 @@ static drl_status drli_arena_grow(drl_arena *arena, size_t size)
     if (!b) return DRL_ERR_MEMORY;
     b->next = arena->block;
     b->size = size;
-    b->used = 0;
     arena->block = b;
     return DRL_OK;
 }
@@ -1847,10 +1842,7 @@ DRLDEF void *drl_arena_alloc(drl_arena *arena, size_t n)
 {
     drli_block *b = arena->block;
     void *p;
-    if (n > SIZE_MAX / 2) {
-        drli_fail(arena->ctx, DRL_ERR_MEMORY, "drl_arena_alloc: the size is not possible");
-        return NULL;
-    }
+    n = DRLI_MIN(n, SIZE_MAX - 200); /* does not wrap, is refused below */
     n = (n + 63) / 64 * 64;
     if (!b || b->size - b->used < n) {
         size_t size = b ? 2 * b->size : 65536;
@@ -1860,7 +1852,7 @@ DRLDEF void *drl_arena_alloc(drl_arena *arena, size_t n)
     p = (unsigned char *)b + 64 + b->used;
     b->used += n;
     arena->used += n;
-    if (arena->used > arena->peak) arena->peak = arena->used;
+    arena->peak = DRLI_MAX(arena->used, arena->peak);
     return p;
 }
 
@@ -1876,9 +1868,8 @@ static void drli_arena_drop(drl_arena *arena)
 DRLDEF void drl_arena_reset(drl_arena *arena)
 {
     if (arena->block && arena->block->next) { /* more than one block: merge */
-        size_t need = arena->peak;
         drli_arena_drop(arena);
-        drli_arena_grow(arena, need); /* if it fails, the next alloc tries again and reports */
+        drli_arena_grow(arena, arena->peak); /* if it fails, the next alloc tries again, reports */
     } else if (arena->block) {
         arena->block->used = 0;
     }
@@ -1905,7 +1896,7 @@ DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark)
 
 DRLDEF void drl_arena_free(drl_arena *arena)
 {
-    if (arena->ctx) drli_arena_drop(arena);
+    drli_arena_drop(arena);
     memset(arena, 0, sizeof(*arena));
 }
 
@@ -1919,23 +1910,18 @@ DRLDEF void drl_arena_free(drl_arena *arena)
 #include <sched.h>
 #define DRLI_SPIN 2000
 
-typedef struct drli_worker {
-    struct drli_pool *pool;
-    pthread_t thread;
-    int index;
-} drli_worker;
-
 typedef struct drli_pool {
     pthread_mutex_t mutex; /* only for sleeping */
     pthread_cond_t wake;
     unsigned generation;   /* atomic: which task this is */
     int pending;           /* atomic: workers that have not finished it */
     int sleepers;          /* atomic, written under the mutex */
-    int stop;
+    int workers;           /* atomic: how many took their number */
+    int started, stop;
     drl_task_fn fn;        /* the task: fn over [0, n) in `pieces` pieces */
     void *arg;
-    int n, pieces, started;
-    drli_worker *workers;
+    int n, pieces;
+    pthread_t threads[1];  /* and more */
 } drli_pool;
 
 DRLI_INLINE void drli_pause(int round)
@@ -1951,36 +1937,32 @@ DRLI_INLINE void drli_pause(int round)
 /* Piece p of the task: fixed contiguous ranges. */
 static void drli_pool_piece(const drli_pool *pool, int p)
 {
-    int begin, end;
-    if (p >= pool->pieces) return;
-    begin = (int)((int64_t)pool->n * p / pool->pieces);
-    end = (int)((int64_t)pool->n * (p + 1) / pool->pieces);
-    if (begin < end) pool->fn(pool->arg, begin, end, p);
+    int begin = (int)((int64_t)pool->n * p / pool->pieces);
+    int end = (int)((int64_t)pool->n * (p + 1) / pool->pieces);
+    if (p < pool->pieces) pool->fn(pool->arg, begin, end, p);
 }
 
 static void *drli_pool_main(void *arg)
 {
-    drli_worker *self = (drli_worker *)arg;
-    drli_pool *pool = self->pool;
-    unsigned seen = 0;
-    for (;;) {
-        int i;
+    drli_pool *pool = (drli_pool *)arg;
+    int i, self = __atomic_add_fetch(&pool->workers, 1, __ATOMIC_RELAXED);
+    unsigned seen;
+    for (seen = 0;; seen++) {
         for (i = 0; i < DRLI_SPIN; i++) {
             if (__atomic_load_n(&pool->generation, __ATOMIC_ACQUIRE) != seen) break;
             drli_pause(i);
         }
         if (i == DRLI_SPIN) {
             pthread_mutex_lock(&pool->mutex);
-            __atomic_store_n(&pool->sleepers, pool->sleepers + 1, __ATOMIC_SEQ_CST);
+            __atomic_add_fetch(&pool->sleepers, 1, __ATOMIC_SEQ_CST);
             while (__atomic_load_n(&pool->generation, __ATOMIC_SEQ_CST) == seen) {
                 pthread_cond_wait(&pool->wake, &pool->mutex);
             }
-            __atomic_store_n(&pool->sleepers, pool->sleepers - 1, __ATOMIC_SEQ_CST);
+            __atomic_sub_fetch(&pool->sleepers, 1, __ATOMIC_SEQ_CST);
             pthread_mutex_unlock(&pool->mutex);
         }
-        seen++;
         if (pool->stop) return NULL;
-        drli_pool_piece(pool, self->index);
+        drli_pool_piece(pool, self);
         __atomic_sub_fetch(&pool->pending, 1, __ATOMIC_RELEASE);
     }
 }
@@ -1998,44 +1980,36 @@ static void drli_pool_start(drli_pool *pool)
     }
 }
 
-static size_t drli_pool_size(int threads)
+static size_t drli_pool_size(const drl_context *ctx)
 {
-    return sizeof(drli_pool) + (size_t)(threads - 1) * sizeof(drli_worker);
+    return sizeof(drli_pool) + (size_t)ctx->cfg.threads * sizeof(pthread_t);
 }
 
 static void drli_pool_free(drl_context *ctx)
 {
     drli_pool *pool = ctx->pool;
-    int i;
     if (!pool) return;
     pool->stop = 1;
     drli_pool_start(pool);
-    for (i = 0; i < pool->started; i++) pthread_join(pool->workers[i].thread, NULL);
+    while (pool->started > 0) pthread_join(pool->threads[--pool->started], NULL);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->mutex);
-    drl_memory_free(ctx, pool, drli_pool_size(ctx->cfg.threads));
+    drl_memory_free(ctx, pool, drli_pool_size(ctx));
     ctx->pool = NULL;
 }
 
 static drl_status drli_pool_init(drl_context *ctx)
 {
-    int i, threads = ctx->cfg.threads;
-    drli_pool *pool = (drli_pool *)drl_memory_alloc(ctx, drli_pool_size(threads));
+    drli_pool *pool = (drli_pool *)drl_memory_alloc(ctx, drli_pool_size(ctx));
     if (!pool) return DRL_ERR_MEMORY;
-    pool->workers = (drli_worker *)(void *)(pool + 1);
     ctx->pool = pool;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
-    for (i = 0; i < threads - 1; i++) {
-        drli_worker *w = &pool->workers[i];
-        w->pool = pool;
-        w->index = i + 1;
-        if (pthread_create(&w->thread, NULL, drli_pool_main, w)) {
-            return drli_fail(ctx, DRL_ERR_MEMORY,
-                             "drl_context_init: the system gave %d of %d threads; set threads "
-                             "lower", i + 1, threads);
+    for (; pool->started < ctx->cfg.threads - 1; pool->started++) {
+        if (pthread_create(&pool->threads[pool->started], NULL, drli_pool_main, pool)) {
+            return drli_fail(ctx, DRL_ERR_MEMORY, "drl_context_init: the system gave %d of %d "
+                             "threads; set threads lower", pool->started + 1, ctx->cfg.threads);
         }
-        pool->started++;
     }
     return DRL_OK;
 }
@@ -2056,23 +2030,18 @@ static void drli_pool_run(drli_pool *pool, int n, int pieces, drl_task_fn fn, vo
 #else
 static drl_status drli_pool_init(drl_context *ctx)
 {
-    return drli_fail(ctx, DRL_ERR_RANGE,
-                     "drl_context_init: threads is %d, but this build has no threads; set threads "
-                     "to 1, or give parallel_fn, or do not define DIFFRL_NO_THREADS",
-                     ctx->cfg.threads);
+    return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: threads is %d, but this build has no "
+                     "threads; set threads to 1, or give parallel_fn, or do not define "
+                     "DIFFRL_NO_THREADS", ctx->cfg.threads);
 }
 
-static void drli_pool_free(drl_context *ctx)
-{
-    (void)ctx;
-}
+static void drli_pool_free(drl_context *ctx) { (void)ctx; }
 #endif
 
 DRLDEF void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn, void *arg)
 {
-    int pieces = n / DRLI_MAX(grain, 1);
+    int pieces = DRLI_MIN(n / DRLI_MAX(grain, 1), ctx->cfg.threads);
     if (n <= 0) return;
-    pieces = DRLI_MIN(pieces, ctx->cfg.threads);
     if (pieces > 1 && ctx->cfg.parallel_fn) {
         ctx->cfg.parallel_fn(ctx->cfg.parallel_user, n, pieces, fn, arg);
         return;
@@ -2091,26 +2060,23 @@ DRLDEF drl_context_config drl_context_config_default(void)
     drl_context_config cfg;
     memset(&cfg, 0, sizeof(cfg));
     cfg.threads = 1;
-    cfg.isa = DRL_ISA_AUTO;
     return cfg;
 }
 
 /* Can this CPU, under this operating system, run the vector path? */
 static int drli_isa_supported(drl_isa isa)
 {
-    if (isa == DRL_ISA_SCALAR) return 1;
 #if defined(DRLI_X86)
+    int avx2, avx512;
     __builtin_cpu_init();
-    if (isa == DRL_ISA_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (isa == DRL_ISA_AVX512) {
-        return drli_isa_supported(DRL_ISA_AVX2) && __builtin_cpu_supports("avx512f") &&
-               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq");
-    }
+    avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+    if ((isa == DRL_ISA_AVX2 && avx2) || (isa == DRL_ISA_AVX512 && avx512)) return 1;
 #elif defined(DRLI_NEON)
     if (isa == DRL_ISA_NEON) return 1;
 #endif
-    return 0;
+    return isa == DRL_ISA_SCALAR;
 }
 
 /* Each worker keeps a packed block of DRLI_KC rows and DRLI_NC columns of B (>>kernels). */
@@ -2119,31 +2085,27 @@ static int drli_isa_supported(drl_isa isa)
 
 static drl_status drli_context_start(drl_context *ctx)
 {
-    static const drl_isa best[] = {DRL_ISA_AVX512, DRL_ISA_AVX2, DRL_ISA_NEON, DRL_ISA_SCALAR};
-    int i, threads = ctx->cfg.threads;
+    int isa, threads = ctx->cfg.threads;
     if (threads < 1 || threads > 1024) {
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: threads is %d, expected 1 to 1024",
                          threads);
     }
     if (!ctx->cfg.allocator.alloc_fn != !ctx->cfg.allocator.free_fn) {
-        return drli_fail(ctx, DRL_ERR_RANGE,
-                         "drl_context_init: the allocator has one of alloc_fn and free_fn; set "
-                         "both or none");
+        return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: the allocator has one of alloc_fn "
+                         "and free_fn; set both or none");
     }
     ctx->isa = ctx->cfg.isa;
-    for (i = 0; ctx->isa == DRL_ISA_AUTO; i++) {
-        if (drli_isa_supported(best[i])) ctx->isa = best[i];
+    for (isa = DRL_ISA_AVX512; ctx->isa == DRL_ISA_AUTO; isa--) {
+        if (drli_isa_supported((drl_isa)isa)) ctx->isa = (drl_isa)isa;
     }
     if (!drli_isa_supported(ctx->isa)) {
-        return drli_fail(ctx, DRL_ERR_RANGE,
-                         "drl_context_init: this CPU or build has no isa %d (DRL_ISA_*); use "
-                         "DRL_ISA_AUTO", (int)ctx->isa);
+        return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: this CPU or build has no isa %d "
+                         "(DRL_ISA_*); use DRL_ISA_AUTO", (int)ctx->isa);
     }
     ctx->scratch_size = (size_t)threads * DRLI_KC * DRLI_NC * sizeof(float);
     ctx->scratch = drl_memory_alloc(ctx, ctx->scratch_size);
     if (!ctx->scratch) return DRL_ERR_MEMORY;
-    if (threads > 1 && !ctx->cfg.parallel_fn) return drli_pool_init(ctx);
-    return DRL_OK;
+    return threads > 1 && !ctx->cfg.parallel_fn ? drli_pool_init(ctx) : DRL_OK;
 }
 
 static void drli_context_stop(drl_context *ctx)
@@ -2169,29 +2131,9 @@ DRLDEF void drl_context_free(drl_context *ctx)
     drli_context_stop(ctx);
     memset(ctx, 0, sizeof(*ctx));
 }
+
 /* ============================================================================ >>text
    Numbers that come back as they went, in any locale; nearest words. */
-
-/* Multiply hi + lo, known to about 100 bits, by 10^e, |e| < 512. fma gives the rounding error of a
-   product exactly, and each power of ten is held as two doubles. */
-static void drli_scale10(double *hi, double *lo, int e)
-{
-    static const double p[9][2] = {
-        {1e1, 0}, {1e2, 0}, {1e4, 0}, {1e8, 0}, {1e16, 0}, {1e32, -5366162204393472.0},
-        {1e64, -2.1320419009454396e+47}, {1e128, -7.51744869165182e+111},
-        {1e256, -3.012765990014054e+239}};
-    int i, n = e < 0 ? -e : e;
-    for (i = 8; i >= 0; i--) {
-        double a = *hi, b = p[i][0], q, r;
-        if (!((n >> i) & 1)) continue;
-        q = e < 0 ? a / b : a * b;
-        if (q > 1.7976931348623157e308) { *hi = q; *lo = 0; return; }
-        if (e < 0) r = (fma(-q, b, a) + (*lo - q * p[i][1])) / b;
-        else r = fma(a, b, -q) + (*lo * b + a * p[i][1]);
-        *hi = q + r;
-        *lo = r - (*hi - q);
-    }
-}
 
 static int drli_is_digit(char c)
 {
@@ -2206,10 +2148,8 @@ static int drli_parse_double(const char *s, const char **end, double *out)
     uint64_t m = 0, whole;
     double hi, lo, unit = 1;
     int e = 0, n = 0, digits = 0, point = 0, negative = *s == '-';
-    if (*s == '-' || *s == '+') s++;
-    for (;; s++) {
-        if (*s == '.' && !point) { point = 1; continue; }
-        if (!drli_is_digit(*s)) break;
+    for (s += *s == '-' || *s == '+'; drli_is_digit(*s) || (*s == '.' && !point); s++) {
+        if (*s == '.') { point = 1; continue; }
         digits = 1;
         if (m < (uint64_t)1000000000 * 1000000000) {
             m = m * 10 + (uint64_t)(*s - '0');
@@ -2222,17 +2162,14 @@ static int drli_parse_double(const char *s, const char **end, double *out)
     *end = s;
     if (*s == 'e' || *s == 'E') {
         const char *t = s + 1;
-        if (*t == '-' || *t == '+') t++;
-        if (drli_is_digit(*t)) {
-            for (; drli_is_digit(*t); t++) n = n < 100000 ? n * 10 + (*t - '0') : n;
-            e += s[1] == '-' ? -n : n;
-            *end = t;
-        }
+        t += *t == '-' || *t == '+';
+        for (; drli_is_digit(*t); *end = ++t) n = n < 100000 ? n * 10 + (*t - '0') : n;
+        e += s[1] == '-' ? -n : n;
     }
     if (e < 0) unit = 1.6069380442589903e60; /* 2^200 keeps lo out of the subnormal numbers */
     whole = (uint64_t)(double)m;
     hi = (double)m * unit;
-    lo = (whole <= m ? (double)(m - whole) : -(double)(whole - m)) * unit;
+    lo = (double)(int64_t)(m - whole) * unit;
     drli_scale10(&hi, &lo, DRLI_MAX(-400, DRLI_MIN(400, e)));
     *out = (negative ? -hi : hi) / unit;
     return 1;
@@ -2244,34 +2181,14 @@ static void drli_text_shortest(drli_text *t, double v, int single)
 {
     char s[40];
     const char *end;
-    double back, hi, lo;
-    const int64_t limit = (int64_t)100000000 * 100000000;
-    int64_t u;
-    int digits, e;
-    drli_text b;
-    for (digits = 1; digits <= (single ? 9 : 16); digits++) {
-        b = drli_text_begin(s, sizeof(s));
-        drli_text_double(&b, v, digits);
-        if (!drli_parse_double(s, &end, &back) || (single ? (float)back == (float)v : back == v)) {
-            drli_text_add(t, s);
-            return;
-        }
-    }
-    for (e = (int)floor(log10(fabs(v)));; e += digits) { /* 17 digits, log10 may be one off */
-        hi = fabs(v);
-        lo = 0;
-        drli_scale10(&hi, &lo, 16 - e);
-        u = (int64_t)hi + (int64_t)floor(lo + 0.5);
-        digits = u >= 10 * limit ? 1 : u < limit ? -1 : 0;
-        if (!digits) break;
-    }
-    b = drli_text_begin(s, sizeof(s));
-    drli_text_int(&b, u);
-    drli_text_add(t, v < 0 ? "-" : "");
-    s[17] = 0;
-    memmove(s + 2, s + 1, 17);
-    s[1] = '.';
-    drli_text_format(t, "%se%d", s, e);
+    double back;
+    int digits = 0;
+    do {
+        drli_text b = drli_text_begin(s, sizeof(s));
+        drli_text_double(&b, v, ++digits);
+    } while (digits < 17 && drli_parse_double(s, &end, &back) &&
+             (single ? (float)back != (float)v : back != v));
+    drli_text_add(t, s);
 }
 
 /* Letter of a word to compare: case does not count, and - is _. */
@@ -2287,34 +2204,26 @@ static int drli_words_equal(const char *a, const char *b)
     return !*a && !*b;
 }
 
-/* Edit distance with swaps of neighbors (optimal string alignment) of the first 63 letters: row i
-   of the table is the cost of turning i letters of a into j letters of b. */
+/* Edit distance of the first 63 letters: row[j] is the cost of turning the letters of a so far into
+   the first j of b (Wagner and Fischer 1974). */
 static int drli_words_distance(const char *a, const char *b)
 {
-    int row[3][64], i, j, n = 0, m = 0;
-    while (n < 63 && a[n]) n++;
-    while (m < 63 && b[m]) m++;
-    for (i = 0; i <= n; i++) {
-        int *now = row[i % 3], *up = row[(i + 2) % 3], *up2 = row[(i + 1) % 3];
-        now[0] = i;
-        for (j = 1; j <= m; j++) {
-            int same, best;
-            if (i == 0) { now[j] = j; continue; }
-            same = drli_fold(a[i - 1]) == drli_fold(b[j - 1]);
-            best = DRLI_MIN(up[j] + 1, now[j - 1] + 1);
-            best = DRLI_MIN(best, up[j - 1] + !same);
-            if (i > 1 && j > 1 && drli_fold(a[i - 1]) == drli_fold(b[j - 2]) &&
-                drli_fold(a[i - 2]) == drli_fold(b[j - 1])) {
-                best = DRLI_MIN(best, up2[j - 2] + 1);
-            }
-            now[j] = best;
+    int row[64], i, j;
+    for (j = 0; j < 64; j++) row[j] = j;
+    for (i = 1; i < 64 && a[i - 1]; i++) {
+        int corner = i - 1;
+        row[0] = i;
+        for (j = 1; j < 64 && b[j - 1]; j++) {
+            int best = corner + (drli_fold(a[i - 1]) != drli_fold(b[j - 1]));
+            corner = row[j];
+            row[j] = DRLI_MIN(best, 1 + DRLI_MIN(row[j], row[j - 1]));
         }
     }
-    return row[n % 3][m];
+    return row[DRLI_MIN(strlen(b), 63)];
 }
 
-/* Take `word` as the new best if it is nearer to `wanted` than the old one, and near at all: fewer
-   changes than half of the longer word's letters. */
+/* Take `word` as the new best if it is nearer to `wanted` than the old one, and near at all: at
+   most half of the longer word's letters change. */
 static void drli_words_nearer(const char *wanted, const char *word, const char **best, int *least)
 {
     size_t length = DRLI_MIN(63, DRLI_MAX(strlen(wanted), strlen(word)));
@@ -2331,7 +2240,6 @@ DRLDEF const char *drl_text_nearest(const char *word, const char *const *words, 
     for (i = 0; i < n; i++) drli_words_nearer(word, words[i], &best, &least);
     return best;
 }
-
 
 /* ============================================================================ >>math
    Branch-free, so that loops over them vectorize: both sides of a case are computed and one is
@@ -3660,106 +3568,43 @@ DRLI_INLINE void drli_axpy_body(int isa, size_t n, float s, const float *x, floa
 }
 DRLI_KERNEL(axpy, (int isa, size_t n, float s, const float *x, float *y), (isa, n, s, x, y))
 /* ============================================================================ >>io
-   Checksum; entries and pairs; reader: UTF-8, JSON, places, sums; writer; files. */
+   Lists of tensors and pairs; reader: UTF-8, JSON, places, sums; writer; files. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != 1234
+#error "diffrl.h: files are little-endian, this machine is not"
+#endif
 
 typedef struct drli_dtype_info {
     char name[5];
-    int size, order;         /* order: place in a file, as the format's own writer sorts      */
-    unsigned char top, next; /* bits of the last two bytes that are all 1 in inf and nan      */
+    unsigned char size;
+    unsigned short nan; /* bits of the last two bytes that are all 1 in inf and nan */
 } drli_dtype_info;
 
 static const drli_dtype_info drli_dtypes[DRL_DTYPE_COUNT] = {
-    {"F32", 4, 3, 0x7f, 0x80}, {"F64", 8, 2, 0x7f, 0xf0}, {"F16", 2, 6, 0x7c, 0},
-    {"BF16", 2, 5, 0x7f, 0x80}, {"I64", 8, 1, 0, 0}, {"I32", 4, 4, 0, 0},
-    {"U64", 8, 0, 0, 0}, {"U8", 1, 7, 0, 0}, {"BOOL", 1, 8, 0, 0}};
+    {"U64", 8, 0}, {"I64", 8, 0}, {"F64", 8, 0x7ff0}, {"F32", 4, 0x7f80}, {"I32", 4, 0},
+    {"BF16", 2, 0x7f80}, {"F16", 2, 0x7c00}, {"U8", 1, 0}, {"BOOL", 1, 0}};
 
-DRLDEF const char *drl_dtype_name(drl_dtype dtype)
-{
-    return (unsigned)dtype < DRL_DTYPE_COUNT ? drli_dtypes[dtype].name : "unknown dtype";
-}
-
-DRLDEF size_t drl_dtype_size(drl_dtype dtype)
-{
-    return (unsigned)dtype < DRL_DTYPE_COUNT ? (size_t)drli_dtypes[dtype].size : 0;
-}
-
-/* CRC-32C (Castagnoli, reflected 0x82f63b78): by the instruction that every CPU with AVX2 has, or
-   by half bytes. Starts from 0; the result of one piece is the start of the next. */
-#if defined(DRLI_X86)
-__attribute__((target("sse4.2"))) static uint32_t drli_crc32c_sse(uint32_t crc, const void *data,
-                                                                  size_t n)
+/* CRC-32C (Castagnoli). Starts from 0; the result of one piece is the start of the next. */
+static uint32_t drli_crc32c(uint32_t crc, const void *data, size_t n)
 {
     const unsigned char *p = (const unsigned char *)data;
-    uint64_t c = ~crc, v;
-    for (; n >= 8; n -= 8, p += 8) {
-        memcpy(&v, p, 8);
-        c = _mm_crc32_u64(c, v);
+    uint32_t table[256], i, j;
+    for (i = 0; i < 256; i++) {
+        table[i] = i;
+        for (j = 0; j < 8; j++) table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0x82f63b78u : 0u);
     }
-    for (; n; n--) c = _mm_crc32_u8((uint32_t)c, *p++);
-    return ~(uint32_t)c;
-}
-#endif
-
-static uint32_t drli_crc32c(drl_isa isa, uint32_t crc, const void *data, size_t n)
-{
-    static const uint32_t table[16] = {
-        0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
-        0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
-        0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
-    const unsigned char *p = (const unsigned char *)data;
-#if defined(DRLI_X86)
-    if (isa == DRL_ISA_AVX2 || isa == DRL_ISA_AVX512) return drli_crc32c_sse(crc, data, n);
-#endif
-    (void)isa;
-    for (crc = ~crc; n; n--) {
-        crc ^= *p++;
-        crc = (crc >> 4) ^ table[crc & 15];
-        crc = (crc >> 4) ^ table[crc & 15];
-    }
+    for (crc = ~crc; n; n--) crc = crc >> 8 ^ table[(crc ^ *p++) & 255];
     return ~crc;
-}
-
-/* Bytes of a tensor, *fits: whether they are below half of what a size_t holds. */
-static size_t drli_entry_size(const drl_entry *e, int *fits)
-{
-    size_t bytes = drl_dtype_size(e->dtype);
-    int i;
-    *fits = 1;
-    for (i = 0; i < e->rank; i++) {
-        uint64_t d = (uint64_t)e->shape[i];
-        if (d && bytes > (size_t)-1 / 2 / d) { *fits = 0; return 0; }
-        bytes *= (size_t)d;
-    }
-    return bytes;
 }
 
 DRLDEF size_t drl_entry_bytes(const drl_entry *entry)
 {
-    int fits;
-    return drli_entry_size(entry, &fits);
-}
-
-/* Copy a tensor's bytes between memory and file, which is little-endian: byte i of a number of
-   `size` bytes is byte i ^ (size - 1) where that is the other way round. */
-static void drli_entry_copy(const drl_entry *e, void *to, const void *from)
-{
-    const uint16_t one = 1;
-    unsigned char low;
-    size_t i, n = drl_entry_bytes(e), swap = drl_dtype_size(e->dtype) - 1;
-    memcpy(&low, &one, 1);
-    if (low && n) memcpy(to, from, n);
-    for (i = 0; i < n && !low; i++) {
-        ((unsigned char *)to)[i] = ((const unsigned char *)from)[i ^ swap];
-    }
-}
-
-/* Copy s to out [65] as a terminal may show it: printable ASCII, at most 64 letters. */
-static const char *drli_show(char *out, const char *s)
-{
+    size_t bytes = drli_dtypes[entry->dtype].size;
     int i;
-    for (i = 0; i < 64 && s[i]; i++) out[i] = (char)(s[i] >= 32 && s[i] < 127 ? s[i] : '?');
-    out[i] = 0;
-    return out;
+    for (i = 0; i < entry->rank; i++) {
+        uint64_t d = (uint64_t)entry->shape[i];
+        bytes = d && bytes > SIZE_MAX / d ? SIZE_MAX : bytes * (size_t)d;
+    }
+    return bytes;
 }
 
 /* "F32 [17, 256]" to out [96] */
@@ -3767,47 +3612,23 @@ static const char *drli_entry_show(char *out, const drl_entry *e)
 {
     drli_text t = drli_text_begin(out, 96);
     int i;
-    drli_text_format(&t, "%s [", drl_dtype_name(e->dtype));
+    drli_text_format(&t, "%s [", drli_dtypes[e->dtype].name);
     for (i = 0; i < e->rank; i++) drli_text_format(&t, "%s%l", i ? ", " : "", e->shape[i]);
     drli_text_add(&t, "]");
     return out;
 }
 
-/* The order in a written file, and the order of places in a file that is read, empty ones first. */
-static int drli_by_dtype(const drl_entry *a, const drl_entry *b)
+static int drli_entry_after(const drl_entry *a, const drl_entry *b)
 {
-    int d = drli_dtypes[a->dtype].order - drli_dtypes[b->dtype].order;
-    return d ? d : strcmp(a->name, b->name);
-}
-
-static int drli_by_place(const drl_entry *a, const drl_entry *b)
-{
-    const char *p = (const char *)a->data, *q = (const char *)b->data;
-    if (p != q) return p < q ? -1 : 1;
-    return (drl_entry_bytes(a) > 0) - (drl_entry_bytes(b) > 0);
-}
-
-/* Shell sort: no recursion, no memory. */
-static void drli_entries_sort(drl_entry *e, int n,
-                              int (*compare)(const drl_entry *, const drl_entry *))
-{
-    int gap, i, j;
-    for (gap = n / 2; gap > 0; gap = gap == 2 ? 1 : gap * 5 / 11) {
-        for (i = gap; i < n; i++) {
-            drl_entry one = e[i];
-            for (j = i; j >= gap && compare(&one, &e[j - gap]) < 0; j -= gap) e[j] = e[j - gap];
-            e[j] = one;
-        }
-    }
+    ptrdiff_t d = (const char *)a->data - (const char *)b->data;
+    return d ? d > 0 : drl_entry_bytes(a) > drl_entry_bytes(b);
 }
 
 static const drl_entry *drli_entries_find(const drl_entry *e, int n, const char *name)
 {
-    int i;
-    for (i = 0; i < n; i++) {
-        if (!strcmp(e[i].name, name)) return &e[i];
-    }
-    return NULL;
+    int i = 0;
+    while (i < n && strcmp(e[i].name, name) != 0) i++;
+    return i < n ? &e[i] : NULL;
 }
 
 DRLDEF void drl_state_init(drl_state *state, drl_context *ctx)
@@ -3818,8 +3639,8 @@ DRLDEF void drl_state_init(drl_state *state, drl_context *ctx)
 
 DRLDEF void drl_state_free(drl_state *state)
 {
-    if (state->ctx) {
-        drl_memory_free(state->ctx, state->entries, (size_t)state->capacity * sizeof(drl_entry));
+    if (state->entries) {
+        drl_memory_free(state->ctx, state->entries, DRL_ENTRIES_MAX * sizeof(drl_entry));
     }
     memset(state, 0, sizeof(*state));
 }
@@ -3834,55 +3655,47 @@ static int drli_name_good(const char *s)
     return i > 0 && strcmp(s, "__metadata__") != 0;
 }
 
-static drl_status drli_state_push(drl_state *state, const drl_entry *entry)
+static drl_status drli_state_push(drl_state *state, const char *name, drl_dtype dtype, int rank,
+                                  const int64_t *shape, void *data)
 {
-    if (state->count == state->capacity) {
-        int capacity = state->capacity ? 2 * state->capacity : 64;
-        drl_entry *e;
-        if (capacity > DRL_ENTRIES_MAX) {
-            return drli_fail(state->ctx, DRL_ERR_RANGE, "drl_state_add: expected at most %d "
-                             "tensors; add fewer and larger ones", DRL_ENTRIES_MAX);
-        }
-        e = (drl_entry *)drl_memory_alloc(state->ctx, (size_t)capacity * sizeof(*e));
-        if (!e) return DRL_ERR_MEMORY;
-        if (state->count) memcpy(e, state->entries, (size_t)state->count * sizeof(*e));
-        drl_memory_free(state->ctx, state->entries, (size_t)state->capacity * sizeof(*e));
-        state->entries = e;
-        state->capacity = capacity;
+    drl_context *ctx = state->ctx;
+    drl_entry *e;
+    int i, good = (unsigned)dtype < DRL_DTYPE_COUNT && rank >= 0 && rank <= 4;
+    if (!state->entries) {
+        size_t bytes = DRL_ENTRIES_MAX * sizeof(drl_entry);
+        state->entries = (drl_entry *)drl_memory_alloc(ctx, bytes);
+        if (!state->entries) return DRL_ERR_MEMORY;
     }
-    state->entries[state->count++] = *entry;
+    if (!drli_name_good(name) || drli_entries_find(state->entries, state->count, name)) {
+        return drli_fail(ctx, DRL_ERR_NAME, "drl_state_add: expected a new name of 1 to 63 "
+                         "letters, digits and . _ - /, got '%q'", name);
+    }
+    if (state->count == DRL_ENTRIES_MAX) {
+        return drli_fail(ctx, DRL_ERR_RANGE, "drl_state_add: expected at most %d tensors",
+                         DRL_ENTRIES_MAX);
+    }
+    e = &state->entries[state->count];
+    memset(e, 0, sizeof(*e));
+    memcpy(e->name, name, strlen(name));
+    e->data = data;
+    if (good) { e->dtype = dtype; e->rank = rank; }
+    for (i = 0; i < e->rank; i++) {
+        e->shape[i] = shape[i];
+        good = good && shape[i] >= 0;
+    }
+    if (!good || drl_entry_bytes(e) > (data ? SIZE_MAX / 2 : 0)) {
+        return drli_fail(ctx, DRL_ERR_SHAPE, "drl_state_add: %s: expected data, a known dtype, and "
+                         "at most 4 sizes of 0 or more whose product fits in memory", name);
+    }
+    state->count++;
     return DRL_OK;
 }
 
 DRLDEF void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
                           const int64_t *shape, void *data)
 {
-    drl_entry e;
-    char shown[65];
-    int i, fits, good = (unsigned)dtype < DRL_DTYPE_COUNT && rank >= 0 && rank <= 4;
     if (state->status != DRL_OK) return;
-    if (!drli_name_good(name) || drli_entries_find(state->entries, state->count, name)) {
-        state->status = drli_fail(state->ctx, DRL_ERR_NAME, "drl_state_add: expected a new name of "
-                                  "1 to 63 letters, digits and . _ - /, got '%s'",
-                                  drli_show(shown, name));
-        return;
-    }
-    memset(&e, 0, sizeof(e));
-    memcpy(e.name, name, strlen(name));
-    e.dtype = dtype;
-    e.rank = good ? rank : 0;
-    e.data = data;
-    for (i = 0; i < e.rank; i++) {
-        e.shape[i] = shape[i];
-        good = good && shape[i] >= 0;
-    }
-    if (!good || (drli_entry_size(&e, &fits) && !data) || !fits) {
-        state->status = drli_fail(state->ctx, DRL_ERR_SHAPE, "drl_state_add: %s: expected data, a "
-                                  "known dtype, and at most 4 sizes of 0 or more whose product "
-                                  "fits in memory", name);
-        return;
-    }
-    state->status = drli_state_push(state, &e);
+    state->status = drli_state_push(state, name, dtype, rank, shape, data);
 }
 
 DRLDEF void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows, int cols)
@@ -3905,17 +3718,17 @@ DRLDEF void drl_state_add_rng(drl_state *state, const char *name, drl_rng *rng)
     drl_state_add(state, full, DRL_U64, 1, &three, &rng->stream); /* stream, position, normal */
 }
 
-/* Is s [n] well-formed UTF-8: no overlong forms, no surrogates, at most U+10FFFF? */
-static int drli_utf8_good(const char *text, size_t n)
+/* Well-formed UTF-8: no overlong forms, no surrogates, at most U+10FFFF? */
+static int drli_utf8_good(const char *text)
 {
-    const unsigned char *s = (const unsigned char *)text, *end = s + n;
-    while (s < end) {
+    const unsigned char *s = (const unsigned char *)text;
+    while (*s) {
         unsigned c = *s++, low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
         unsigned high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
         int more = c < 0x80 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
         if ((c >= 0x80 && c < 0xc2) || c > 0xf4) return 0;
         for (; more > 0; more--, s++, low = 0x80, high = 0xbf) {
-            if (s == end || *s < low || *s > high) return 0;
+            if (*s < low || *s > high) return 0;
         }
     }
     return 1;
@@ -3924,7 +3737,7 @@ static int drli_utf8_good(const char *text, size_t n)
 DRLDEF void drl_meta_init(drl_meta *meta, drl_context *ctx)
 {
     memset(meta, 0, sizeof(*meta));
-    meta->ctx = meta->arena.ctx = ctx;
+    meta->arena.ctx = ctx;
 }
 
 DRLDEF void drl_meta_free(drl_meta *meta)
@@ -3933,25 +3746,26 @@ DRLDEF void drl_meta_free(drl_meta *meta)
     memset(meta, 0, sizeof(*meta));
 }
 
+static drl_pair *drli_meta_find(const drl_meta *meta, const char *key)
+{
+    int i = 0;
+    while (i < meta->count && strcmp(meta->pairs[i].key, key) != 0) i++;
+    return i < meta->count ? &meta->pairs[i] : NULL;
+}
+
 DRLDEF const char *drl_meta_get(const drl_meta *meta, const char *key)
 {
-    int i;
-    for (i = 0; i < meta->count; i++) {
-        if (!strcmp(meta->pairs[i].key, key)) return meta->pairs[i].value;
-    }
-    return NULL;
+    const drl_pair *pair = drli_meta_find(meta, key);
+    return pair ? pair->value : NULL;
 }
 
 /* Put a pair at the end; strings borrowed. */
 static void drli_meta_push(drl_meta *meta, const char *key, const char *value)
 {
-    if (meta->count == meta->capacity) {
-        int capacity = meta->capacity ? 2 * meta->capacity : 64;
-        drl_pair *p = (drl_pair *)drl_arena_alloc(&meta->arena, (size_t)capacity * sizeof(*p));
-        if (!p) { meta->status = DRL_ERR_MEMORY; return; }
-        if (meta->count) memcpy(p, meta->pairs, (size_t)meta->count * sizeof(*p));
-        meta->pairs = p;
-        meta->capacity = capacity;
+    if (!meta->pairs) {
+        size_t bytes = (DRL_META_MAX + 4) * sizeof(drl_pair);
+        meta->pairs = (drl_pair *)drl_arena_alloc(&meta->arena, bytes);
+        if (!meta->pairs) { meta->status = DRL_ERR_MEMORY; return; }
     }
     meta->pairs[meta->count].key = key;
     meta->pairs[meta->count++].value = value;
@@ -3959,22 +3773,24 @@ static void drli_meta_push(drl_meta *meta, const char *key, const char *value)
 
 DRLDEF void drl_meta_set(drl_meta *meta, const char *key, const char *value)
 {
-    size_t k = strlen(key), v = strlen(value);
-    char *copy, shown[65];
-    int i;
+    size_t k = strlen(key) + 1, v = strlen(value) + 1;
+    drl_pair *old = drli_meta_find(meta, key);
+    char *copy;
     if (meta->status != DRL_OK) return;
-    if (k < 1 || k > 64 || !drli_utf8_good(key, k) || !drli_utf8_good(value, v)) {
-        meta->status = drli_fail(meta->ctx, DRL_ERR_FORMAT, "drl_meta_set: '%s': expected UTF-8 "
-                                 "text and a key of 1 to 64 bytes", drli_show(shown, key));
-        return;
+    if (k < 2 || k > 65 || !drli_utf8_good(key) || !drli_utf8_good(value)) {
+        meta->status = drli_fail(meta->arena.ctx, DRL_ERR_FORMAT, "drl_meta_set: '%q': expected "
+                                 "UTF-8 text and a key of 1 to 64 bytes", key);
+    } else if (!old && meta->count >= DRL_META_MAX) {
+        meta->status = drli_fail(meta->arena.ctx, DRL_ERR_RANGE, "drl_meta_set: expected at most "
+                                 "%d pairs", DRL_META_MAX);
+    } else if ((copy = (char *)drl_arena_alloc(&meta->arena, k + v)) == NULL) {
+        meta->status = DRL_ERR_MEMORY;
+    } else {
+        memcpy(copy, key, k);
+        memcpy(copy + k, value, v);
+        if (old) old->value = copy + k;
+        else drli_meta_push(meta, copy, copy + k);
     }
-    copy = (char *)drl_arena_alloc(&meta->arena, k + v + 2);
-    if (!copy) { meta->status = DRL_ERR_MEMORY; return; }
-    memcpy(copy, key, k + 1);
-    memcpy(copy + k + 1, value, v + 1);
-    for (i = 0; i < meta->count && strcmp(meta->pairs[i].key, key) != 0; i++) {}
-    if (i < meta->count) meta->pairs[i].value = copy + k + 1;
-    else drli_meta_push(meta, copy, copy + k + 1);
 }
 
 /* Place of a key among the pairs that save writes itself, from 1; 0 for other keys. */
@@ -3988,12 +3804,10 @@ static int drli_meta_own(const char *key)
 
 /* Checksum of a pair, 0 for the checksums. Their sum does not depend on the order of the pairs,
    which other programs may change. */
-static uint32_t drli_pair_crc(drl_isa isa, const char *key, const char *value)
+static uint32_t drli_pair_crc(const char *key, const char *value)
 {
-    uint32_t crc;
     if (drli_meta_own(key) > 2) return 0;
-    crc = drli_crc32c(isa, 0, key, strlen(key) + 1);
-    return drli_crc32c(isa, crc, value, strlen(value));
+    return drli_crc32c(drli_crc32c(0, key, strlen(key) + 1), value, strlen(value));
 }
 
 static const char *drli_hex8(char *out, uint32_t v)
@@ -4006,84 +3820,72 @@ static const char *drli_hex8(char *out, uint32_t v)
 
 /* A reader of JSON in the one form that the format has: an object of objects of strings and lists
    of whole numbers. It goes through the header once, without recursion, and decodes strings where
-   they are. The first error sticks and moves `at` to the end, where everything stops. */
+   they are. The first error sticks and moves `at` to the end, a zero, where everything stops. */
 typedef struct drli_json {
     drl_file *file;
     const char *path, *name; /* for messages */
-    char *begin, *at, *end;
+    char *begin, *at, *end, *data;
     size_t data_size;
     drl_status status;
 } drli_json;
 
 static void drli_json_fail(drli_json *p, const char *what, const char *got)
 {
-    char name[65], shown[65];
     if (p->status != DRL_OK) return;
-    p->status = drli_fail(p->file->ctx, DRL_ERR_FORMAT, "drl_file_open: %s: header byte %l%s%s: "
-                          "%s%s", p->path, (int64_t)(p->at - p->begin), p->name ? ", in " : "",
-                          p->name ? drli_show(name, p->name) : "", what, drli_show(shown, got));
+    p->status = drli_fail(p->file->ctx, DRL_ERR_FORMAT, "drl_file_open: %s: header byte %l%s%q: "
+                          "%s%q", p->path, (int64_t)(p->at - p->begin), p->name ? ", in " : "",
+                          p->name ? p->name : "", what, got);
     p->at = p->end;
 }
 
-/* The next byte that is not blank, 0 at the end. */
-static char drli_json_peek(drli_json *p)
-{
-    while (p->at < p->end && memchr(" \t\n\r", *p->at, 4)) p->at++;
-    return (char)(p->at < p->end ? *p->at : 0);
-}
-
-/* Take the byte c if it is next. */
+/* Take the byte c if it is next after blanks. */
 static int drli_json_take(drli_json *p, char c)
 {
-    if (drli_json_peek(p) != c) return 0;
+    p->at += strspn(p->at, " \t\n\r");
+    if (*p->at != c) return 0;
     p->at++;
     return 1;
 }
 
-static void drli_json_need(drli_json *p, char c)
+static void drli_json_need(drli_json *p, const char *c)
 {
-    char text[2];
-    text[0] = c;
-    text[1] = 0;
-    if (!drli_json_take(p, c)) drli_json_fail(p, "expected ", text);
+    if (!drli_json_take(p, *c)) drli_json_fail(p, "expected ", c);
 }
 
-/* uXXXX of an escape. */
+/* \uXXXX of an escape */
 static uint32_t drli_json_hex(drli_json *p)
 {
+    static const char digits[] = "0123456789abcdef";
     uint32_t code = 0;
     int i;
-    for (i = 0; i < 5; i++) {
-        int c = p->at < p->end ? drli_fold(*p->at) : 0, letter = c >= 'a' && c <= 'f';
-        if (i == 0 ? c != 'u' : !letter && !(c >= '0' && c <= '9')) {
+    for (p->at++, i = 0; i < 5; i++, p->at++) {
+        int c = drli_fold(*p->at);
+        const char *digit = strchr(digits, c);
+        if (i == 0 ? c != 'u' : !c || !digit) {
             drli_json_fail(p, "expected an escape of JSON", "");
-            return 0;
+            return 1;
         }
-        if (i > 0) code = code * 16 + (uint32_t)(letter ? c - 'a' + 10 : c - '0');
-        p->at++;
+        if (i > 0) code = code * 16 + (uint32_t)(digit - digits);
     }
     return code;
 }
 
-/* Decode what follows a backslash as UTF-8 to out, which never overtakes `at`. Returns its end. */
+/* Decode an escape as UTF-8 to out, which never overtakes `at`. Returns the end of it. */
 static char *drli_json_escape(drli_json *p, char *out)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    const char *plain = p->at < p->end ? (const char *)memchr(from, *p->at, 8) : NULL;
+    const char *plain = p->at[1] ? strchr(from, p->at[1]) : NULL;
     uint32_t c, low = 0;
     int more;
     if (plain) {
-        p->at++;
+        p->at += 2;
         *out = to[plain - from];
         return out + 1;
     }
     c = drli_json_hex(p);
-    if (c >= 0xd800 && c < 0xdc00 && p->at < p->end && *p->at == '\\') {
-        p->at++;
-        low = drli_json_hex(p);
-    }
-    if (low >= 0xdc00 && low < 0xe000) c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
-    if (c == 0 || (c >= 0xd800 && c < 0xe000)) {
+    if (c >> 10 == 0x36 && *p->at == '\\') low = drli_json_hex(p);
+    if (low >> 10 == 0x37) c = 0x10000 + ((c & 0x3ff) << 10) + (low & 0x3ff);
+    if (c == 0 || c >> 11 == 0x1b) {
         drli_json_fail(p, "zero byte or half of a surrogate pair in a string", "");
         return out;
     }
@@ -4098,41 +3900,49 @@ static const char *drli_json_string(drli_json *p)
 {
     char *out, *start;
     if (!drli_json_take(p, '"')) drli_json_fail(p, "expected a string", "");
-    for (out = start = p->at; p->at < p->end && *p->at != '"';) {
-        if ((unsigned char)*p->at < 32) drli_json_fail(p, "control character in a string", "");
-        else if (*p->at != '\\') *out++ = *p->at++;
-        else { p->at++; out = drli_json_escape(p, out); }
+    for (out = start = p->at; p->status == DRL_OK && *p->at != '"';) {
+        if (p->at == p->end) drli_json_fail(p, "string without end", "");
+        else if ((unsigned char)*p->at < 32) drli_json_fail(p, "control character in a string", "");
+        else if (*p->at == '\\') out = drli_json_escape(p, out);
+        else *out++ = *p->at++;
     }
-    if (p->at == p->end) { drli_json_fail(p, "string without end", ""); return ""; }
+    if (p->status != DRL_OK) return "";
     p->at++;
     *out = 0;
     return start;
+}
+
+/* Step to the next member of an object and return its key, NULL behind the last one. */
+static const char *drli_json_key(drli_json *p, int first)
+{
+    const char *key;
+    if (first) drli_json_need(p, "{");
+    if (first ? drli_json_take(p, '}') : !drli_json_take(p, ',')) {
+        if (!first) drli_json_need(p, "}");
+        return NULL;
+    }
+    key = drli_json_string(p);
+    drli_json_need(p, ":");
+    return p->status == DRL_OK ? key : NULL;
 }
 
 /* A list of at most max whole numbers below 10^18. Returns how many. */
 static int drli_json_list(drli_json *p, int64_t *v, int max)
 {
     int n = 0;
-    drli_json_need(p, '[');
+    drli_json_need(p, "[");
     if (drli_json_take(p, ']')) return 0;
     do {
-        const char *start, *end;
+        const char *start = p->at += strspn(p->at, " \t\n\r");
         int64_t u = 0;
-        drli_json_peek(p);
-        start = p->at;
-        end = p->end - start < 18 ? p->end : start + 18;
-        for (; p->at < end && drli_is_digit(*p->at); p->at++) u = u * 10 + (*p->at - '0');
-        if (p->at == start || (p->at - start > 1 && *start == '0')) {
-            drli_json_fail(p, "expected a whole number, 0 or more, without leading zeros", "");
-        } else if (p->at < p->end && drli_is_digit(*p->at)) {
-            drli_json_fail(p, "number of more than 18 digits", "");
-        } else if (n == max) {
-            drli_json_fail(p, "list is too long", "");
-        } else {
-            v[n++] = u;
+        for (; drli_is_digit(*p->at) && p->at - start < 19; p->at++) u = u * 10 + (*p->at - '0');
+        if (p->at == start || p->at - start > 18 || (*start == '0' && p->at - start > 1)) {
+            drli_json_fail(p, "expected a whole number, 1 to 18 digits without leading zeros", "");
         }
+        if (n == max) drli_json_fail(p, "list is too long", "");
+        else v[n++] = u;
     } while (drli_json_take(p, ','));
-    drli_json_need(p, ']');
+    drli_json_need(p, "]");
     return n;
 }
 
@@ -4151,85 +3961,69 @@ static void drli_json_tensor(drli_json *p)
 {
     static const char keys[][13] = {"dtype", "shape", "data_offsets"};
     drl_file *f = p->file;
-    drl_entry *e = &f->entries[f->count];
-    const char *fault = f->count == f->capacity ? "more tensors than DRL_ENTRIES_MAX"
-                      : strlen(p->name) > 63 ? "name of more than 63 bytes"
-                      : drl_file_find(f, p->name) ? "this name was there before" : NULL;
+    drl_entry e;
+    const char *key, *fault = f->count == DRL_ENTRIES_MAX ? "more tensors than DRL_ENTRIES_MAX"
+                            : strlen(p->name) > 63 ? "name of more than 63 bytes"
+                            : drl_file_find(f, p->name) ? "this name was there before" : NULL;
     int64_t place[2] = {0, 0};
-    size_t bytes;
-    int i, fits, n = 0, seen = 0;
+    int i, n = 0, seen = 0;
     if (fault) { drli_json_fail(p, fault, ""); return; }
-    memcpy(e->name, p->name, strlen(p->name));
-    drli_json_need(p, '{');
-    do {
-        const char *key = drli_json_string(p);
+    memset(&e, 0, sizeof(e));
+    memcpy(e.name, p->name, strlen(p->name));
+    for (key = drli_json_key(p, 1); key; key = drli_json_key(p, 0)) {
         for (i = 0; i < 3 && strcmp(key, keys[i]) != 0; i++) {}
         if (i == 3 || (seen >> i & 1)) drli_json_fail(p, "unknown or second field ", key);
         seen |= 1 << i;
-        drli_json_need(p, ':');
-        if (i == 0) e->dtype = drli_json_dtype(p);
-        if (i == 1) e->rank = drli_json_list(p, e->shape, 4);
+        if (i == 0) e.dtype = drli_json_dtype(p);
+        if (i == 1) e.rank = drli_json_list(p, e.shape, 4);
         if (i == 2) n = drli_json_list(p, place, 2);
-    } while (drli_json_take(p, ','));
-    drli_json_need(p, '}');
-    bytes = drli_entry_size(e, &fits);
+    }
     if (seen != 7 || n != 2) fault = "expected dtype, shape and two data_offsets";
     else if (place[0] > place[1]) fault = "data ends before it begins";
     else if ((uint64_t)place[1] > p->data_size) fault = "data lies beyond the end of the file";
-    else if (!fits) fault = "shape is too large";
-    else if ((uint64_t)(place[1] - place[0]) != bytes) fault = "shape and data_offsets differ";
+    else if ((uint64_t)(place[1] - place[0]) != drl_entry_bytes(&e)) {
+        fault = "shape and data_offsets differ";
+    }
     if (fault) drli_json_fail(p, fault, "");
     if (p->status != DRL_OK) return;
-    e->data = p->end + place[0];
-    f->count++;
+    e.data = p->data + place[0];
+    for (i = f->count++; i > 0 && drli_entry_after(&f->entries[i - 1], &e); i--) {
+        f->entries[i] = f->entries[i - 1];
+    }
+    f->entries[i] = e;
 }
 
 /* {"key":"value", ...} */
 static void drli_json_meta(drli_json *p)
 {
     drl_meta *meta = &p->file->meta;
-    drli_json_need(p, '{');
-    if (drli_json_take(p, '}')) return;
-    do {
-        const char *value, *key = drli_json_string(p);
-        drli_json_need(p, ':');
-        value = drli_json_string(p);
+    const char *key;
+    for (key = drli_json_key(p, 1); key; key = drli_json_key(p, 0)) {
+        const char *value = drli_json_string(p);
         if (drl_meta_get(meta, key)) drli_json_fail(p, "second value of ", key);
         if (meta->count == DRL_META_MAX + 4) drli_json_fail(p, "more pairs than DRL_META_MAX", "");
         if (p->status == DRL_OK) drli_meta_push(meta, key, value);
-        if (p->status == DRL_OK) p->status = meta->status;
-    } while (drli_json_take(p, ','));
-    drli_json_need(p, '}');
+    }
 }
 
+/* The tensors must cover the data without overlap, hole or tail. */
 static void drli_json_header(drli_json *p)
 {
-    int metas = 0;
-    if (*p->at != '{') drli_json_fail(p, "expected { at once", "");
-    drli_json_need(p, '{');
-    if (!drli_json_take(p, '}')) {
-        do {
-            const char *name = drli_json_string(p);
-            drli_json_need(p, ':');
-            p->name = name;
-            if (strcmp(name, "__metadata__") != 0) drli_json_tensor(p);
-            else if (metas++) drli_json_fail(p, "this name was there before", "");
-            else drli_json_meta(p);
-            p->name = NULL;
-        } while (drli_json_take(p, ','));
-        drli_json_need(p, '}');
+    const drl_file *f = p->file;
+    const char *name, *at = p->data;
+    int i, metas = 0;
+    if (!drli_utf8_good(p->begin)) drli_json_fail(p, "header is not UTF-8", "");
+    else if (*p->at != '{') drli_json_fail(p, "expected { at once", "");
+    for (name = drli_json_key(p, 1); name; name = drli_json_key(p, 0)) {
+        p->name = name;
+        if (strcmp(name, "__metadata__") != 0) drli_json_tensor(p);
+        else if (metas++) drli_json_fail(p, "this name was there before", "");
+        else drli_json_meta(p);
+        p->name = NULL;
     }
-    if (drli_json_peek(p) || p->at < p->end) drli_json_fail(p, "text after the end", "");
-}
-
-/* The tensors cover the data without overlap, hole or tail. */
-static void drli_json_places(drli_json *p)
-{
-    drl_file *f = p->file;
-    const char *at = p->end;
-    int i;
-    drli_entries_sort(f->entries, f->count, drli_by_place);
-    for (i = 0; i < f->count; i++) {
+    p->at += strspn(p->at, " \t\n\r");
+    if (p->at < p->end) drli_json_fail(p, "text after the end", "");
+    for (i = 0; i < f->count && p->status == DRL_OK; i++) {
         const char *data = (const char *)f->entries[i].data;
         p->name = f->entries[i].name;
         if (data < at) drli_json_fail(p, "data overlaps that of another tensor", "");
@@ -4237,7 +4031,7 @@ static void drli_json_places(drli_json *p)
         at = data + drl_entry_bytes(&f->entries[i]);
     }
     p->name = NULL;
-    if (at != p->end + p->data_size) drli_json_fail(p, "more data than the tensors have", "");
+    if (at != p->data + p->data_size) drli_json_fail(p, "more data than the tensors have", "");
 }
 
 /* Our own files have a version and two checksums. Others need not, but what is there must agree. */
@@ -4253,12 +4047,12 @@ static void drli_json_sums(drli_json *p)
         drli_json_fail(p, "expected version 1, got ", version ? version : "none");
     }
     for (i = 0; i < meta->count; i++) {
-        sums[1] += drli_pair_crc(meta->ctx->isa, meta->pairs[i].key, meta->pairs[i].value);
+        sums[1] += drli_pair_crc(meta->pairs[i].key, meta->pairs[i].value);
     }
     for (i = 0; i < 2; i++) {
         const char *want = drl_meta_get(meta, keys[i]);
         if (!want && !own) continue;
-        if (i == 0) sums[0] = drli_crc32c(meta->ctx->isa, 0, p->end, p->data_size);
+        if (i == 0) sums[0] = drli_crc32c(0, p->data, p->data_size);
         if (want && !strcmp(want, drli_hex8(hex, sums[i]))) continue;
         drli_json_fail(p, i ? "metadata do not have their checksum, " : "data do not have their "
                        "checksum, ", want ? want : "which is missing");
@@ -4267,21 +4061,22 @@ static void drli_json_sums(drli_json *p)
 
 DRLDEF void drl_file_close(drl_file *file)
 {
-    if (file->ctx) {
-        drl_memory_free(file->ctx, file->entries, (size_t)file->capacity * sizeof(drl_entry));
-        drl_memory_free(file->ctx, file->bytes, file->size);
-        drl_meta_free(&file->meta);
-    }
+    drl_meta_free(&file->meta);
     memset(file, 0, sizeof(*file));
 }
 
+/* Get memory for everything, in one piece. */
 static drl_status drli_file_start(drl_file *file, drl_context *ctx, size_t size)
 {
+    drl_arena *arena = &file->meta.arena;
+    const size_t entries = DRL_ENTRIES_MAX * sizeof(drl_entry);
     memset(file, 0, sizeof(*file));
-    drl_meta_init(&file->meta, ctx);
-    file->bytes = (unsigned char *)drl_memory_alloc(ctx, size);
-    if (!file->bytes) return DRL_ERR_MEMORY;
+    if (drl_arena_init(arena, ctx, size + entries + (DRL_META_MAX + 20) * sizeof(drl_pair))) {
+        return DRL_ERR_MEMORY;
+    }
     file->ctx = ctx;
+    file->entries = (drl_entry *)drl_arena_alloc(arena, entries);
+    file->bytes = (unsigned char *)drl_arena_alloc(arena, size);
     file->size = size;
     return DRL_OK;
 }
@@ -4289,31 +4084,27 @@ static drl_status drli_file_start(drl_file *file, drl_context *ctx, size_t size)
 /* Check the file that lies in bytes; close it if it is bad. */
 static drl_status drli_file_parse(drl_file *f, const char *path)
 {
-    drl_context *ctx = f->ctx;
     drli_json p;
     uint64_t n = 0;
     int i;
     memset(&p, 0, sizeof(p));
     for (i = 7; i >= 0 && f->size >= 8; i--) n = n << 8 | f->bytes[i];
     if (n < 2 || n > 100000000 || n > f->size - 8) {
-        p.status = drli_fail(ctx, DRL_ERR_FORMAT, "drl_file_open: %s: expected a safetensors "
+        p.status = drli_fail(f->ctx, DRL_ERR_FORMAT, "drl_file_open: %s: expected a safetensors "
                              "header of 2 to 100000000 bytes, got %l in a file of %l", path,
                              (int64_t)n, (int64_t)f->size);
-        drl_file_close(f);
-        return p.status;
+    } else {
+        p.file = f;
+        p.path = path;
+        p.begin = p.at = (char *)f->bytes;
+        p.end = p.begin + n;
+        p.data = p.end + 8;
+        p.data_size = f->size - 8 - (size_t)n;
+        memmove(p.begin, p.begin + 8, (size_t)n); /* makes place for a zero at the end */
+        *p.end = 0;
+        drli_json_header(&p);
+        drli_json_sums(&p);
     }
-    p.file = f;
-    p.path = path;
-    p.begin = p.at = (char *)f->bytes + 8;
-    p.end = p.begin + n;
-    p.data_size = f->size - 8 - (size_t)n;
-    f->capacity = DRLI_MIN(DRL_ENTRIES_MAX, (int)(n / 50) + 1); /* a tensor is 50 bytes of text */
-    f->entries = (drl_entry *)drl_memory_alloc(ctx, (size_t)f->capacity * sizeof(drl_entry));
-    if (!f->entries) p.status = DRL_ERR_MEMORY;
-    else if (!drli_utf8_good(p.begin, (size_t)n)) drli_json_fail(&p, "header is not UTF-8", "");
-    else drli_json_header(&p);
-    if (p.status == DRL_OK) drli_json_places(&p);
-    if (p.status == DRL_OK) drli_json_sums(&p);
     if (p.status != DRL_OK) drl_file_close(f);
     return p.status;
 }
@@ -4337,23 +4128,23 @@ static drl_status drli_entry_check(drl_context *ctx, const drl_entry *from, cons
                                    int flags)
 {
     char want[96], got[96];
-    size_t i, size = drl_dtype_size(to->dtype), bytes = drl_entry_bytes(to);
-    unsigned top = drli_dtypes[to->dtype].top, next = drli_dtypes[to->dtype].next;
+    size_t i, size = drli_dtypes[to->dtype].size, bytes = drl_entry_bytes(to);
+    unsigned nan = flags & DRL_LOAD_NAN ? 0 : drli_dtypes[to->dtype].nan;
     if (!from) {
         return drli_fail(ctx, DRL_ERR_NAME, "drl_file_load: expected a tensor %s, %s, but the file "
                          "has none of that name", to->name, drli_entry_show(want, to));
     }
     if (from->dtype != to->dtype || from->rank != to->rank ||
-        memcmp(from->shape, to->shape, (size_t)to->rank * sizeof(to->shape[0])) != 0) {
+        memcmp(from->shape, to->shape, sizeof(to->shape)) != 0) {
         return drli_fail(ctx, DRL_ERR_SHAPE, "drl_file_load: tensor %s: expected %s, got %s; was "
                          "the file made with the same settings?", to->name,
                          drli_entry_show(want, to), drli_entry_show(got, from));
     }
-    for (i = 0; i < bytes && top && !(flags & DRL_LOAD_NAN); i += size) {
-        const unsigned char *last = (const unsigned char *)from->data + i + size - 1;
-        if ((last[0] & top) == top && (last[-1] & next) == next) {
+    for (i = size; i <= bytes && nan; i += size) {
+        const unsigned char *end = (const unsigned char *)from->data + i;
+        if (((unsigned)end[-1] << 8 & nan) + (end[-2] & nan) == nan) {
             return drli_fail(ctx, DRL_ERR_NAN, "drl_file_load: tensor %s: the number at index %l "
-                             "is not finite", to->name, (int64_t)(i / size));
+                             "is not finite", to->name, (int64_t)(i / size - 1));
         }
     }
     return DRL_OK;
@@ -4362,7 +4153,7 @@ static drl_status drli_entry_check(drl_context *ctx, const drl_entry *from, cons
 DRLDEF drl_status drl_file_load(const drl_file *file, drl_state *state, int flags)
 {
     drl_status status = state->status;
-    char shown[65], form[96];
+    char form[96];
     int i;
     for (i = 0; i < state->count && status == DRL_OK; i++) {
         const drl_entry *to = &state->entries[i];
@@ -4371,154 +4162,100 @@ DRLDEF drl_status drl_file_load(const drl_file *file, drl_state *state, int flag
     for (i = 0; i < file->count && status == DRL_OK && !(flags & DRL_LOAD_EXTRA); i++) {
         const drl_entry *from = &file->entries[i];
         if (drli_entries_find(state->entries, state->count, from->name)) continue;
-        status = drli_fail(state->ctx, DRL_ERR_NAME, "drl_file_load: the file has a tensor %s, %s, "
-                           "that the object has not; DRL_LOAD_EXTRA skips it",
-                           drli_show(shown, from->name), drli_entry_show(form, from));
+        status = drli_fail(state->ctx, DRL_ERR_NAME, "drl_file_load: the file has a tensor %q, %s, "
+                           "that the object has not; DRL_LOAD_EXTRA skips it", from->name,
+                           drli_entry_show(form, from));
     }
     for (i = 0; i < state->count && status == DRL_OK; i++) {
         const drl_entry *to = &state->entries[i];
-        drli_entry_copy(to, to->data, drl_file_find(file, to->name)->data);
+        size_t bytes = drl_entry_bytes(to);
+        if (bytes) memcpy(to->data, drl_file_find(file, to->name)->data, bytes);
     }
     return status;
 }
 
-/* Load from an open file and close it. */
-static drl_status drli_state_load(drl_file *file, drl_state *state, drl_meta *meta, int flags)
-{
-    drl_status status;
-    int i;
-    for (i = 0; meta && i < file->meta.count; i++) {
-        const drl_pair *pair = &file->meta.pairs[i];
-        if (!drli_meta_own(pair->key)) drl_meta_set(meta, pair->key, pair->value);
-    }
-    status = meta ? meta->status : DRL_OK;
-    if (status == DRL_OK) status = drl_file_load(file, state, flags);
-    drl_file_close(file);
-    return status;
-}
-
-DRLDEF drl_status drl_state_load_memory(drl_context *ctx, const void *bytes, size_t size,
-                                        drl_state *state, drl_meta *meta, int flags)
-{
-    drl_file file;
-    drl_status status = drl_file_open_memory(&file, ctx, bytes, size);
-    return status == DRL_OK ? drli_state_load(&file, state, meta, flags) : status;
-}
-
-/* Where text goes; at NULL it is only counted. */
-typedef struct drli_sink {
-    char *at;
-    size_t n;
-} drli_sink;
-
-static void drli_put(drli_sink *sink, const char *s)
-{
-    size_t n = strlen(s);
-    if (sink->at) memcpy(sink->at + sink->n, s, n);
-    sink->n += n;
-}
-
-/* "s" with what JSON wants escaped. */
-static void drli_put_string(drli_sink *sink, const char *s)
-{
-    char c[7] = {0};
-    for (drli_put(sink, "\""); *s; s++) {
-        if ((unsigned char)*s < 32) {
-            memcpy(c, "\\u00", 4);
-            c[4] = (char)('0' + (*s >> 4));
-            c[5] = "0123456789abcdef"[*s & 15];
-        } else {
-            c[0] = *s;
-            c[1] = 0;
-            if (*s == '"' || *s == '\\') drli_put(sink, "\\");
-        }
-        drli_put(sink, c);
-    }
-    drli_put(sink, "\"");
-}
-
-static void drli_put_pair(drli_sink *sink, const char *before, const char *key, const char *value)
-{
-    drli_put(sink, before);
-    drli_put_string(sink, key);
-    drli_put(sink, ":");
-    drli_put_string(sink, value);
-}
-
-static void drli_put_meta(drli_sink *sink, const drl_meta *meta, drl_isa isa, uint32_t crc)
+/* "s" with what JSON wants escaped */
+static void drli_text_json(drli_text *t, const char *s)
 {
     char hex[9];
-    uint32_t sum = drli_pair_crc(isa, "format", "diffrl") + drli_pair_crc(isa, "version", "1");
-    int i;
-    drli_put(sink, "\"__metadata__\":");
-    drli_put_pair(sink, "{", "format", "diffrl");
-    drli_put_pair(sink, ",", "version", "1");
-    drli_put_pair(sink, ",", "crc32c", drli_hex8(hex, crc));
+    for (drli_text_char(t, '"'); *s; s++) {
+        if ((unsigned char)*s >= 32 && *s != '"' && *s != '\\') drli_text_char(t, *s);
+        else drli_text_format(t, "\\u%s", drli_hex8(hex, (uint32_t)*s) + 4);
+    }
+    drli_text_char(t, '"');
+}
+
+static void drli_text_header(drli_text *t, const drl_state *state, const drl_meta *meta,
+                             uint32_t crc)
+{
+    uint32_t sum = drli_pair_crc("format", "diffrl") + drli_pair_crc("version", "1");
+    char hex[9];
+    int64_t place = 0;
+    int i, j;
+    drli_text_format(t, "{\"__metadata__\":{\"format\":\"diffrl\",\"version\":\"1\","
+                     "\"crc32c\":\"%s\"", drli_hex8(hex, crc));
     for (i = 0; meta && i < meta->count; i++) {
         const drl_pair *pair = &meta->pairs[i];
         if (drli_meta_own(pair->key)) continue;
-        drli_put_pair(sink, ",", pair->key, pair->value);
-        sum += drli_pair_crc(isa, pair->key, pair->value);
+        drli_text_char(t, ',');
+        drli_text_json(t, pair->key);
+        drli_text_char(t, ':');
+        drli_text_json(t, pair->value);
+        sum += drli_pair_crc(pair->key, pair->value);
     }
-    drli_put_pair(sink, ",", "meta_crc32c", drli_hex8(hex, sum));
-    drli_put(sink, "}");
-}
-
-/* Write the header, without its length, and return the bytes of all tensors. */
-static size_t drli_put_header(drli_sink *sink, const drl_state *state, const drl_meta *meta,
-                              uint32_t crc)
-{
-    char one[320];
-    size_t place = 0;
-    int i, j;
-    drli_put(sink, "{");
-    drli_put_meta(sink, meta, state->ctx->isa, crc);
+    drli_text_format(t, ",\"meta_crc32c\":\"%s\"}", drli_hex8(hex, sum));
     for (i = 0; i < state->count; i++) { /* names and dtypes need no escapes */
         const drl_entry *e = &state->entries[i];
-        drli_text t = drli_text_begin(one, sizeof(one));
-        drli_text_format(&t, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", e->name,
-                         drl_dtype_name(e->dtype));
-        for (j = 0; j < e->rank; j++) drli_text_format(&t, "%s%l", j ? "," : "", e->shape[j]);
-        drli_text_format(&t, "],\"data_offsets\":[%l,%l]}", (int64_t)place,
-                         (int64_t)(place + drl_entry_bytes(e)));
-        drli_put(sink, one);
-        place += drl_entry_bytes(e);
+        drli_text_format(t, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", e->name,
+                         drli_dtypes[e->dtype].name);
+        for (j = 0; j < e->rank; j++) drli_text_format(t, "%s%l", j ? "," : "", e->shape[j]);
+        drli_text_format(t, "],\"data_offsets\":[%l,", place);
+        place += (int64_t)drl_entry_bytes(e);
+        drli_text_format(t, "%l]}", place);
     }
-    drli_put(sink, "}");
-    while (sink->n % 8) drli_put(sink, " ");
-    return place;
+    drli_text_char(t, '}');
 }
 
 DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, const drl_meta *meta,
                                         void *buffer, size_t capacity, size_t *size)
 {
-    drli_sink sink = {NULL, 0};
-    char *file = (char *)buffer;
-    size_t header, data, place = 0;
-    int i, pairs = 0;
+    char none[1], *file = (char *)buffer, *at;
+    drli_text t = drli_text_begin(none, 1);
+    drl_entry *e = state->entries, one;
+    size_t header, data = 0;
+    uint32_t crc = 0;
+    int i, j;
     *size = 0;
     if (state->status != DRL_OK) return state->status;
     if (meta && meta->status != DRL_OK) return meta->status;
-    for (i = 0; meta && i < meta->count; i++) pairs += !drli_meta_own(meta->pairs[i].key);
-    drli_entries_sort(state->entries, state->count, drli_by_dtype);
-    data = drli_put_header(&sink, state, meta, 0);
-    header = sink.n;
+    for (i = 1; i < state->count; i++) {
+        one = e[i];
+        for (j = i; j > 0 && e[j - 1].dtype > one.dtype; j--) e[j] = e[j - 1];
+        e[j] = one;
+    }
+    for (i = 0; i < state->count; i++) {
+        data += drl_entry_bytes(&e[i]);
+        if (buffer) crc = drli_crc32c(crc, e[i].data, drl_entry_bytes(&e[i]));
+    }
+    drli_text_header(&t, state, meta, crc);
+    header = t.length / 8 * 8 + 8; /* ends with 1 to 8 blanks */
     *size = 8 + header + data;
-    if (pairs > DRL_META_MAX || header > 100000000 || (buffer && capacity < *size)) {
-        return drli_fail(ctx, DRL_ERR_RANGE, "drl_state_save: expected at most %d pairs and "
-                         "100000000 bytes of header, got %d and %l; a buffer of %l bytes, got %l",
-                         DRL_META_MAX, pairs, (int64_t)header, (int64_t)*size, (int64_t)capacity);
+    if (header > 100000000 || (buffer && capacity < *size)) {
+        return drli_fail(ctx, DRL_ERR_RANGE, "drl_state_save: expected at most 100000000 bytes of "
+                         "header, got %l; a buffer of %l bytes, got %l", (int64_t)header,
+                         (int64_t)*size, (int64_t)capacity);
     }
     if (!buffer) return DRL_OK;
-    for (i = 0; i < state->count; i++) {
-        const drl_entry *e = &state->entries[i];
-        drli_entry_copy(e, file + 8 + header + place, e->data);
-        place += drl_entry_bytes(e);
-    }
-    sink.at = file + 8;
-    sink.n = 0;
-    drli_put_header(&sink, state, meta, drli_crc32c(ctx->isa, 0, file + 8 + header, data));
     for (i = 0; i < 8; i++) file[i] = (char)(unsigned char)((uint64_t)header >> (8 * i));
+    t = drli_text_begin(file + 8, header);
+    drli_text_header(&t, state, meta, crc);
+    memset(t.at, ' ', (size_t)(t.end - t.at) + 1);
+    at = file + 8 + header;
+    for (i = 0; i < state->count; i++) {
+        size_t bytes = drl_entry_bytes(&e[i]);
+        if (bytes) memcpy(at, e[i].data, bytes);
+        at += bytes;
+    }
     return DRL_OK;
 }
 
@@ -4526,21 +4263,18 @@ DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, cons
 #include <errno.h>
 #include <stdio.h>
 #if defined(__unix__) || defined(__APPLE__)
-#define DRLI_POSIX 1
 #include <fcntl.h>
 #include <unistd.h>
 #endif
 
 DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *path)
 {
-    unsigned char first[8];
     long size = 0;
     int good;
     drl_status status = DRL_OK;
     FILE *in = fopen(path, "rb");
     memset(file, 0, sizeof(*file));
-    good = in != NULL; /* a folder can be opened, but not read */
-    if (good) good = fread(first, 1, 8, in) == 8 || !ferror(in);
+    good = in && (getc(in) != EOF || !ferror(in)); /* a folder can be opened, but not read */
     if (good) good = !fseek(in, 0, SEEK_END) && (size = ftell(in)) >= 0 && !fseek(in, 0, SEEK_SET);
     if (good) status = drli_file_start(file, ctx, (size_t)size);
     if (good && status == DRL_OK) {
@@ -4556,98 +4290,69 @@ DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *pa
     return status == DRL_OK ? drli_file_parse(file, path) : status;
 }
 
-DRLDEF drl_status drl_state_load(drl_context *ctx, const char *path, drl_state *state,
-                                 drl_meta *meta, int flags)
+/* Bring a file or folder to the disk. Returns 0, or -1 with errno set. */
+static int drli_sync(const char *path)
 {
-    drl_file file;
-    drl_status status = drl_file_open(&file, ctx, path);
-    return status == DRL_OK ? drli_state_load(&file, state, meta, flags) : status;
-}
-
-/* Write a new file, called path and more, and bring it to the disk. Returns 0, or -1 with errno set
-   and nothing left. */
-#if defined(DRLI_POSIX)
-static int drli_temp_write(char *temp, size_t temp_size, const char *path, const char *p, size_t n)
-{
-    int i, reason, fd = -1;
-    errno = EEXIST;
-    for (i = 0; i < 100 && fd < 0 && errno == EEXIST; i++) { /* crashes leave names behind */
-        drli_text t = drli_text_begin(temp, temp_size);
-        drli_text_format(&t, "%s.tmp.%l.%d", path, (int64_t)getpid(), i);
-        fd = open(temp, O_WRONLY | O_CREAT | O_EXCL, 0666); /* follows no links; umask applies */
-    }
+#if defined(__unix__) || defined(__APPLE__)
+    int bad, fd = open(path, O_RDONLY);
     if (fd < 0) return -1;
-    errno = EIO; /* should a write stop without a reason */
-    while (n) {
-        ssize_t k = write(fd, p, DRLI_MIN(n, (size_t)1 << 30));
-        if (k < 0 && errno == EINTR) continue;
-        if (k <= 0) break;
-        p += k;
-        n -= (size_t)k;
-    }
-    reason = n || fsync(fd) ? errno : 0;
-    if (close(fd) && !reason) reason = errno;
-    if (reason) remove(temp);
-    errno = reason;
-    return reason ? -1 : 0;
+    bad = fsync(fd);
+    return close(fd) || bad ? -1 : 0;
+#else
+    (void)path;
+    return 0;
+#endif
 }
 
-/* Put temp in the place of path, and bring the change of the folder to the disk, as far as the file
-   system can. Uses up the text of temp. */
-static int drli_temp_rename(char *temp, const char *path)
-{
-    size_t n = strlen(path);
-    int fd;
-    if (rename(temp, path)) return -1;
-    while (n && path[n - 1] != '/') n--;
-    memcpy(temp, n ? path : ".", DRLI_MAX(n, 1));
-    temp[DRLI_MAX(n, 1)] = 0;
-    fd = open(temp, O_RDONLY);
-    if (fd < 0) return 0;
-    (void)fsync(fd);
-    (void)close(fd);
-    return 0;
-}
-#else
+/* Write a new file, called path and more, and bring it to the disk. Returns 0, or the reason and
+   nothing is left. */
 static int drli_temp_write(char *temp, size_t temp_size, const char *path, const char *p, size_t n)
 {
-    drli_text t = drli_text_begin(temp, temp_size);
-    FILE *out;
-    int bad;
-    drli_text_format(&t, "%s.tmp", path);
-    out = fopen(temp, "wb");
-    if (!out) return -1;
-    bad = fwrite(p, 1, n, out) != n;
-    if (fclose(out) || bad) { remove(temp); return -1; }
-    return 0;
+    FILE *out = NULL;
+    int i, reason;
+    for (i = 0; i < 1000 && !out; i++) { /* crashes leave names behind */
+        drli_text t = drli_text_begin(temp, temp_size);
+        drli_text_format(&t, "%s.tmp.%d", path, i);
+        errno = EIO; /* should something fail without a reason */
+        out = fopen(temp, "wbx"); /* x: only a new file, follows no links */
+        if (!out && errno != EEXIST) break;
+    }
+    if (!out) return errno;
+    reason = fwrite(p, 1, n, out) == n ? 0 : errno;
+    if (fclose(out) && !reason) reason = errno;
+    if (!reason && drli_sync(temp)) reason = errno;
+    if (reason) remove(temp);
+    return reason;
 }
-
-/* Some systems do not rename onto a file that is there. */
-static int drli_temp_rename(char *temp, const char *path)
-{
-    return rename(temp, path) && (remove(path) || rename(temp, path)) ? -1 : 0;
-}
-#endif
 
 DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
                                  const drl_meta *meta)
 {
-    size_t size, temp_size = strlen(path) + 48;
+    size_t size, n = strlen(path), temp_size = n + 24;
     char *bytes, *temp;
+    int reason;
     drl_status status = drl_state_save_memory(ctx, state, meta, NULL, 0, &size);
     if (status != DRL_OK) return status;
     bytes = (char *)drl_memory_alloc(ctx, size + temp_size);
     if (!bytes) return DRL_ERR_MEMORY;
     temp = bytes + size;
-    status = drl_state_save_memory(ctx, state, meta, bytes, size, &size);
-    errno = 0;
-    if (status == DRL_OK && drli_temp_write(temp, temp_size, path, bytes, size)) {
-        status = drli_fail(ctx, DRL_ERR_FILE, "drl_state_save: %s.tmp.* cannot be written: %s; the "
-                           "old file, if any, is intact", path, strerror(errno));
-    } else if (status == DRL_OK && drli_temp_rename(temp, path)) {
-        status = drli_fail(ctx, DRL_ERR_FILE, "drl_state_save: %s cannot be replaced: %s; it is "
-                           "intact", path, strerror(errno));
+    drl_state_save_memory(ctx, state, meta, bytes, size, &size); /* fits */
+    reason = drli_temp_write(temp, temp_size, path, bytes, size);
+#if defined(_WIN32)
+    if (!reason) remove(path); /* there a file cannot be renamed onto another */
+#endif
+    if (!reason && rename(temp, path)) {
+        reason = errno;
         remove(temp);
+    }
+    if (reason) {
+        status = drli_fail(ctx, DRL_ERR_FILE, "drl_state_save: %s cannot be written: %s; the old "
+                           "file, if any, is intact", path, strerror(reason));
+    } else {
+        while (n && path[n - 1] != '/') n--; /* the folder's turn, as far as the system can */
+        memcpy(temp, n ? path : ".", n ? n : 1);
+        temp[n ? n : 1] = 0;
+        (void)drli_sync(temp);
     }
     drl_memory_free(ctx, bytes, size + temp_size);
     return status;

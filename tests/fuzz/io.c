@@ -28,6 +28,15 @@ static int state_of(drl_state *state, const drl_file *file)
     return 1;
 }
 
+static void copy_pairs(const drl_file *file, drl_meta *meta)
+{
+    int i;
+    for (i = 0; i < file->meta.count; i++) {
+        const drl_pair *pair = &file->meta.pairs[i];
+        if (!drli_meta_own(pair->key)) drl_meta_set(meta, pair->key, pair->value);
+    }
+}
+
 static void release(drl_state *state)
 {
     int i;
@@ -39,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    drl_file file;
+    drl_file file, saved;
     drl_state state;
     drl_meta meta, again;
     size_t n = 0, m = 0;
@@ -52,9 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (i != DRL_OK) return 0;
     drl_meta_init(&meta, &ctx);
     drl_meta_init(&again, &ctx);
-    for (i = 0; i < file.meta.count; i++) {
-        drl_meta_set(&meta, file.meta.pairs[i].key, file.meta.pairs[i].value);
-    }
+    copy_pairs(&file, &meta);
     if (state_of(&state, &file) && meta.status == DRL_OK) {
         unsigned char *bytes, *other;
         drl_status status = drl_file_load(&file, &state, 0);
@@ -64,7 +71,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         bytes = (unsigned char *)malloc(n);
         other = (unsigned char *)malloc(n);
         MUST(drl_state_save_memory(&ctx, &state, &meta, bytes, n, &n) == DRL_OK);
-        MUST(drl_state_load_memory(&ctx, bytes, n, &state, &again, DRL_LOAD_NAN) == DRL_OK);
+        MUST(drl_file_open_memory(&saved, &ctx, bytes, n) == DRL_OK);
+        MUST(drl_file_load(&saved, &state, DRL_LOAD_NAN) == DRL_OK);
+        copy_pairs(&saved, &again);
+        drl_file_close(&saved);
         MUST(drl_state_save_memory(&ctx, &state, &again, other, n, &m) == DRL_OK);
         MUST(n == m && !memcmp(bytes, other, n));
         free(bytes);

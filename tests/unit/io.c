@@ -87,11 +87,12 @@ static const unsigned char known_data[43] = {
 static size_t known_file(unsigned char *bytes)
 {
     memset(bytes, 0, 8);
-    bytes[0] = 0x50;
+    bytes[0] = 0x58;
     bytes[1] = 0x01;
+    memset(bytes + 8, ' ', 344);
     memcpy(bytes + 8, known_header, 336);
-    memcpy(bytes + 344, known_data, 43);
-    return 387;
+    memcpy(bytes + 352, known_data, 43);
+    return 395;
 }
 
 /* A file of a header and `data` zero bytes, opened. */
@@ -105,18 +106,45 @@ static drl_status open_text(drl_file *file, const char *header, size_t data)
     return drl_file_open_memory(file, &ctx, bytes, 8 + n + data);
 }
 
+/* Load from an open file, with its pairs to meta (or NULL) but for those that saving adds. */
+static drl_status load_open(drl_file *file, drl_state *state, drl_meta *meta, int flags)
+{
+    drl_status status;
+    int i;
+    for (i = 0; meta && i < file->meta.count; i++) {
+        const drl_pair *pair = &file->meta.pairs[i];
+        if (!drli_meta_own(pair->key)) drl_meta_set(meta, pair->key, pair->value);
+    }
+    status = meta && meta->status != DRL_OK ? meta->status : drl_file_load(file, state, flags);
+    drl_file_close(file);
+    return status;
+}
+
+static drl_status load_memory(const void *bytes, size_t size, drl_state *state, drl_meta *meta,
+                              int flags)
+{
+    drl_file file;
+    drl_status status = drl_file_open_memory(&file, &ctx, bytes, size);
+    return status == DRL_OK ? load_open(&file, state, meta, flags) : status;
+}
+
+static drl_status load_path(const char *path, drl_state *state, drl_meta *meta, int flags)
+{
+    drl_file file;
+    drl_status status = drl_file_open(&file, &ctx, path);
+    return status == DRL_OK ? load_open(&file, state, meta, flags) : status;
+}
+
 TEST(checksum)
 {
     unsigned char bytes[300];
     size_t i;
     for (i = 0; i < sizeof(bytes); i++) bytes[i] = (unsigned char)(i * 37 + 5);
-    CHECK(drli_crc32c(DRL_ISA_SCALAR, 0, "123456789", 9) == 0xe3069283u);
-    CHECK(drli_crc32c(ctx.isa, 0, "123456789", 9) == 0xe3069283u);
+    CHECK(drli_crc32c(0, "123456789", 9) == 0xe3069283u);
     for (i = 0; i < sizeof(bytes); i++) {
-        uint32_t all = drli_crc32c(ctx.isa, 0, bytes, sizeof(bytes));
-        uint32_t begin = drli_crc32c(ctx.isa, 0, bytes, i);
-        CHECK(drli_crc32c(DRL_ISA_SCALAR, 0, bytes, i) == begin);
-        CHECK(drli_crc32c(ctx.isa, begin, bytes + i, sizeof(bytes) - i) == all);
+        uint32_t all = drli_crc32c(0, bytes, sizeof(bytes));
+        uint32_t begin = drli_crc32c(0, bytes, i);
+        CHECK(drli_crc32c(begin, bytes + i, sizeof(bytes) - i) == all);
     }
 }
 
@@ -154,7 +182,7 @@ TEST(known_file_is_read)
     thing_state(&t, &state);
     drl_meta_init(&meta, &ctx);
     spill(in_folder("known"), bytes, n);
-    CHECK(drl_state_load(&ctx, in_folder("known"), &state, &meta, 0) == DRL_OK);
+    CHECK(load_path(in_folder("known"), &state, &meta, 0) == DRL_OK);
     CHECK(t.count == thing_value.count && t.at == -2 && !memcmp(t.w, thing_value.w, sizeof(t.w)));
     CHECK(!memcmp(t.flag, thing_value.flag, 3));
     CHECK(meta.count == 1 && !strcmp(drl_meta_get(&meta, "algo"), "dime"));
@@ -192,13 +220,13 @@ TEST(all_dtypes_round_trip)
     drl_state_add(&a, "empty", DRL_I32, 2, empty, NULL);
     drl_state_add(&b, "empty", DRL_I32, 2, empty, &zero);
     CHECK(drl_state_save(&ctx, in_folder("all"), &a, NULL) == DRL_OK);
-    CHECK(drl_state_load(&ctx, in_folder("all"), &b, NULL, 0) == DRL_OK);
+    CHECK(load_path(in_folder("all"), &b, NULL, 0) == DRL_OK);
     for (i = 0; i < DRL_DTYPE_COUNT; i++) {
-        size_t n = 12 * drl_dtype_size((drl_dtype)i);
+        size_t n = 12 * drli_dtypes[i].size;
         CHECK(!memcmp(from[i], to[i], n) && (n == 96 || to[i][n] == 0));
     }
     CHECK(!memcmp(&rng, &other, sizeof(rng)));
-    CHECK(a.count == DRL_DTYPE_COUNT + 3 && drl_entry_bytes(&a.entries[0]) == 24);
+    CHECK(a.count == DRL_DTYPE_COUNT + 3 && drl_entry_bytes(&a.entries[1]) == 24);
     drl_state_free(&a);
     drl_state_free(&b);
 }
@@ -261,7 +289,7 @@ TEST(bad_files_are_refused)
         {"{\"a\"", 0, "expected :"},
         {"{\"a\":", 0, "in a: expected {"},
         {"{\"a\":[]}", 0, "in a: expected {"},
-        {"{\"a\":{}}", 0, "in a: expected a string"},
+        {"{\"a\":{}}", 0, "in a: expected dtype, shape and two data_offsets"},
         {"{\"a\":{\"dtype\":3}}", 0, "expected a string"},
         {"{\"a\":{\"dtype\":\"U8\"}}", 0, "expected dtype, shape and two data_offsets"},
         {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4]}}", 0,
@@ -288,9 +316,9 @@ TEST(bad_files_are_refused)
         {"{" T("a", "U8", "\"4\"", "0", "4") "}", 4, "expected a whole number"},
         {"{" T("a", "U8", "1e999", "0", "4") "}", 4, "expected ]"},
         {"{" T("a", "U8", "1,1,1,1,4", "0", "4") "}", 4, "list is too long"},
-        {"{" T("a", "U8", "18446744073709551620", "0", "4") "}", 4, "more than 18 digits"},
-        {"{" T("a", "U8", "4294967296,4294967296", "0", "0") "}", 0, "shape is too large"},
-        {"{" T("a", "F32", "999999999999999999,37", "0", "4") "}", 4, "shape is too large"},
+        {"{" T("a", "U8", "18446744073709551620", "0", "4") "}", 4, "1 to 18 digits"},
+        {"{" T("a", "U8", "4294967296,4294967296", "0", "0") "}", 0, "shape and data_offsets differ"},
+        {"{" T("a", "F32", "999999999999999999,37", "0", "4") "}", 4, "shape and data_offsets differ"},
         {"{" T("a", "U8", "4", "-1", "3") "}", 4, "expected a whole number"},
         {"{" T("a", "U8", "4", "4", "0") "}", 4, "data ends before it begins"},
         {"{" T("a", "U8", "4", "0", "5") "}", 4, "data lies beyond the end"},
@@ -442,10 +470,10 @@ TEST(every_flipped_bit_is_harmless)
         thing_state(&t, &state);
         drl_meta_init(&meta, &ctx);
         bytes[i / 8] ^= (unsigned char)(1 << i % 8);
-        status = drl_state_load_memory(&ctx, bytes, n, &state, &meta, 0);
+        status = load_memory(bytes, n, &state, &meta, 0);
         if (status == DRL_OK) {
             harmless++;
-            CHECK(i / 8 < 344 && meta.count == 1 && !strcmp(drl_meta_get(&meta, "algo"), "dime"));
+            CHECK(i / 8 < 352 && meta.count == 1 && !strcmp(drl_meta_get(&meta, "algo"), "dime"));
             CHECK(t.count == thing_value.count && t.at == thing_value.at);
             CHECK(!memcmp(t.w, thing_value.w, sizeof(t.w)) && !memcmp(t.flag, thing_value.flag, 3));
         } else {
@@ -476,7 +504,7 @@ TEST(order_of_pairs_does_not_matter)
     memcpy(bytes + 8 + n, known_data, 43);
     memset(&t, 0, sizeof(t));
     thing_state(&t, &state);
-    CHECK(drl_state_load_memory(&ctx, bytes, 8 + n + 43, &state, NULL, 0) == DRL_OK);
+    CHECK(load_memory(bytes, 8 + n + 43, &state, NULL, 0) == DRL_OK);
     CHECK(t.count == thing_value.count && !memcmp(t.w, thing_value.w, sizeof(t.w)));
     drl_state_free(&state);
 }
@@ -496,32 +524,32 @@ TEST(load_says_what_differs)
 
     drl_state_init(&to, &ctx);
     drl_state_add_f32(&to, "actor.w", v, 2, 3);
-    CHECK(drl_state_load_memory(&ctx, bytes, size, &to, NULL, 0) == DRL_ERR_NAME);
+    CHECK(load_memory(bytes, size, &to, NULL, 0) == DRL_ERR_NAME);
     CHECK_TEXT(drl_context_error(&ctx),
                "the file has a tensor more, F32 [2], that the object has not");
     CHECK(v[0] == 0);
-    CHECK(drl_state_load_memory(&ctx, bytes, size, &to, NULL, DRL_LOAD_EXTRA) == DRL_OK &&
+    CHECK(load_memory(bytes, size, &to, NULL, DRL_LOAD_EXTRA) == DRL_OK &&
           v[5] == 6);
     v[0] = 0;
     drl_state_add_f32(&to, "less", more, 2, 0);
-    CHECK(drl_state_load_memory(&ctx, bytes, size, &to, NULL, DRL_LOAD_EXTRA) == DRL_ERR_NAME);
+    CHECK(load_memory(bytes, size, &to, NULL, DRL_LOAD_EXTRA) == DRL_ERR_NAME);
     CHECK_TEXT(drl_context_error(&ctx), "expected a tensor less, F32 [2], but the file has none");
     CHECK(v[0] == 0);
     drl_state_free(&to);
 
     drl_state_init(&to, &ctx);
     drl_state_add_f32(&to, "actor.w", v, 3, 2);
-    CHECK(drl_state_load_memory(&ctx, bytes, size, &to, NULL, DRL_LOAD_EXTRA) == DRL_ERR_SHAPE);
+    CHECK(load_memory(bytes, size, &to, NULL, DRL_LOAD_EXTRA) == DRL_ERR_SHAPE);
     CHECK_TEXT(drl_context_error(&ctx), "tensor actor.w: expected F32 [3, 2], got F32 [2, 3]");
     drl_state_free(&to);
     drl_state_init(&to, &ctx);
     drl_state_add(&to, "more", DRL_F64, 1, &two, d);
-    CHECK(drl_state_load_memory(&ctx, bytes, size, &to, NULL, DRL_LOAD_EXTRA) == DRL_ERR_SHAPE);
+    CHECK(load_memory(bytes, size, &to, NULL, DRL_LOAD_EXTRA) == DRL_ERR_SHAPE);
     CHECK_TEXT(drl_context_error(&ctx), "tensor more: expected F64 [2], got F32 [2]");
     CHECK(drl_state_save_memory(&ctx, &to, NULL, bytes, sizeof(bytes), &size) == DRL_OK);
-    CHECK(drl_state_load_memory(&ctx, bytes, size, &to, NULL, 0) == DRL_ERR_NAN);
+    CHECK(load_memory(bytes, size, &to, NULL, 0) == DRL_ERR_NAN);
     CHECK_TEXT(drl_context_error(&ctx), "tensor more: the number at index 1 is not finite");
-    CHECK(drl_state_load_memory(&ctx, bytes, size, &to, NULL, DRL_LOAD_NAN) == DRL_OK);
+    CHECK(load_memory(bytes, size, &to, NULL, DRL_LOAD_NAN) == DRL_OK);
     drl_state_free(&to);
     drl_state_free(&from);
 }
@@ -545,13 +573,13 @@ TEST(not_finite_numbers_are_found)
         uint64_t u = numbers[i].bits;
         uint32_t w = (uint32_t)u;
         uint16_t h = (uint16_t)u;
-        size_t n = drl_dtype_size(numbers[i].dtype);
+        size_t n = drli_dtypes[numbers[i].dtype].size;
         drl_state state;
         drl_state_init(&state, &ctx);
         drl_state_add(&state, "x", numbers[i].dtype, 0, NULL,
             n == 8 ? (void *)&u : n == 4 ? (void *)&w : &h);
         CHECK(drl_state_save_memory(&ctx, &state, NULL, bytes, sizeof(bytes), &size) == DRL_OK);
-        CHECK(drl_state_load_memory(&ctx, bytes, size, &state, NULL, 0) ==
+        CHECK(load_memory(bytes, size, &state, NULL, 0) ==
               (numbers[i].finite ? DRL_OK : DRL_ERR_NAN));
         drl_state_free(&state);
     }
@@ -584,7 +612,7 @@ TEST(state_refuses_nonsense)
         if (i == 5) drl_state_add(&state, "x", DRL_F32, -1, NULL, &x);
         CHECK(state.status == DRL_ERR_SHAPE);
         CHECK(drl_state_save(&ctx, in_folder("no"), &state, NULL) == DRL_ERR_SHAPE);
-        CHECK(drl_state_load(&ctx, in_folder("known"), &state, NULL, 1) == DRL_ERR_SHAPE);
+        CHECK(load_path(in_folder("known"), &state, NULL, 1) == DRL_ERR_SHAPE);
         drl_state_free(&state);
     }
     drl_state_init(&state, &ctx);
@@ -596,7 +624,7 @@ TEST(state_refuses_nonsense)
     CHECK(state.status == DRL_ERR_RANGE && state.count == DRL_ENTRIES_MAX);
     state.status = DRL_OK;
     CHECK(drl_state_save(&ctx, in_folder("full"), &state, NULL) == DRL_OK);
-    CHECK(drl_state_load(&ctx, in_folder("full"), &state, NULL, 0) == DRL_OK);
+    CHECK(load_path(in_folder("full"), &state, NULL, 0) == DRL_OK);
     drl_state_add_f32(&state, "7", &x, 1, 1);
     CHECK(state.status == DRL_ERR_NAME);
     CHECK(drl_state_save_memory(&ctx, &state, NULL, NULL, 0, &size) == DRL_ERR_NAME);
@@ -629,7 +657,7 @@ TEST(strings_round_trip)
     drl_meta_set(&meta, "format", "not mine");
     drl_meta_set(&meta, "crc32c", "0");
     CHECK(drl_state_save_memory(&ctx, &state, &meta, bytes, sizeof(bytes), &size) == DRL_OK);
-    CHECK(drl_state_load_memory(&ctx, bytes, size, &state, &back, 0) == DRL_OK);
+    CHECK(load_memory(bytes, size, &state, &back, 0) == DRL_OK);
     CHECK(back.count == DRLI_COUNT(values) + 1);
     for (i = 0; i < DRLI_COUNT(values); i++) {
         const char *got = drl_meta_get(&back, values[i][0] ? values[i] : "k");
@@ -639,7 +667,7 @@ TEST(strings_round_trip)
     drl_meta_set(&meta, "", "x");
     CHECK(meta.status == DRL_ERR_FORMAT);
     CHECK(drl_state_save(&ctx, in_folder("no"), &state, &meta) == DRL_ERR_FORMAT);
-    CHECK(drl_state_load_memory(&ctx, bytes, size, &state, &meta, 0) == DRL_ERR_FORMAT);
+    CHECK(load_memory(bytes, size, &state, &meta, 0) == DRL_ERR_FORMAT);
     drl_meta_free(&meta);
     drl_meta_init(&meta, &ctx);
     drl_meta_set(&meta, "k", "\xff");
@@ -648,16 +676,18 @@ TEST(strings_round_trip)
     drl_meta_init(&meta, &ctx);
     for (i = 0; i <= DRL_META_MAX; i++) {
         char key[16];
+        CHECK(meta.status == DRL_OK);
         sprintf(key, "%d", i);
         drl_meta_set(&meta, key, "v");
     }
     CHECK(drl_state_save_memory(&ctx, &state, &meta, NULL, 0, &size) == DRL_ERR_RANGE);
     CHECK_TEXT(drl_context_error(&ctx), "at most 1024 pairs");
-    meta.count--;
+    meta.status = DRL_OK;
+    drl_meta_set(&meta, "7", "in the place of v");
     CHECK(drl_state_save(&ctx, in_folder("pairs"), &state, &meta) == DRL_OK);
     drl_meta_free(&meta);
     drl_meta_init(&meta, &ctx);
-    CHECK(drl_state_load(&ctx, in_folder("pairs"), &state, &meta, 0) == DRL_OK &&
+    CHECK(load_path(in_folder("pairs"), &state, &meta, 0) == DRL_OK &&
           meta.count == 1024);
     drl_meta_free(&meta);
     drl_meta_free(&back);
@@ -719,13 +749,13 @@ TEST(failed_saves_leave_the_old_file)
     CHECK(drl_state_save(&ctx, in_folder("old/x"), &state, NULL) == DRL_ERR_FILE);
     CHECK_TEXT(drl_context_error(&ctx), strerror(ENOTDIR));
     CHECK(drl_state_save(&ctx, "", &state, NULL) == DRL_ERR_FILE);
-    CHECK(files_in(folder) == count && ctx.bytes == ctx.scratch_size + 64 * sizeof(drl_entry));
+    CHECK(files_in(folder) == count && ctx.bytes == ctx.scratch_size + DRL_ENTRIES_MAX * sizeof(drl_entry));
 
     umask(027);
     CHECK(drl_state_save(&ctx, in_folder("old"), &state, NULL) == DRL_OK);
     CHECK(stat(in_folder("old"), &info) == 0 && (info.st_mode & 0777) == 0640);
     CHECK(info.st_size > 400000 && files_in(folder) == count);
-    CHECK(drl_state_load(&ctx, in_folder("old"), &state, NULL, 0) == DRL_OK);
+    CHECK(load_path(in_folder("old"), &state, NULL, 0) == DRL_OK);
     drl_state_free(&state);
 }
 
@@ -752,7 +782,7 @@ TEST(killed_saves_leave_old_or_new)
         nanosleep(&nap, NULL);
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
-        CHECK(drl_state_load(&ctx, in_folder("killed"), &state, NULL, 0) == DRL_OK);
+        CHECK(load_path(in_folder("killed"), &state, NULL, 0) == DRL_OK);
         for (j = 1; j < 100000; j++) torn += x[j] != x[0];
     }
     CHECK(torn == 0);
@@ -761,7 +791,7 @@ TEST(killed_saves_leave_old_or_new)
     drl_state_free(&state);
 }
 
-/* Names of crashed processes with our number do not stand in the way and are not written to. */
+/* Names of crashed processes do not stand in the way and are not written to. */
 TEST(stale_names_are_passed_over)
 {
     char path[200], got[16];
@@ -769,7 +799,7 @@ TEST(stale_names_are_passed_over)
     drl_state state;
     drl_state_init(&state, &ctx);
     drl_state_add_f32(&state, "x", &x, 1, 1);
-    snprintf(path, sizeof(path), "%s/new.tmp.%ld.0", folder, (long)getpid());
+    snprintf(path, sizeof(path), "%s/new.tmp.0", folder);
     CHECK(symlink("/dev/full", path) == 0);
     CHECK(drl_state_save(&ctx, in_folder("new"), &state, NULL) == DRL_OK);
     CHECK(remove(path) == 0);
@@ -777,7 +807,7 @@ TEST(stale_names_are_passed_over)
     CHECK(drl_state_save(&ctx, in_folder("new"), &state, NULL) == DRL_OK);
     CHECK(slurp(path, got, sizeof(got)) == 5);
     remove(path);
-    CHECK(drl_state_load(&ctx, in_folder("new"), &state, NULL, 0) == DRL_OK);
+    CHECK(load_path(in_folder("new"), &state, NULL, 0) == DRL_OK);
     drl_state_free(&state);
 }
 
@@ -833,7 +863,7 @@ TEST(failing_allocations_are_reported)
             status = drl_state_save(&ctx, in_folder("memory"), &state, &meta);
             if (status == DRL_OK) {
                 memset(&t, 0, sizeof(t));
-                status = drl_state_load(&ctx, in_folder("memory"), &state, &back, 0);
+                status = load_path(in_folder("memory"), &state, &back, 0);
                 CHECK((status == DRL_OK) == (t.at == -2));
             }
             CHECK(status == DRL_OK || status == DRL_ERR_MEMORY);
@@ -846,7 +876,7 @@ TEST(failing_allocations_are_reported)
         }
         CHECK(done);
     }
-    CHECK(failures >= 12);
+    CHECK(failures >= 10);
     fail_at = 0;
     drl_context_free(&ctx);
     ctx = keep;
@@ -868,7 +898,7 @@ TEST(locale_does_not_matter)
     drl_meta_set(&meta, "algo", "dime");
     CHECK(drl_state_save(&ctx, in_folder("locale"), &state, &meta) == DRL_OK);
     CHECK(slurp(in_folder("locale"), got, sizeof(got)) == n && memcmp(got, want, n) == 0);
-    CHECK(drl_state_load(&ctx, in_folder("locale"), &state, &meta, 0) == DRL_OK);
+    CHECK(load_path(in_folder("locale"), &state, &meta, 0) == DRL_OK);
     drl_state_free(&state);
     drl_meta_free(&meta);
     setlocale(LC_ALL, "C");

@@ -64,7 +64,7 @@ TEST(known_numbers)
     CHECK_TEXT(shortest(0.1, 0), "0.1");
     CHECK(!strcmp(shortest((double)0.1f, 1), "0.1"));
     CHECK(!strcmp(shortest((double)3e-4f, 1), "0.0003"));
-    CHECK(!strcmp(shortest(0.30000000000000004, 0), "3.0000000000000004e-1"));
+    CHECK(!strcmp(shortest(0.30000000000000004, 0), "0.30000000000000004"));
     CHECK(!strcmp(shortest(-HUGE_VAL, 0), "-inf") && !strcmp(shortest(NAN, 1), "nan"));
     CHECK(!strcmp(shortest(-0.0, 1), "-0") && 1 / parsed("-0") < 0);
 }
@@ -166,9 +166,9 @@ TEST(nearest_words)
     memset(longest, 'a', sizeof(longest) - 1);
     longest[sizeof(longest) - 1] = 0;
     CHECK(!drl_text_nearest(longest, words, DRLI_COUNT(words)));
-    CHECK(drli_words_distance("kitten", "sitting") == 3 && drli_words_distance("ab", "ba") == 1);
+    CHECK(drli_words_distance("kitten", "sitting") == 3 && drli_words_distance("ab", "ba") == 2);
     CHECK(drli_words_distance("", "abc") == 3 && drli_words_distance("abc", "") == 3);
-    CHECK(drli_words_distance("ca", "abc") == 3); /* no edits between swapped letters */
+    CHECK(drli_words_distance("ca", "abc") == 3);
     CHECK(drli_words_equal("Learning-Rate", "learning_rate") && !drli_words_equal("a", "ab"));
 }
 
