@@ -16,7 +16,8 @@
 #include "run.h"
 
 typedef struct eval_options {
-    const char *policy, *task, *csv;
+    const char *policy, *csv;
+    run_task task; /* no name: the file's */
     uint64_t seed;
     int episodes, quiet;
 } eval_options;
@@ -31,6 +32,9 @@ enum {
     FLAG_EPISODES,
     FLAG_SEED,
     FLAG_TASK,
+    FLAG_TASK_SET,
+    FLAG_PHYSICS,
+    FLAG_REWARD,
     FLAG_DMC,
     FLAG_CSV,
     FLAG_QUIET,
@@ -43,7 +47,7 @@ static const run_flag eval_flags[] = {
     {"episodes", "N", "episodes to play (10)"},
     {"seed", "N", "of the first episode, one more for each (10000, as in training)"},
     {"task", "NAME", "another task than the file's"},
-    {"dmc", "DIR", "models of DeepMind Control (where tools/get-dmc.sh puts them)"},
+    RUN_TASK_FLAGS,
     {"csv", "FILE", "write a row per episode"},
     {"quiet", NULL, "no line per episode"},
     {"help", NULL, "this text"},
@@ -86,11 +90,12 @@ static int eval_parse(eval_options *o, int argc, char **argv)
             return RUN_OK;
         }
         if (flag == FLAG_VERSION) return printf("diffrl %s\n", DIFFRL_VERSION_STRING), RUN_OK;
+        rc = flag < 0 ? -1 : run_task_flag(&o->task, "eval", eval_flags[flag].name, value);
+        if (rc >= 0) continue;
+        rc = RUN_OK;
         if (flag == FLAG_POLICY || (flag == RUN_ARGS_WORD && !o->policy)) o->policy = value;
         else if (flag == RUN_ARGS_WORD)
             rc = (fprintf(stderr, "eval: one policy at a time, got '%s' too\n", value), RUN_USAGE);
-        else if (flag == FLAG_TASK) o->task = value;
-        else if (flag == FLAG_DMC) setenv("DIFFRL_DMC", value, 1);
         else if (flag == FLAG_CSV) o->csv = value;
         else if (flag == FLAG_QUIET) o->quiet = 1;
         else
@@ -148,37 +153,37 @@ static void eval_tell(const eval *e, const drl_meta *meta, const char *task)
 /* Make agent and task from the file's metadata. */
 static int eval_make(eval *e, const drl_meta *meta)
 {
-    const char *algo = drl_meta_get(meta, "algo"), *task = drl_meta_get(meta, "task");
+    const char *algo = drl_meta_get(meta, "algo");
     char error[512], shown[64];
-    int i;
+    run_task task;
     e->algo = drl_algo_find(algo ? algo : "");
     if (!e->algo.name) {
         fprintf(stderr, "eval: %s: its algorithm is %s, which this program does not know\n",
                 e->opt.policy, algo ? run_clean(algo, shown, sizeof shown) : "not given");
         return RUN_FILE;
     }
-    if (e->opt.task) task = e->opt.task;
-    if (!task) {
+    run_task_from_meta(&task, meta);
+    run_task_change(&task, &e->opt.task);
+    if (!task.name[0]) {
         fprintf(stderr, "eval: %s does not name its task; give --task\n", e->opt.policy);
         return RUN_FILE;
     }
-    i = run_task_find("eval", task);
-    if (i < 0) return e->opt.task ? RUN_USAGE : RUN_FILE;
+    if (run_task_find(&task, "eval")) return e->opt.task.name[0] ? RUN_USAGE : RUN_FILE;
     e->agent = (drl_agent *)calloc(1, e->algo.size);
     if (!e->agent) return RUN_FAILED;
     if (drl_agent_load(e->agent, &e->ctx, e->algo, e->opt.policy) != DRL_OK)
         return eval_fail(e, e->ctx.status == DRL_ERR_MEMORY ? RUN_FAILED : RUN_FILE);
-    if (run_task_open(&e->env, i, NULL, error, sizeof error)) {
+    if (run_task_open(&e->env, &task, NULL, error, sizeof error)) {
         fprintf(stderr, "eval: %s\n", error);
         return RUN_FAILED;
     }
     if (e->env.obs_dim == e->agent->obs_dim && e->env.act_dim == e->agent->act_dim) {
-        eval_tell(e, meta, run_task_name(i));
+        eval_tell(e, meta, run_clean(task.name, shown, sizeof shown));
         return RUN_OK;
     }
-    fprintf(stderr, "eval: %s has obs %d, act %d, but the policy wants %d, %d\n", run_task_name(i),
-            e->env.obs_dim, e->env.act_dim, e->agent->obs_dim, e->agent->act_dim);
-    return e->opt.task ? RUN_USAGE : RUN_FILE;
+    fprintf(stderr, "eval: %s has obs %d, act %d, but the policy wants %d, %d\n",
+            run_clean(task.name, shown, sizeof shown), e->env.obs_dim, e->env.act_dim, e->agent->obs_dim, e->agent->act_dim);
+    return e->opt.task.name[0] ? RUN_USAGE : RUN_FILE;
 }
 
 static int eval_open(eval *e)

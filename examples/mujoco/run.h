@@ -195,16 +195,87 @@ static inline const char *run_task_name(int i)
 /* Return what task i belongs to. */
 static inline const char *run_task_family(int i)
 {
-    if (i < RUN_COUNT(run_builtins)) return "built in";
+    if (i >= 0 && i < RUN_COUNT(run_builtins)) return "built in";
 #ifndef TRAIN_NO_MUJOCO
-    if (mujoco_env_is_dmc(mujoco_env_task(i - RUN_COUNT(run_builtins))))
-        return "DeepMind Control";
+    if (mujoco_env_is_dmc(mujoco_env_task(i - RUN_COUNT(run_builtins)))) return "DeepMind Control";
+    if (i >= 0) return "Gymnasium";
 #endif
-    return "MuJoCo";
+    return "own model";
 }
 
-/* Set what depends on the family: rewards of DeepMind Control are in [0, 1], and the range of values
-   (where the algorithm has one) is smaller there (DIME, code of the authors). */
+/* A task and what the command line says about it. */
+typedef struct run_task {
+    char name[256];  /* "Hopper-v5", "mjcf:FILE.xml" */
+    char sets[1024]; /* "key=value key=value"        */
+    char physics[16], reward[32];
+    const char *dmc; /* folder */
+    int index;       /* as for run_task_name; -1: a model of the user's own */
+} run_task;
+
+/* Take the value of one of the task's flags, whose names without -- are below. Returns RUN_OK,
+   RUN_USAGE after telling what is wrong, or -1 if the flag is another. */
+static inline int run_task_flag(run_task *t, const char *program, const char *flag,
+                                const char *value)
+{
+    size_t used = strlen(t->sets);
+    if (!strcmp(flag, "task")) snprintf(t->name, sizeof t->name, "%s", value);
+    else if (!strcmp(flag, "reward")) snprintf(t->reward, sizeof t->reward, "%s", value);
+    else if (!strcmp(flag, "dmc")) t->dmc = value;
+    else if (!strcmp(flag, "physics")) {
+        snprintf(t->physics, sizeof t->physics, "%s", value);
+        if (!strcmp(value, "native") || !strcmp(value, "published")) return RUN_OK;
+        fprintf(stderr, "%s: --physics: expected published or native\n", program);
+        return RUN_USAGE;
+    } else if (!strcmp(flag, "task-set")) {
+        if (strchr(value, '=') && !strchr(value, ' ') &&
+            (size_t)snprintf(t->sets + used, sizeof t->sets - used, "%s%s", used ? " " : "",
+                             value) < sizeof t->sets - used)
+            return RUN_OK;
+        fprintf(stderr, "%s: --task-set: expected KEY=VALUE\n", program);
+        return RUN_USAGE;
+    } else return -1;
+    return RUN_OK;
+}
+
+/* Keep in the metadata of a policy file how the task was set up, and get it from there. */
+static inline void run_task_to_meta(const run_task *t, drl_meta *meta)
+{
+    drl_meta_set(meta, "task", t->name);
+    if (t->sets[0]) drl_meta_set(meta, "task_set", t->sets);
+    if (t->physics[0]) drl_meta_set(meta, "physics", t->physics);
+    if (t->reward[0]) drl_meta_set(meta, "reward", t->reward);
+}
+
+static inline void run_task_from_meta(run_task *t, const drl_meta *meta)
+{
+    const char *name = drl_meta_get(meta, "task"), *sets = drl_meta_get(meta, "task_set");
+    const char *physics = drl_meta_get(meta, "physics"), *reward = drl_meta_get(meta, "reward");
+    snprintf(t->name, sizeof t->name, "%s", name ? name : "");
+    snprintf(t->sets, sizeof t->sets, "%s", sets ? sets : "");
+    snprintf(t->physics, sizeof t->physics, "%s", physics ? physics : "");
+    snprintf(t->reward, sizeof t->reward, "%s", reward ? reward : "");
+}
+
+/* Change what a file says about the task by what the command line says; another task is another. */
+static inline void run_task_change(run_task *t, const run_task *by)
+{
+    size_t used = strlen(t->sets);
+    if (by->name[0]) *t = *by;
+    else if (by->sets[0])
+        snprintf(t->sets + used, sizeof t->sets - used, "%s%s", used ? " " : "", by->sets);
+    if (by->physics[0]) memcpy(t->physics, by->physics, sizeof t->physics);
+    if (by->reward[0]) memcpy(t->reward, by->reward, sizeof t->reward);
+    t->dmc = by->dmc;
+}
+
+#define RUN_TASK_FLAGS                                                                           \
+    {"task-set", "KEY=VALUE", "change a constant of the task; may be repeated; see --list"},    \
+    {"physics", "WHICH", "published (default), or native: as this version of MuJoCo has it"},    \
+    {"reward", "NAME", "of --task mjcf:FILE.xml (forward)"},                                     \
+    {"dmc", "DIR", "models of DeepMind Control (where tools/get-dmc.sh puts them)"}
+
+/* Set what depends on the family: rewards of DeepMind Control are in [0, 1], and the range of
+   values (where the algorithm has one) is smaller there (DIME, code of the authors). */
 static inline void run_task_configure(int i, const drl_field *fields, int n, void *config)
 {
     drl_context ctx;
@@ -214,52 +285,141 @@ static inline void run_task_configure(int i, const drl_field *fields, int n, voi
     drl_fields_set(&ctx, fields, n, config, "v_max", "200");
 }
 
-/* Return the number of the task, -1 if there is none of this name, after telling so. */
-static inline int run_task_find(const char *program, const char *name)
+#ifndef TRAIN_NO_MUJOCO
+/* Cut sets into words [32] in text [1024]. */
+static inline void run_task_options(const run_task *t, mujoco_options *o, char *text,
+                                    const char **words)
+{
+    memset(o, 0, sizeof *o);
+    memcpy(text, t->sets, sizeof t->sets);
+    o->set = words;
+    while (*text && o->set_count < 32) {
+        words[o->set_count++] = text;
+        text += strcspn(text, " ");
+        if (*text) *text++ = 0;
+    }
+    o->dmc_dir = t->dmc;
+    o->reward = t->reward[0] ? t->reward : NULL;
+    o->native = !strcmp(t->physics, "native");
+}
+#endif
+
+/* Look the task up and check its constants. Returns RUN_OK, or RUN_USAGE after telling what is
+   wrong. */
+static inline int run_task_find(run_task *t, const char *program)
 {
     const char *names[256];
     int i, n;
     for (n = 0; n < 256 && run_task_name(n); n++) names[n] = run_task_name(n);
-    for (i = 0; i < n; i++)
-        if (run_same(name, names[i])) return i;
-    run_unknown(program, "task", name, names, n);
+    for (i = 0; i < n && !run_same(t->name, names[i]);) i++;
+    t->index = i < n ? i : -1;
+    if (i < n) snprintf(t->name, sizeof t->name, "%s", names[i]);
+    if (t->index >= 0 && t->index < RUN_COUNT(run_builtins)) {
+        if (!t->sets[0]) return RUN_OK;
+        fprintf(stderr, "%s: --task-set: %s has no constants to be set\n", program, t->name);
+        return RUN_USAGE;
+    }
 #ifdef TRAIN_NO_MUJOCO
+    run_unknown(program, "task", t->name, names, n);
     fprintf(stderr, "%s: built without MuJoCo, so only built-in tasks; try --task Pendulum\n",
             program);
+    return RUN_USAGE;
+#else
+    if (i == n && strncmp(t->name, "mjcf:", 5) != 0)
+        return run_unknown(program, "task", t->name, names, n);
+    {
+        mujoco_task rules = mujoco_mjcf;
+        mujoco_options o;
+        const char *words[32];
+        char text[sizeof t->sets], error[256];
+        if (i < n) rules = *mujoco_env_task(i - RUN_COUNT(run_builtins));
+        run_task_options(t, &o, text, words);
+        for (i = 0; i < o.set_count; i++)
+            if (mujoco_task_set(&rules, o.set[i], error, sizeof error))
+                return fprintf(stderr, "%s: --task-set: %s\n", program, error), RUN_USAGE;
+    }
+    return RUN_OK;
 #endif
-    return -1;
 }
 
-/* Make an environment of task i, to be freed with env->free_fn(env->user). It shares with `from`
+/* Make an environment of the task, to be freed with env->free_fn(env->user). It shares with `from`
    (NULL: nothing), an environment of the same task, what can be shared. Returns 0, or -1 with one
    line in error. */
-static inline int run_task_open(drl_env *env, int task, const drl_env *from, char *error, size_t n)
+static inline int run_task_open(drl_env *env, const run_task *t, const drl_env *from, char *error,
+                                size_t n)
 {
-    if (task < RUN_COUNT(run_builtins)) {
-        void *user = calloc(1, run_builtins[task].size);
+    if (t->index >= 0 && t->index < RUN_COUNT(run_builtins)) {
+        void *user = calloc(1, run_builtins[t->index].size);
         if (!user) return snprintf(error, n, "out of memory"), -1;
-        run_builtins[task].make_fn(env, user);
+        run_builtins[t->index].make_fn(env, user);
         env->free_fn = free;
         return 0;
     }
 #ifndef TRAIN_NO_MUJOCO
-    if (from) return mujoco_env_clone(env, from, error, n);
-    return mujoco_env_init(env, run_task_name(task), NULL, error, n);
+    {
+        mujoco_options o;
+        const char *words[32];
+        char text[sizeof t->sets];
+        if (from) return mujoco_env_clone(env, from, error, n);
+        run_task_options(t, &o, text, words);
+        return mujoco_env_init(env, t->name, &o, error, n);
+    }
 #else
     (void)from;
     return snprintf(error, n, "built without MuJoCo"), -1;
 #endif
 }
 
-/* Return how many episodes the simulator broke off in an environment of task i. */
-static inline uint64_t run_task_faults(const drl_env *env, int task)
+/* Tell what --task-set knows of the task, with the present values. */
+static inline void run_task_list(const run_task *t)
 {
 #ifndef TRAIN_NO_MUJOCO
-    if (task >= RUN_COUNT(run_builtins)) return mujoco_env_get(env)->faults;
+    const mujoco_task *task = mujoco_env_task(t->index - RUN_COUNT(run_builtins));
+    const mujoco_key *key;
+    drl_context ctx;
+    memset(&ctx, 0, sizeof ctx);
+    if (t->index >= 0 && t->index < RUN_COUNT(run_builtins)) return;
+    if (t->index < 0) task = &mujoco_mjcf;
+    for (key = task->kind.keys; key && key->name; key++) {
+        const char *at = (const char *)task + key->offset;
+        double v[2] = {0, 0};
+        int i, whole;
+        for (i = 0; i < key->count; i++) {
+            if (key->type == DRL_FIELD_DOUBLE) memcpy(&v[i], at + i * (int)sizeof v[i], sizeof v[i]);
+            else memcpy(&whole, at, sizeof whole), v[i] = whole;
+        }
+        printf("  %s=%g", key->name, v[0]);
+        printf(key->count > 1 ? ",%g\n" : "\n", v[1]);
+    }
 #else
-    (void)env, (void)task;
+    (void)t;
+#endif
+}
+
+/* Return how many episodes the simulator broke off in an environment of the task. */
+static inline uint64_t run_task_faults(const drl_env *env, const run_task *t)
+{
+#ifndef TRAIN_NO_MUJOCO
+    if (t->index < 0 || t->index >= RUN_COUNT(run_builtins)) return mujoco_env_get(env)->faults;
+#else
+    (void)env, (void)t;
 #endif
     return 0;
+}
+
+/* Write the name of the task as that of a file to text [64]: of a model its file's without path
+   and ending. */
+static inline const char *run_task_file(const run_task *t, char *text)
+{
+    const char *name = strrchr(t->name, '/') ? strrchr(t->name, '/') + 1 : t->name, *dot;
+    size_t i, n;
+    if (!strncmp(name, "mjcf:", 5)) name += 5;
+    dot = t->index < 0 ? strrchr(name, '.') : NULL;
+    n = dot && dot > name ? (size_t)(dot - name) : strlen(name);
+    for (i = 0; i < n && i < 63; i++)
+        text[i] = strchr("/\\:*?\"<>| ", name[i]) || name[i] < ' ' || name[i] > '~' ? '_' : name[i];
+    text[i] = 0;
+    return text;
 }
 
 /* --------------------------------------------------------------------------------------- flags */

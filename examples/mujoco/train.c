@@ -31,10 +31,11 @@
 /* ---------------------------------------------------------------------------------------- flags */
 
 typedef struct train_options {
-    const char *algo, *task, *preset, *out;
+    const char *algo, *preset, *out;
+    run_task task;
     int64_t steps, eval_every; /* eval_every -1: steps / 20, at least 1000 */
     uint64_t seed;
-    int threads, envs, eval_episodes, quiet;
+    int threads, envs, eval_episodes, quiet, list;
     const char *sets[64];
     int set_count;
 } train_options;
@@ -57,7 +58,7 @@ static const drl_field train_fields[] = {
 
 enum {
     FLAG_ALGO, FLAG_TASK, FLAG_STEPS, FLAG_SEED, FLAG_PRESET, FLAG_SET, FLAG_THREADS, FLAG_ENVS,
-    FLAG_OUT, FLAG_DMC, FLAG_EVAL_EVERY, FLAG_EVAL_EPISODES, FLAG_QUIET, FLAG_LIST, FLAG_HELP,
+    FLAG_OUT, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC, FLAG_EVAL_EVERY, FLAG_EVAL_EPISODES, FLAG_QUIET, FLAG_LIST, FLAG_HELP,
     FLAG_VERSION
 };
 
@@ -71,12 +72,12 @@ static const run_flag train_flags[] = {
     {"threads", "N", "workers (one per core); does not change results"},
     {"envs", "N", "environments stepped in turn (1)"},
     {"out", "DIR", "folder of the run's folder (runs)"},
-    {"dmc", "DIR", "models of DeepMind Control (where tools/get-dmc.sh puts them)"},
+    RUN_TASK_FLAGS,
     {"eval-every", "N",
      "steps between evaluations, 0: only at the end (steps / 20, at least 1000)"},
     {"eval-episodes", "N", "episodes of an evaluation, 0: none (10)"},
     {"quiet", NULL, "only the result and errors"},
-    {"list", NULL, "algorithms, tasks and settings"},
+    {"list", NULL, "algorithms, tasks, settings, constants of --task"},
     {"help", NULL, "this text"},
     {"version", NULL, "of the library"},
 };
@@ -122,7 +123,7 @@ static void train_list_settings(const drl_algo *algo)
     free(config);
 }
 
-static void train_list(void)
+static int train_list(run_task *task)
 {
     drl_algo algo;
     int i;
@@ -131,11 +132,17 @@ static void train_list(void)
         printf("  %-20s%s\n", algo.name, algo.about);
     printf("\ntasks (--task)\n");
     for (i = 0; run_task_name(i); i++)
-        printf("  %-20s%s\n", run_task_name(i), run_task_family(i));
+        printf("  %-27s%s\n", run_task_name(i), run_task_family(i));
+    printf("  %-27s%s\n", "mjcf:FILE.xml", "a model of your own (--reward forward)");
     for (i = 0; algo = drl_algo_at(i), algo.name; i++) train_list_settings(&algo);
     printf("\nsettings of training (--set KEY=VALUE)\n");
     for (i = 0; i < RUN_COUNT(train_fields); i++)
         printf("  %-20s%s\n", train_fields[i].name, train_fields[i].doc);
+    if (run_task_find(task, "train")) return RUN_USAGE;
+    printf("\nconstants of %s (--task-set KEY=VALUE; --list --task NAME shows another's)\n",
+           task->name);
+    run_task_list(task);
+    return RUN_OK;
 }
 
 static train_options train_defaults(void)
@@ -144,7 +151,7 @@ static train_options train_defaults(void)
     memset(&o, 0, sizeof o);
     drl_fields_default(train_numbers, RUN_COUNT(train_numbers), &o);
     o.algo = "dime";
-    o.task = "HalfCheetah-v5";
+    snprintf(o.task.name, sizeof o.task.name, "HalfCheetah-v5");
     o.out = "runs";
 #ifdef _SC_NPROCESSORS_ONLN
     o.threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
@@ -164,21 +171,22 @@ static int train_parse(train_options *o, int argc, char **argv)
     *o = train_defaults();
     while (rc == RUN_OK) {
         flag = run_args_next(&args, train_flags, RUN_COUNT(train_flags), &value);
-        if (flag == RUN_ARGS_END) return -1;
+        if (flag == RUN_ARGS_END) return o->list ? train_list(&o->task) : -1;
         if (flag == RUN_ARGS_BAD) return RUN_USAGE;
         if (flag == RUN_ARGS_WORD) {
             fprintf(stderr, "train: what is '%s'? Flags begin with --, see --help\n", value);
             return RUN_USAGE;
         }
         if (flag == FLAG_HELP) return train_help(), RUN_OK;
-        if (flag == FLAG_LIST) return train_list(), RUN_OK;
         if (flag == FLAG_VERSION) return printf("diffrl %s\n", DIFFRL_VERSION_STRING), RUN_OK;
+        rc = run_task_flag(&o->task, "train", train_flags[flag].name, value);
+        if (rc >= 0) continue;
+        rc = RUN_OK;
         if (flag == FLAG_ALGO) o->algo = value;
-        else if (flag == FLAG_TASK) o->task = value;
         else if (flag == FLAG_PRESET) o->preset = value;
         else if (flag == FLAG_OUT) o->out = value;
         else if (flag == FLAG_QUIET) o->quiet = 1;
-        else if (flag == FLAG_DMC) setenv("DIFFRL_DMC", value, 1);
+        else if (flag == FLAG_LIST) o->list = 1;
         else if (flag == FLAG_SET && o->set_count < RUN_COUNT(o->sets))
             o->sets[o->set_count++] = value;
         else if (flag == FLAG_SET) rc = (fprintf(stderr, "train: too many --set\n"), RUN_USAGE);
@@ -194,7 +202,6 @@ static int train_parse(train_options *o, int argc, char **argv)
 typedef struct train {
     train_options opt;
     drl_algo algo;
-    int task;
     void *config; /* of the algorithm */
     drl_agent *agent;
     drl_trainer_config trainer_config;
@@ -273,13 +280,11 @@ static int train_open_envs(train *t)
     for (i = 0; i < 32 && drl_algo_at(i).name; i++) names[i] = drl_algo_at(i).name;
     t->algo = drl_algo_find(t->opt.algo);
     if (!t->algo.name) return run_unknown("train", "algorithm", t->opt.algo, names, i);
-    t->task = run_task_find("train", t->opt.task);
-    if (t->task < 0) return RUN_USAGE;
-    t->opt.task = run_task_name(t->task);
+    if (run_task_find(&t->opt.task, "train")) return RUN_USAGE;
     t->envs = (drl_env *)calloc((size_t)t->opt.envs, sizeof *t->envs);
     for (i = 0; t->envs && i <= t->opt.envs; i++) { /* the last one is for evaluation */
         drl_env *env = i < t->opt.envs ? &t->envs[i] : &t->eval_env;
-        if (run_task_open(env, t->task, i ? t->envs : NULL, error, sizeof error)) {
+        if (run_task_open(env, &t->opt.task, i ? t->envs : NULL, error, sizeof error)) {
             fprintf(stderr, "train: %s\n", error);
             return RUN_FAILED;
         }
@@ -323,7 +328,7 @@ static int train_configure(train *t)
 {
     int i, rc = RUN_OK;
     char seed[DRL_FIELD_TEXT];
-    if (!t->opt.preset) t->opt.preset = t->task < RUN_COUNT(run_builtins) ? "toy" : "cpu";
+    if (!t->opt.preset) t->opt.preset = !strcmp(run_task_family(t->opt.task.index), "built in") ? "toy" : "cpu";
     t->config = calloc(1, t->algo.config_size);
     t->agent = (drl_agent *)calloc(1, t->algo.size);
     if (!t->config || !t->agent) return fprintf(stderr, "train: out of memory\n"), RUN_FAILED;
@@ -332,7 +337,7 @@ static int train_configure(train *t)
         fprintf(stderr, "train: --preset: %s\n", drl_context_error(&t->ctx));
         return RUN_USAGE;
     }
-    run_task_configure(t->task, t->algo.fields, t->algo.field_count, t->config);
+    run_task_configure(t->opt.task.index, t->algo.fields, t->algo.field_count, t->config);
     t->trainer_config = drl_trainer_config_default();
     t->trainer_config.seed = t->opt.seed;
     if (t->opt.steps < t->trainer_config.replay_capacity)
@@ -394,7 +399,7 @@ static void train_header(train *t, size_t replay_bytes)
         stderr,
         "diffrl %s  %s on %s (obs %d, act %d)  seed %" PRIu64 "  %s weights (policy %s)  replay %s "
         "(%s)  %d thread%s %s\n",
-        DIFFRL_VERSION_STRING, t->algo.name, t->opt.task, t->agent->obs_dim, t->agent->act_dim,
+        DIFFRL_VERSION_STRING, t->algo.name, t->opt.task.name, t->agent->obs_dim, t->agent->act_dim,
         t->opt.seed, run_thousands(train_weights(t, 1), a), run_thousands(train_weights(t, 0), b),
         run_thousands(t->trainer_config.replay_capacity, c), run_bytes((double)replay_bytes, d),
         t->opt.threads, t->opt.threads > 1 ? "s" : "", train_isa(t));
@@ -427,8 +432,13 @@ static int train_write_config(train *t)
     FILE *f;
     if (run_file_open(&file, t->dir, "config.json")) return train_fail_file(t, "config.json");
     f = file.f;
-    fprintf(f, "{\n  \"task\": \"%s\",\n  \"algo\": \"%s\",\n  \"preset\": \"%s\",\n", t->opt.task,
-            t->algo.name, t->opt.preset);
+    fprintf(f, "{\n  \"task\": ");
+    run_json_text(f, t->opt.task.name);
+    fprintf(f, ",\n  \"task_set\": ");
+    run_json_text(f, t->opt.task.sets);
+    fprintf(f, ",\n  \"physics\": \"%s\",\n",
+            t->opt.task.physics[0] ? t->opt.task.physics : "published");
+    fprintf(f, "  \"algo\": \"%s\",\n  \"preset\": \"%s\",\n", t->algo.name, t->opt.preset);
     fprintf(f,
             "  \"steps\": %" PRId64 ",\n  \"seed\": %" PRIu64
             ",\n  \"threads\": %d,\n  \"envs\": %d,\n",
@@ -450,7 +460,7 @@ static int train_write_config(train *t)
 /* The run's folder, and in it config.json and the head of progress.csv. */
 static int train_open_files(train *t)
 {
-    char path[1200];
+    char path[1200], task[64];
     int64_t when = (int64_t)time(NULL);
     int i, n, rc;
     if (run_mkdirs(t->opt.out)) {
@@ -459,7 +469,7 @@ static int train_open_files(train *t)
     }
     do { /* the next second if another run was as fast */
         n = snprintf(t->dir, sizeof t->dir, "%s/%s__%s__%" PRIu64 "__%" PRId64, t->opt.out,
-                     t->opt.task, t->algo.name, t->opt.seed, when++);
+                     run_task_file(&t->opt.task, task), t->algo.name, t->opt.seed, when++);
         errno = ENAMETOOLONG;
     } while (n < (int)sizeof t->dir && (n = mkdir(t->dir, 0777)) && errno == EEXIST);
     if (n) {
@@ -511,7 +521,7 @@ static int train_save(train *t, const char *name)
     drl_status s;
     if (run_path(path, sizeof path, t->dir, name)) return train_fail_file(t, name);
     drl_meta_init(&meta, &t->ctx);
-    drl_meta_set(&meta, "task", t->opt.task);
+    run_task_to_meta(&t->opt.task, &meta);
     drl_meta_set(&meta, "library", "diffrl " DIFFRL_VERSION_STRING);
     snprintf(text, sizeof text, "%" PRId64, t->trainer.steps);
     drl_meta_set(&meta, "env_steps", text);
@@ -532,10 +542,10 @@ static int train_save(train *t, const char *name)
 
 static int train_draw(train *t)
 {
-    char title[160];
+    char title[160], task[64];
     double last = (double)(train_stop ? t->trainer.steps : t->opt.steps);
     snprintf(title, sizeof title, "%s on %s, seed %" PRIu64 " (%s preset)", t->algo.name,
-             t->opt.task, t->opt.seed, t->opt.preset);
+             run_task_file(&t->opt.task, task), t->opt.seed, t->opt.preset);
     if (last < 1) last = 1;
     if (run_svg_write(&t->ctx, t->dir, title, &t->evals, &t->returns, last))
         return train_fail_file(t, "curve.svg");
@@ -707,7 +717,7 @@ static void train_show(train *t, int stopped)
         run_plot(stdout, &term, evals ? &t->evals : &t->returns, (double)t->trainer.steps);
         printf("%11s%s return by environment steps\n\n", "", evals ? "evaluation" : "training");
     }
-    for (i = 0; i < t->env_count; i++) faults += run_task_faults(&t->envs[i], t->task);
+    for (i = 0; i < t->env_count; i++) faults += run_task_faults(&t->envs[i], &t->opt.task);
     if (faults)
         printf("warn    the simulation diverged in %" PRIu64 " episodes, which were cut off\n",
                faults);
@@ -742,7 +752,7 @@ static void train_tell(train *t, const char *program)
         printf("next    tools/build.sh %sexamples/mujoco/eval.c\n", without);
         printf("        build/eval --policy %s/%s\n", t->dir, policy);
     }
-    printf("        %s --task %s --steps %" PRId64 " --seed %" PRIu64 "\n", program, t->opt.task,
+    printf("        %s --task %s --steps %" PRId64 " --seed %" PRIu64 "\n", program, t->opt.task.name,
            10 * t->opt.steps, t->opt.seed);
 }
 

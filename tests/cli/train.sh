@@ -109,6 +109,9 @@ exits "number that is none" 2 "steps: expected a whole number" train --steps man
 exits "number out of range" 2 "threads: expected" train --threads 0
 exits "missing value" 2 "--steps needs a value" train --steps
 exits "value too many" 2 "takes no value" train --quiet=1
+exits "constant of a task that has none" 2 "has no constants" \
+    train --task Pendulum --task-set healthy_reward=1
+exits "physics that is none" 2 "published or native" train --physics other
 exits "plain word" 2 "Flags begin with --" train Pendulum
 exits "word after --" 2 "what is '--steps'" train -- --steps
 exits "no policy" 2 "--policy" play
@@ -241,6 +244,21 @@ if [ $mujoco = 1 ]; then
     is "HalfCheetah-v5 is the default" [ -s m/HalfCheetah-v5__dime__1__*/best.safetensors ]
     exits "HalfCheetah's policy plays" 0 "obs 17, act 6" \
         play m/*/policy.safetensors --episodes 1
+    exits "unknown constant" 2 "did you mean healthy_reward?" \
+        train --task Ant-v5 --task-set helthy_reward=2
+    exits "constant that is no pair" 2 "two numbers" train --task Ant-v5 --task-set healthy_z_range=1
+    exits "list of constants" 0 "contact_cost_range=-inf,10" train --task Humanoid-v5 --list
+    exits "constants are set" 0 "" train --task Ant-v5 --steps 200 --eval-episodes 1 --quiet \
+        --task-set include_cfrc_ext_in_observation=no --task-set frame_skip=2 --out ant
+    exits "eval sets them too" 0 "obs 27" play ant/*/policy.safetensors --episodes 1
+    exits "own model" 0 "return" train --task "mjcf:$DIFFRL_MODELS/hopper.xml" --reward forward \
+        --steps 200 --eval-episodes 1 --quiet --out own
+    exits "own model's policy plays" 0 "obs 11" play own/hopper__*/policy.safetensors --episodes 1
+    exits "own model with another reward" 1 "known: forward" \
+        train --task "mjcf:$DIFFRL_MODELS/hopper.xml" --reward backward
+    exits "own model that is not there" 1 "none.xml" train --task mjcf:none.xml
+    exits "physics of this MuJoCo" 0 "return" train --task Reacher-v5 --physics native --steps 100 \
+        --eval-episodes 1 --quiet --out native
 else
     exits "no MuJoCo" 2 "try --task Pendulum" train --steps 300
 fi
