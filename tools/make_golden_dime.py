@@ -13,7 +13,11 @@ import sys
 
 import torch
 
-torch.set_num_threads(1)
+import golden
+from golden import (INPUTS, Adam, array, far, near, norm, normal, normals, note, tensor,
+                    tensors, uniform, uniforms)
+
+golden.PREFIX = "golden_dime"
 
 S, D, B, N, W, F = 5, 3, 8, 4, 16, 8
 LAYERS, H, ATOMS, VMIN, VMAX = 3, 24, 11, -5.0, 5.0
@@ -24,51 +28,10 @@ UPDATES, DELAY, CLIP, CLIP_ALPHA = 5, 2, 1.0, 32.0
 RHO0 = math.log(math.expm1(0.1))
 PHI0 = math.log(math.expm1(1.0))
 
-DT = torch.float64  # what the updates compute in; in_float32() changes it for a while
 DEAD = []  # the norm layers whose training forward met a feature that is the same in all rows
 
 
-def note(*words):
-    print(*words, file=sys.stderr)
-
-
-# ---- inputs by formula ---------------------------------------------------------------------------
-
-def mix(x):
-    x = (x + 0x9E3779B9) & 0xFFFFFFFF
-    x ^= x >> 16
-    x = (x * 0x7FEB352D) & 0xFFFFFFFF
-    x ^= x >> 15
-    x = (x * 0x846CA68B) & 0xFFFFFFFF
-    return x ^ (x >> 16)
-
-
-def bits(ident, i):
-    return mix(((ident << 20) + i) & 0xFFFFFFFF)
-
-
-def uniform(ident, i):
-    return bits(ident, i) / 4294967296.0 * 2.0 - 1.0
-
-
-def normal(ident, i):
-    u1 = (bits(ident, 2 * i) + 0.5) / 4294967296.0
-    u2 = bits(ident, 2 * i + 1) / 4294967296.0
-    return math.sqrt(-2.0 * math.log(u1)) * math.cos(6.283185307179586 * u2)
-
-
-def tensor(values, shape):
-    """Rounded to float32 first, so that a float implementation starts from the same numbers."""
-    return torch.tensor(values, dtype=torch.float64).reshape(shape).to(torch.float32).to(DT)
-
-
-def uniforms(ident, shape, scale=1.0, offset=0.0):
-    return tensor([offset + scale * uniform(ident, i) for i in range(math.prod(shape))], shape)
-
-
-def normals(ident, shape):
-    return tensor([normal(ident, i) for i in range(math.prod(shape))], shape)
-
+# ---- inputs ------------------------------------------------------------------------------------
 
 def init(ident, kind, shape):
     if kind == "weight":
@@ -104,7 +67,7 @@ def make_params(table, first):
 def make_batch(u):
     return {"s": uniforms(100 + 10 * u, (B, S), 1.5), "a": uniforms(101 + 10 * u, (B, D)),
             "r": uniforms(102 + 10 * u, (B, 1), 2.0), "s2": uniforms(103 + 10 * u, (B, S), 1.5),
-            "d": (uniforms(104 + 10 * u, (B, 1)) > 0.5).to(DT)}
+            "d": (uniforms(104 + 10 * u, (B, 1)) > 0.5).to(golden.DT)}
 
 
 def make_noise(u, purpose):
@@ -230,29 +193,13 @@ def project(p, shift, scale, count=ATOMS, low=VMIN, high=VMAX):
 
 # ---- updates -------------------------------------------------------------------------------------
 
-class Adam:
-    def __init__(self, params, lr, beta1):
-        self.params, self.lr, self.beta1, self.t = params, lr, beta1, 0
-        self.m = [torch.zeros_like(p) for p in params]
-        self.v = [torch.zeros_like(p) for p in params]
-
-    def step(self, grads):
-        self.t += 1
-        for p, g, m, v in zip(self.params, grads, self.m, self.v):
-            m.mul_(self.beta1).add_((1 - self.beta1) * g)
-            v.mul_(BETA2).add_((1 - BETA2) * g * g)
-            mhat, vhat = m / (1 - self.beta1 ** self.t), v / (1 - BETA2 ** self.t)
-            with torch.no_grad():
-                p.sub_(self.lr * mhat / (torch.sqrt(vhat) + ADAM_EPS))
-
-
 class Agent:
     def __init__(self):
         self.actor = make_params(ACTOR, 1)
         self.critics = [make_params(CRITIC, 20), make_params(CRITIC, 40)]
-        self.running = [[f(1, n).to(DT) for n in RUNNING for f in (torch.zeros, torch.ones)]
+        self.running = [[f(1, n).to(golden.DT) for n in RUNNING for f in (torch.zeros, torch.ones)]
                         for _ in range(2)]
-        self.kappa = torch.zeros(1, 1, dtype=DT)
+        self.kappa = torch.zeros(1, 1, dtype=golden.DT)
         self.adam_actor = Adam(self.actor, LR, BETA1)
         self.adam_critic = [Adam(p, LR, BETA1) for p in self.critics]
         self.adam_alpha = Adam([self.kappa], LR_ALPHA, BETA1_ALPHA)
@@ -270,13 +217,13 @@ class Agent:
         probs = [torch.softmax(critic_forward(p, w, rows, True, u >= BRN_WARMUP), 1)
                  for p, w in zip(self.critics, running)]
         target = sum(project(p[B:].detach(), shift, keep) for p in probs) / 2
-        loss = torch.zeros(1, 1, dtype=DT)
+        loss = torch.zeros(1, 1, dtype=golden.DT)
         for p in probs:
             log_p = torch.log(p[:B] + 1e-15)
             loss = loss - (target * log_p).sum(1).mean() + BONUS * (p[:B] * log_p).sum(1).mean()
         y = shift + keep * atoms()
         info = {"next_ell": ell.mean(), "target": target, "rows": rows, "shift": shift,
-                "cut": float(((y < VMIN) | (y > VMAX)).to(DT).mean())}
+                "cut": float(((y < VMIN) | (y > VMAX)).to(golden.DT).mean())}
         return loss, info
 
     def actor_loss(self, batch, noise):
@@ -325,10 +272,6 @@ def tensor_table():
     return rows
 
 
-def norm(grads):
-    return math.sqrt(sum(float((g * g).sum()) for g in grads))
-
-
 def run_updates():
     agent, outs, states = Agent(), [], []
     for u in range(UPDATES):
@@ -343,7 +286,7 @@ def run_updates():
 
 def piece_projection():
     """Rows: inside, cut above, cut below, terminated, y on atoms exactly."""
-    p = torch.softmax(uniforms(300, (5, ATOMS), 2.0), 1).to(torch.float32).to(DT)
+    p = torch.softmax(uniforms(300, (5, ATOMS), 2.0), 1).to(torch.float32).to(golden.DT)
     shift = tensor([0.3, 3.6, -2.7, 0.75, 1.0], (5, 1))
     scale = tensor([0.99, 0.99, 0.99, 0.0, 1.0], (5, 1))
     return p, shift, scale, project(p, shift, scale)
@@ -405,14 +348,6 @@ def piece_clip(clip=CLIP):
 
 # ---- self-tests ----------------------------------------------------------------------------------
 
-def near(got, want, tol):
-    got = torch.as_tensor(got, dtype=torch.float64).flatten().tolist()
-    want = torch.as_tensor(want, dtype=torch.float64).flatten().tolist()
-    worst = max(abs(g - w) for g, w in zip(got, want))
-    assert len(got) == len(want) and worst <= tol, (got, want)
-    return worst
-
-
 def self_tests():
     # schedule
     c = cosine_schedule(16)
@@ -447,14 +382,14 @@ def self_tests():
     near(ell, want, 1e-10)
     near(run, want[:, None] - prior, 1e-10)
     # C51
-    z, q = (5, -2.0, 2.0), torch.tensor([[.1, .2, .4, .2, .1]], dtype=DT)
+    z, q = (5, -2.0, 2.0), torch.tensor([[.1, .2, .4, .2, .1]], dtype=golden.DT)
     for shift, scale, want in ((.2, .9, (.06, .18, .38, .26, .12)),
                                (1.5, .9, (0, .03, .15, .32, .5)), (.3, 0, (0, 0, .7, .3, 0))):
-        shift, scale = (torch.full((1, 1), f, dtype=DT) for f in (shift, scale))
+        shift, scale = (torch.full((1, 1), f, dtype=golden.DT) for f in (shift, scale))
         near(project(q, shift, scale, *z), want, 1e-12)
     # batch renorm
-    x = torch.tensor([[1.], [2.], [3.], [4.]], dtype=DT)
-    one, zero = torch.ones(1, 1, dtype=DT), torch.zeros(1, 1, dtype=DT)
+    x = torch.tensor([[1.], [2.], [3.], [4.]], dtype=golden.DT)
+    one, zero = torch.ones(1, 1, dtype=golden.DT), torch.zeros(1, 1, dtype=golden.DT)
     y, m, v, r, delta = renorm_train(x, one, zero, one, .25 * one, True, 0.99)
     near(torch.cat([y.flatten(), m[0], v[0], r[0], delta[0]]),
          [-.001195, 1.991646, 3.984487, 5.977329, 1.015, .26, 2.232502, 2.994018], 6e-7)
@@ -467,10 +402,10 @@ def self_tests():
     assert 0.4 < r[0, 0] < 2.5 and 0.4 < r[0, 3] < 2.5 and float(delta[0, :3].abs().max()) < 4
     near(torch.cat(piece_renorm(1)[:1])[:, 4], piece_renorm_inputs()[2][0, 4].expand(6), 1e-15)
     # the hand-written pieces against torch's own
-    t = torch.linspace(-6, 6, 101, dtype=DT)
+    t = torch.linspace(-6, 6, 101, dtype=golden.DT)
     near(gelu(t), torch.nn.functional.gelu(t, approximate="tanh"), 1e-14)
     near(softplus(t), torch.nn.functional.softplus(t, threshold=100), 1e-14)
-    w = [torch.ones(3, dtype=DT, requires_grad=True), torch.ones(3, dtype=DT, requires_grad=True)]
+    w = [torch.ones(3, dtype=golden.DT, requires_grad=True) for _ in range(2)]
     ours, theirs = Adam(w[:1], LR, BETA1), torch.optim.Adam(w[1:], LR, (BETA1, BETA2), ADAM_EPS)
     for u in range(5):
         g = uniforms(902, (3,), u + .5)
@@ -534,15 +469,7 @@ HEAD = r"""/* DIME: figures of %(updates)d consecutive updates. Made by tools/ma
    SIZES  observation S=5, action D=3, batch B=8, denoising steps N=4, actor width 16, trunk of 3
    hidden layers, F=8 frequencies; critic width 24, 11 atoms on [-5, 5], 2 critics.
 
-   INPUTS are made by formula in double, then each is rounded to float (also for the figures here):
-     mix(x):  x += 0x9e3779b9; x ^= x >> 16; x *= 0x7feb352d; x ^= x >> 15; x *= 0x846ca68b;
-              x ^= x >> 16                                                     (uint32, wraps)
-     uniform(id, i) = mix((id << 20) + i) / 2^32 * 2 - 1                       in [-1, 1)
-     normal(id, i)  = sqrt(-2 log u1) cos(6.283185307179586 u2),
-                      u1 = (mix((id << 20) + 2 i) + 0.5) / 2^32,
-                      u2 = mix((id << 20) + 2 i + 1) / 2^32
-   i is the row-major position in the tensor. Below u = uniform(id, i), z = normal(id, i).
-   Parameters: id = 1 + position in the actor, 20 + position in critic 0, 40 + position in critic 1
+%(inputs)s   Parameters: id = 1 + position in the actor, 20 + position in critic 0, 40 + position in critic 1
    (order of golden_dime_tensors); running mean and variance start at 0 and 1:
      weight [in, out]  u / sqrt(in)        bias  0.1 u        scale  1 + 0.2 u        psi  0.3 u
      rho  log(expm1(0.1)), without u       phi   log(expm1(1)) + 0.1 u
@@ -577,43 +504,10 @@ HEAD = r"""/* DIME: figures of %(updates)d consecutive updates. Made by tools/ma
 """
 
 
-def figure(v, digits):
-    v = float(v)
-    assert math.isfinite(v)
-    text = "%.*g" % (digits, v)
-    if text.startswith("0."):
-        return text[1:]
-    if text.startswith("-0."):
-        return "-" + text[2:]
-    return text
-
-
-def array(comment, name, dims, values, digits=12):
-    values = [v for t in values for v in (t.flatten().tolist() if torch.is_tensor(t) else [t])]
-    assert math.prod(dims) == len(values), (name, dims, len(values))
-    print("/* %s */" % comment)
-    print("static const double golden_dime_%s[%d] = {" % (name, len(values)))
-    line = ""
-    for v in values:
-        text = figure(v, digits) + ","
-        if len(line) + len(text) > 98:
-            print(line)
-            line = ""
-        line += text
-    print(line.rstrip(",") + "};")
-
-
-def far(a, b):
-    """Largest difference, relative to the largest element."""
-    a, b = a.detach().to(torch.float64), b.detach().to(torch.float64)
-    return float((a - b).abs().max() / max(float(b.abs().max()), 1e-30))
-
-
 def in_float32():
-    global DT
-    DT = torch.float32
+    golden.DT = torch.float32
     result = run_updates(), piece_path(), [piece_renorm(m) for m in range(3)], piece_clip()[1]
-    DT = torch.float64
+    golden.DT = torch.float64
     return result
 
 
@@ -669,16 +563,12 @@ def main():
     dead = [str(u) for u, o in enumerate(outs) if o["dead"] != "none"]
     dead = "updates t = %s have some" % ", ".join(dead) if dead else "no update here has one"
     ceil = lambda v: "%.0e" % (10 ** math.ceil(math.log10(v)))
-    print(HEAD % {"updates": UPDATES, "dead": dead, "torch": torch.__version__, "distance":
+    print(HEAD % {"inputs": INPUTS, "updates": UPDATES, "dead": dead,
+                  "torch": torch.__version__, "distance":
                   "first gradients below %s, parameters after update 5 below %s"
                   % (ceil(grad_far), ceil(max(per_update)))})
 
-    print("/* every tensor in the order of golden_dime_sums and golden_dime_last */")
-    print("static const struct {\n    const char *name;\n    int rows, cols;\n} "
-          "golden_dime_tensors[%d] = {" % len(table))
-    for name, shape in table:
-        print('    {"%s", %d, %d},' % (name, shape[0], shape[1]))
-    print("};")
+    tensors(table)
     count_actor, count_critic = len(ACTOR), len(CRITIC)
     print("enum { GOLDEN_DIME_ACTOR_TENSORS = %d, GOLDEN_DIME_CRITIC_TENSORS = %d, "
           "GOLDEN_DIME_TENSORS = %d };" % (count_actor, count_critic, len(table)))
