@@ -66,6 +66,7 @@
       >>norm       running mean and variance
       >>agent      what algorithms have in common, training loop, evaluation
       >>dime       DIME, diffusion-based maximum-entropy RL
+      >>qvpo       QVPO, Q-weighted variational policy optimization
       >>algos      all algorithms by name
 
    OPTIONS   [I] define before the implementation only, [E] everywhere the header is included
@@ -1035,7 +1036,8 @@ DRLDEF drl_tensor *drl_denoiser_state(drl_tape *tape, const drl_denoiser *net, d
 DRLDEF drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl_tensor *x,
                                     drl_tensor *time, drl_tensor *state);
 
-/* Return eps [B, A] of x with row r at its own t[r] of the chain. */
+/* Return eps [n, A] of x [n, A] with row r at its own t[r] of the chain and in state r mod B of obs
+   [B, S]. */
 DRLDEF drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
                                    const int *t, drl_tensor *x, drl_tensor *obs);
 
@@ -1128,7 +1130,7 @@ DRLDEF void drl_twin_init(drl_twin *twin, drl_init kind, float gain, drl_rng *rn
 
 /* Return min(Q1, Q2) [K B, 1] of obs [B, S] and act [K B, A], row k B + b with state b, from the
    targets or from the critics themselves. The state's part of the first layer is computed once.
-   Parameters are constants: gradients flow to act alone, and only if K = 1. */
+   Parameters are constants: gradients flow to act alone, and only up to 256 rows. */
 DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
                                 drl_tensor *act, int target);
 
@@ -1285,7 +1287,7 @@ typedef struct drl_algo {
     const char *presets;      /* lines "cpu steps=8 utd=1": what differs from the defaults        */
     const char *metrics;      /* "critic_loss q ...", separated by spaces                         */
     const drl_field *fields;  /* of the configuration: obs_dim, act_dim, seed, gamma, batch,      */
-    int field_count;          /* random_steps, update_every are known by name                     */
+    int field_count;          /* random_steps, update_every, time_limit_terminal by name          */
     size_t size, config_offset, config_size; /* of the agent's struct, its config within          */
     /* allocate and initialize beyond the common part (drli_agent_*)                              */
     drl_status (*init_fn)(struct drl_agent *agent);
@@ -1318,6 +1320,7 @@ typedef struct drl_agent {
     float gamma;
     int64_t random_steps; /* environment steps with uniform actions before the first update       */
     int64_t update_every; /* environment steps per update                                         */
+    int time_limit_terminal; /* 1: the time limit counts as termination                           */
     int64_t updates;      /* gradient updates so far, of the critic where there is one            */
     drl_tape tape;
     drl_arena memory;     /* buffers of fixed size                                                */
@@ -1381,7 +1384,6 @@ typedef struct drl_trainer_config {
     uint64_t seed;            /* 1                                                                */
     int64_t replay_capacity;  /* 1000000  cut to what `steps` needs by the examples               */
     int n_step;               /* 1                                                                */
-    int time_limit_terminal;  /* 0  1: the time limit counts as termination (some papers' code)   */
 } drl_trainer_config;
 
 /* Training: environments, replay, agent. */
@@ -1508,6 +1510,70 @@ DRLDEF drl_algo drl_dime_algo(void);
 /* drl_agent_init of this algorithm. */
 DRLDEF drl_status drl_dime_init(drl_dime *dime, drl_context *ctx, const drl_dime_config *cfg);
 #endif /* DIFFRL_NO_DIME */
+
+/* ============================================================================ >>qvpo
+   QVPO - Q-weighted variational policy optimization. The section's head is in the
+   implementation. */
+#ifndef DIFFRL_NO_QVPO
+typedef enum drl_qvpo_weight {
+    DRL_QVPO_QADV, DRL_QVPO_QRELU, DRL_QVPO_QCUT, DRL_QVPO_QEXPN, DRL_QVPO_QCUT0N, DRL_QVPO_QCUT1N
+} drl_qvpo_weight;
+
+typedef struct drl_qvpo_config {
+    int obs_dim, act_dim;
+    uint64_t seed;            /* 1        weights, noise, batches                                 */
+    /* value in the paper's code                                                                  */
+    int steps;                /* 20       T, denoising steps, cosine schedule                     */
+    int behavior;             /* 4        K_b, candidates of an action while exploring            */
+    int target;               /* 4        K_t, of a target's next action (2 and 1 are used too)   */
+    int evaluation;           /* 32       K_eval, of an action in evaluation                      */
+    int candidates;           /* 64       N_d, of a state in the actor's update; the best one is  */
+                              /*          trained on                                              */
+    int uniform;              /* 10       N_e, uniform actions of a state for the entropy         */
+    drl_qvpo_weight weight;   /* qadv     transformation of Q                                     */
+    float q_neg, cut, beta;   /* 0, 1, 1  of qrelu; of qcut; of qexpn, qcut0n, qcut1n             */
+    float entropy;            /* 0.02     alpha_0, weight of the uniform actions                  */
+    float entropy_floor;      /* 0.002    least alpha                                             */
+    int64_t entropy_steps;    /* 1000000  alpha falls in a line to 0 at this update               */
+    int actor_width;          /* 256      three hidden layers, Mish                               */
+    int critic_width;         /* 256      three hidden layers, Mish                               */
+    float gamma;              /* 0.99     discount                                                */
+    float tau;                /* 0.005    averaging of the targets                                */
+    int batch;                /* 256      rows of an update                                       */
+    int policy_delay;         /* 1        critic updates per actor update                         */
+    int64_t random_steps;     /* 10000    uniform actions before the first update                 */
+    float lr_actor;           /* 1e-4                                                             */
+    float lr_critic;          /* 3e-4                                                             */
+    float adam_eps;           /* 1e-5     not small beside the actor's gradients: part of it      */
+    float clip_norm;          /* 2        of each gradient                                        */
+    int time_limit_terminal;  /* 1        the time limit ends the value, as in the paper's code;  */
+                              /*          0 (preset cpu): the value goes on                       */
+} drl_qvpo_config;
+
+/* Return the values of the paper's code. */
+DRLDEF drl_qvpo_config drl_qvpo_config_default(int obs_dim, int act_dim);
+
+typedef struct drl_qvpo {
+    drl_agent agent;
+    drl_qvpo_config cfg;
+    drl_params actor, actor_target, critic, critic_target, running;
+    drl_denoiser eps, eps_target;
+    drl_twin q;
+    drl_tensor *score; /* running mean and deviation of Q, for qexpn and the like */
+    drl_ddpm chain;
+    drl_adam_config adam_actor, adam_critic;
+    float *path;       /* [T + 1, K B, A] chains of all candidates                                */
+    float *y;          /* [B] targets                                                             */
+    float *act, *noise, *weight; /* the actor's rows: [(1 + N_e) B, A], same, [(1 + N_e) B]       */
+    int *time;         /* [(1 + N_e) B] t of each row                                             */
+} drl_qvpo;
+
+/* Return the algorithm: presets "paper"; "cpu", a hundredth of the cost, see the head; "toy". */
+DRLDEF drl_algo drl_qvpo_algo(void);
+
+/* drl_agent_init of this algorithm. */
+DRLDEF drl_status drl_qvpo_init(drl_qvpo *qvpo, drl_context *ctx, const drl_qvpo_config *cfg);
+#endif /* DIFFRL_NO_QVPO */
 
 /* ============================================================================ >>algos
    All algorithms by name. */
@@ -5324,6 +5390,23 @@ DRLDEF drl_tensor *drl_cols(drl_tape *tape, drl_tensor *x, int first, int count)
     return y;
 }
 
+/* x [B, n] over and over to the given number of rows: row r is row r mod B. */
+static drl_tensor *drli_repeat_rows(drl_tape *tape, drl_tensor *x, int rows)
+{
+    int r, *index;
+    if (rows == x->rows) return x;
+    index = (int *)drl_arena_alloc(&tape->arena, (size_t)rows * sizeof(int));
+    if (!index) return drli_tape_fail(tape, DRL_ERR_MEMORY);
+    for (r = 0; r < rows; r++) index[r] = r % x->rows;
+    return drl_gather(tape, x, index, rows);
+}
+
+/* Rows of one pass over many candidates of B states: a multiple of B that stays in the cache. */
+static int drli_pass_rows(int B, int candidates)
+{
+    return B * DRLI_MAX(1, DRLI_MIN(candidates, 256 / B));
+}
+
 DRLDEF drl_tensor *drl_detach(drl_tape *tape, drl_tensor *x)
 {
     return drl_tape_input(tape, x->rows, x->cols, x->data);
@@ -6299,11 +6382,12 @@ DRLDEF drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, cons
                                    const int *t, drl_tensor *x, drl_tensor *obs)
 {
     int r, *told = (int *)drl_arena_alloc(&tape->arena, (size_t)x->rows * sizeof(int));
-    drl_tensor *time = drl_denoiser_time(tape, net, ddpm->time[ddpm->steps] + 1);
+    drl_tensor *time = drl_denoiser_time(tape, net, ddpm->time[ddpm->steps] + 1), *state;
     if (!told) return drli_tape_fail(tape, DRL_ERR_MEMORY);
     for (r = 0; r < x->rows; r++) told[r] = ddpm->time[t[r]];
     time = drl_gather(tape, time, told, x->rows);
-    return drl_denoiser_eps(tape, net, x, time, drl_denoiser_state(tape, net, obs));
+    state = drli_repeat_rows(tape, drl_denoiser_state(tape, net, obs), x->rows);
+    return drl_denoiser_eps(tape, net, x, time, state);
 }
 
 DRLDEF drl_tensor *drl_denoiser_loss(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
@@ -6320,21 +6404,25 @@ DRLDEF void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const d
                                 drl_tensor *obs, int candidates, int first, int last, float clip,
                                 float *path)
 {
-    int k, t, B = obs->rows, A = net->act_dim, grad = tape->grad_enabled;
-    size_t n = (size_t)B * (size_t)A, all = n * (size_t)candidates;
+    int r, t, n, A = net->act_dim, rows = candidates * obs->rows, grad = tape->grad_enabled;
+    size_t all = (size_t)rows * (size_t)A;
     drl_tensor *time, *state;
     tape->grad_enabled = 0;
+    n = drli_pass_rows(obs->rows, candidates);
     time = drl_denoiser_time(tape, net, ddpm->time[ddpm->steps] + 1);
-    state = drl_denoiser_state(tape, net, obs);
-    for (k = 0; k < candidates; k++) { /* one candidate at a time: its rows stay in the cache */
-        float *at = path + (size_t)k * n;
+    state = drli_repeat_rows(tape, drl_denoiser_state(tape, net, obs), n);
+    for (r = 0; r < rows; r += n) {
+        float *at = path + (size_t)r * (size_t)A;
+        n = DRLI_MIN(n, rows - r);
         for (t = first; t >= last && drl_tape_status(tape) == DRL_OK; t--, at += all) {
             drl_tape_mark mark = drl_tape_save(tape);
-            drl_tensor *x = drl_tape_input(tape, B, A, at), *z = NULL, *y;
-            if (ddpm->std[t] > 0) z = drl_tape_input(tape, B, A, at + all);
-            y = drl_denoiser_eps(tape, net, x, drl_rows(tape, time, ddpm->time[t], 1), state);
+            drl_tensor *x = drl_tape_input(tape, n, A, at), *z = NULL, *y;
+            if (ddpm->std[t] > 0) z = drl_tape_input(tape, n, A, at + all);
+            y = drl_denoiser_eps(tape, net, x, drl_rows(tape, time, ddpm->time[t], 1),
+                                 drl_rows(tape, state, 0, n));
             y = drl_ddpm_step(tape, ddpm, t, x, y, z, clip);
-            if (drl_tape_status(tape) == DRL_OK) memcpy(at + all, y->data, n * sizeof(float));
+            if (drl_tape_status(tape) == DRL_OK)
+                memcpy(at + all, y->data, (size_t)n * (size_t)A * sizeof(float));
             drl_tape_release(tape, mark);
         }
     }
@@ -6599,25 +6687,28 @@ DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, const drl_twin *twin, drl_tensor
                                 drl_tensor *act, int target)
 {
     const drl_mlp *q = target ? twin->target : twin->q;
-    drl_tensor *state[2], *h[2], *y, *all = NULL;
-    int j, k, B = obs->rows, A = twin->act_dim, K = act->rows / B;
-    if (K * B != act->rows)
+    drl_tensor *state[2], *h[2], *y, *all;
+    int j, r, B = obs->rows, A = twin->act_dim, rows = act->rows, n = drli_pass_rows(B, rows / B);
+    if (rows % B || rows < B)
         return drli_shape_error(tape, "twin_min", obs, act, "rows B and K B");
-    if (K > 1) all = drl_tape_input(tape, act->rows, 1, NULL);
-    for (j = 0; j < 2; j++)
-        state[j] = drl_linear(tape, obs, drl_detach(tape, drl_rows(tape, q[j].layer[0].w, A,
-                              obs->cols)), drl_detach(tape, q[j].layer[0].b), NULL, DRL_ACT_NONE);
-    for (k = 0; k < K; k++) {
+    for (j = 0; j < 2; j++) {
+        drl_tensor *w = drl_detach(tape, drl_rows(tape, q[j].layer[0].w, A, obs->cols));
+        h[j] = drl_linear(tape, obs, w, drl_detach(tape, q[j].layer[0].b), NULL, DRL_ACT_NONE);
+        state[j] = drli_repeat_rows(tape, h[j], n);
+    }
+    all = rows > n ? drl_tape_input(tape, rows, 1, NULL) : NULL;
+    for (r = 0; r < rows; r += n) {
         drl_tape_mark mark = drl_tape_save(tape);
+        drl_tensor *x = drl_rows(tape, act, r, n = DRLI_MIN(n, rows - r));
         for (j = 0; j < 2; j++) {
             drl_tensor *w = drl_detach(tape, drl_rows(tape, q[j].layer[0].w, 0, A));
-            h[j] = drl_linear(tape, K > 1 ? drl_rows(tape, act, k * B, B) : act, w, NULL, state[j],
+            h[j] = drl_linear(tape, x, w, NULL, drl_rows(tape, state[j], 0, n),
                               q[j].layers > 1 ? q[j].act : q[j].out_act);
             h[j] = drli_mlp_rest(tape, &q[j], h[j]);
         }
         y = drl_min(tape, h[0], h[1]);
-        if (K == 1 || drl_tape_status(tape) != DRL_OK) return y;
-        memcpy(all->data + (size_t)k * (size_t)B, y->data, (size_t)B * sizeof(float));
+        if (!all || drl_tape_status(tape) != DRL_OK) return y;
+        memcpy(all->data + r, y->data, (size_t)n * sizeof(float));
         drl_tape_release(tape, mark);
     }
     return all;
@@ -7135,6 +7226,15 @@ DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config,
 
 /* ---- for the init_fn of algorithms ---- */
 
+/* The stream "ALGO name" of a seed. */
+static drl_rng drli_agent_stream(const drl_agent *a, uint64_t seed, const char *name)
+{
+    char text[40];
+    drli_text t = drli_text_begin(text, sizeof(text));
+    drli_text_format(&t, "%s %s", a->algo.name, name);
+    return drl_rng_make(seed, text);
+}
+
 /* Take n zeroed floats that live as long as the agent; NULL makes drli_agent_commit fail. */
 static float *drli_agent_floats(drl_agent *a, size_t n)
 {
@@ -7171,16 +7271,16 @@ static drl_rng *drli_agent_rng(drl_agent *a, drl_mode mode)
     return mode == DRL_MODE_EXPLORE ? &a->rng_act : &a->rng_eval;
 }
 
-/* ---- agents ---- */
-
-/* The stream "ALGO name" of a seed. */
-static drl_rng drli_agent_stream(const drl_agent *a, uint64_t seed, const char *name)
+/* For metrics. */
+static double drli_mean(int n, const float *x)
 {
-    char text[40];
-    drli_text t = drli_text_begin(text, sizeof(text));
-    drli_text_format(&t, "%s %s", a->algo.name, name);
-    return drl_rng_make(seed, text);
+    double s = 0;
+    int i;
+    for (i = 0; i < n; i++) s += (double)x[i];
+    return s / n;
 }
+
+/* ---- agents ---- */
 
 /* Everything but what init_fn makes. */
 static drl_status drli_agent_start(drl_agent *a, const void *config)
@@ -7198,6 +7298,7 @@ static drl_status drli_agent_start(drl_agent *a, const void *config)
     a->gamma = (float)drli_algo_number(algo, config, "gamma", 0.99);
     a->random_steps = (int64_t)drli_algo_number(algo, config, "random_steps", 0);
     a->update_every = (int64_t)drli_algo_number(algo, config, "update_every", 1);
+    a->time_limit_terminal = drli_algo_number(algo, config, "time_limit_terminal", 0) != 0;
     a->rng_act = drli_agent_stream(a, seed, "act");
     a->rng_eval = drli_agent_stream(a, seed, "eval");
     a->rng_batch = drli_agent_stream(a, seed, "batch");
@@ -7475,7 +7576,7 @@ static drl_status drli_trainer_env(drl_trainer *trainer, int e)
     float *obs = trainer->obs + (size_t)e * S, *next = trainer->next_obs + (size_t)e * S;
     float *act = trainer->act + (size_t)e * A, reward = 0;
     const drl_env *env = &trainer->envs[e];
-    int flags = 0, kept;
+    int flags = 0;
     drl_status s = drli_env_step_at(trainer->ctx, env, e, trainer->length[e] + 1, act, next,
                                     &reward, &flags);
     if (s != DRL_OK && s != DRL_ERR_ENV && s != DRL_ERR_NAN) return s; /* not the task's fault */
@@ -7489,13 +7590,14 @@ static drl_status drli_trainer_env(drl_trainer *trainer, int e)
     }
     trainer->length[e]++;
     trainer->ret[e] += (double)reward;
-    if (!flags && env->time_limit > 0 && trainer->length[e] >= env->time_limit)
+    if (!flags && env->time_limit > 0 && trainer->length[e] >= env->time_limit) {
         flags = DRL_ENV_TRUNCATED;
-    kept = flags && trainer->cfg.time_limit_terminal ? flags | DRL_ENV_TERMINATED : flags;
+        if (trainer->agent->time_limit_terminal) flags |= DRL_ENV_TERMINATED;
+    }
     if (trainer->agent->algo.observe_fn)
-        s = trainer->agent->algo.observe_fn(trainer->agent, e, obs, act, reward, next, kept);
+        s = trainer->agent->algo.observe_fn(trainer->agent, e, obs, act, reward, next, flags);
     else
-        drl_replay_push(&trainer->replay, obs, act, reward, next, kept);
+        drl_replay_push(&trainer->replay, obs, act, reward, next, flags);
     if (flags) {
         drli_trainer_finish(trainer, e);
         return s == DRL_OK ? drli_trainer_reset(trainer, e) : s;
@@ -7815,14 +7917,6 @@ static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, float *nois
     return out;
 }
 
-static double drli_mean(int n, const float *x)
-{
-    double s = 0;
-    int i;
-    for (i = 0; i < n; i++) s += (double)x[i];
-    return s / n;
-}
-
 static float drli_dime_alpha(const drl_dime *d)
 {
     return drl_expf(d->kappa->data[0]);
@@ -8008,6 +8102,324 @@ DRLDEF drl_status drl_dime_init(drl_dime *dime, drl_context *ctx, const drl_dime
 }
 #endif /* DIFFRL_NO_DIME */
 
+#ifndef DIFFRL_NO_QVPO
+/* ============================================================================ >>qvpo
+   QVPO - Q-weighted variational policy optimization
+   Paper     Ding et al., NeurIPS 2024, arXiv:2405.16173
+   Code      github.com/wadx2019/qvpo (golden test: tests/golden/qvpo.c, an independent computation)
+   Idea      Of many actions that the diffusion policy offers in a state, the best by Q is imitated,
+             the more the better it is than their mean; uniform actions are imitated a little too,
+             which keeps the policy spread. No gradient passes through the chain or through Q.
+   Symbols   s obs, a action, x_t = noised a, eps the noise network, Q = min(Q1, Q2), ' = targets,
+             K_b, K_t, N_d numbers of candidates, N_e uniform actions, w weight, alpha its share
+   Steps     drli_qvpo_critic   y = r + discount max over K_t candidates of Q'(s', a')
+             drli_qvpo_choose   a = best of N_d, w = max(Q(s, a) - V(s), 0), V their mean
+             drli_qvpo_actor    mean of w (eps(x_t, t, s) - noise)^2, with N_e uniform rows at
+                                alpha w
+   Deviates  The state's and the time's parts of the first layer are computed once and added.
+             Preset cpu: T 20 -> 8, N_d 64 -> 16, K_t 4 -> 2, K_eval 32 -> 16, actor 256 -> 128
+             wide and updated every second time, learning rates 3e-4 and 1e-3, values go on at the
+             time limit: a fiftieth of the cost; README says what it reaches.
+   Verified  tests/golden/qvpo.c, tests/unit/qvpo.c, tests/learn; results in README.md */
+
+#define DRLI_QVPO_FIELD(member, type, value, low, high, doc) \
+    DRL_FIELD(drl_qvpo_config, member, type, value, low, high, doc)
+static const drl_field drli_qvpo_fields[] = {
+    DRLI_QVPO_FIELD(obs_dim, INT, 1, 1, 1 << 20, "observation size"),
+    DRLI_QVPO_FIELD(act_dim, INT, 1, 1, 256, "action size"),
+    DRLI_QVPO_FIELD(seed, UINT64, 1, 0, 0, "weights, noise, batches"),
+    DRLI_QVPO_FIELD(steps, INT, 20, 1, DRL_STEPS_MAX, "denoising steps"),
+    DRLI_QVPO_FIELD(behavior, INT, 4, 1, 4096, "candidates of an exploring action"),
+    DRLI_QVPO_FIELD(target, INT, 4, 1, 4096, "candidates of a target's action"),
+    DRLI_QVPO_FIELD(evaluation, INT, 32, 1, 4096, "candidates of an evaluated action"),
+    DRLI_QVPO_FIELD(candidates, INT, 64, 1, 4096, "candidates of the actor's update"),
+    DRLI_QVPO_FIELD(uniform, INT, 10, 0, 4096, "uniform actions per state"),
+    DRL_FIELD_NAMES(drl_qvpo_config, weight, 0, "qadv|qrelu|qcut|qexpn|qcut0n|qcut1n",
+                    "weight of an action by Q"),
+    DRLI_QVPO_FIELD(q_neg, FLOAT, 0, -1e9, 1e9, "of qrelu"),
+    DRLI_QVPO_FIELD(cut, FLOAT, 1, -1e9, 1e9, "of qcut"),
+    DRLI_QVPO_FIELD(beta, FLOAT, 1, 0, 1e9, "of qexpn, qcut0n, qcut1n"),
+    DRLI_QVPO_FIELD(entropy, FLOAT, 0.02, 0, 1e6, "weight of uniform actions at first"),
+    DRLI_QVPO_FIELD(entropy_floor, FLOAT, 0.002, 0, 1e6, "and at last"),
+    DRLI_QVPO_FIELD(entropy_steps, INT64, 1e6, 1, 1e15, "updates until it would be 0"),
+    DRLI_QVPO_FIELD(actor_width, INT, 256, 1, 65536, "hidden width of the actor"),
+    DRLI_QVPO_FIELD(critic_width, INT, 256, 1, 65536, "hidden width of the critics"),
+    DRLI_QVPO_FIELD(gamma, FLOAT, 0.99, 0, 1, "discount"),
+    DRLI_QVPO_FIELD(tau, FLOAT, 0.005, 0, 1, "averaging of the targets"),
+    DRLI_QVPO_FIELD(batch, INT, 256, 1, 1 << 20, "rows of an update"),
+    DRLI_QVPO_FIELD(policy_delay, INT, 1, 1, 1000, "critic updates per actor update"),
+    DRLI_QVPO_FIELD(random_steps, INT64, 10000, 0, 1e12, "uniform actions at the start"),
+    DRLI_QVPO_FIELD(lr_actor, FLOAT, 1e-4, 0, 1, "learning rate"),
+    DRLI_QVPO_FIELD(lr_critic, FLOAT, 3e-4, 0, 1, "learning rate"),
+    DRLI_QVPO_FIELD(adam_eps, FLOAT, 1e-5, 0, 1, "added to the root in Adam"),
+    DRLI_QVPO_FIELD(clip_norm, FLOAT, 2, 0, 1e30, "of a gradient, 0: not cut"),
+    DRLI_QVPO_FIELD(time_limit_terminal, BOOL, 1, 0, 1, "the time limit ends the value"),
+};
+
+static drl_status drli_qvpo_start(drl_agent *agent)
+{
+    drl_qvpo *q = (drl_qvpo *)agent;
+    const drl_qvpo_config *c = &q->cfg;
+    drl_rng rng = drli_agent_stream(agent, c->seed, "weights");
+    int S = c->obs_dim, A = c->act_dim, rows = (1 + c->uniform) * c->batch;
+    size_t n = (size_t)rows, K = (size_t)DRLI_MAX(c->target, c->candidates);
+    drli_agent_set(agent, &q->actor, "actor.", 16, 1, 1);
+    drli_agent_set(agent, &q->actor_target, "actor_target.", 16, 0, 0);
+    drli_agent_set(agent, &q->critic, "critic.", 16, 1, 1);
+    drli_agent_set(agent, &q->critic_target, "critic_target.", 16, 0, 0);
+    drli_agent_set(agent, &q->running, "running.", 1, 0, 0);
+    drl_denoiser_add(&q->eps, &q->actor, "", S, A, DRL_TIME_DDPM, 32, 256, c->actor_width, 3, 0,
+                     DRL_ACT_MISH);
+    drl_denoiser_add(&q->eps_target, &q->actor_target, "", S, A, DRL_TIME_DDPM, 32, 256,
+                     c->actor_width, 3, 0, DRL_ACT_MISH);
+    drl_twin_add(&q->q, &q->critic, &q->critic_target, "", S, A, c->critic_width, 4, DRL_ACT_MISH);
+    q->score = drl_params_add(&q->running, "", "score", 1, 2);
+    q->path = drli_agent_floats(agent, (size_t)(c->steps + 1) * K * (size_t)(c->batch * A));
+    q->y = drli_agent_floats(agent, (size_t)c->batch);
+    q->act = drli_agent_floats(agent, n * (size_t)A);
+    q->noise = drli_agent_floats(agent, n * (size_t)A);
+    q->weight = drli_agent_floats(agent, n);
+    q->time = (int *)drli_agent_floats(agent, n);
+    if (drli_agent_commit(agent) != DRL_OK) return agent->ctx->status;
+    /* sigma 1 / (2 sqrt(in)) before the cut at 2 sigma; of LeCun's it is 1 / sqrt(in) after it */
+    drl_denoiser_init(&q->eps, DRL_INIT_LECUN_NORMAL, 0.5f * 0.87962566f, &rng);
+    drl_twin_init(&q->q, DRL_INIT_LECUN_NORMAL, 0.5f * 0.87962566f, &rng);
+    drl_params_copy(&q->actor_target, &q->actor);
+    drl_params_copy(&q->critic_target, &q->critic);
+    q->score->data[1] = 1.0f;
+    q->adam_actor = q->adam_critic = drl_adam_config_default();
+    q->adam_actor.lr = c->lr_actor;
+    q->adam_critic.lr = c->lr_critic;
+    q->adam_actor.eps = q->adam_critic.eps = c->adam_eps;
+    q->adam_actor.clip_norm = q->adam_critic.clip_norm = c->clip_norm;
+    return drl_ddpm_init(&q->chain, agent->ctx, DRL_SCHEDULE_COSINE, c->steps);
+}
+
+/* Run K chains for each state from the normals in path [T + 1, K B, A], which then ends with the
+   actions [K B, A]; returns their Q = min(Q1, Q2) [K B, 1]. target 1: by the target networks. */
+static drl_tensor *drli_qvpo_offer(drl_qvpo *q, drl_tensor *obs, int K, int target, float *path)
+{
+    drl_tape *t = &q->agent.tape;
+    int rows = K * obs->rows, A = q->cfg.act_dim;
+    float *x = path + (size_t)q->cfg.steps * (size_t)rows * (size_t)A;
+    drl_denoiser_sample(t, target ? &q->eps_target : &q->eps, &q->chain, obs, K, q->cfg.steps, 1,
+                        1.0f, path);
+    return drl_twin_min(t, &q->q, obs, drl_tape_input(t, rows, A, x), target);
+}
+
+/* The row of state b's best candidate. */
+static int drli_qvpo_top(const drl_tensor *score, int B, int b)
+{
+    int r, top = b;
+    for (r = b + B; r < score->rows; r += B)
+        if (score->data[r] > score->data[top]) top = r;
+    return top;
+}
+
+/* Critic step on sum_j mean((Q_j(s, a) - y)^2), y = r + discount max_k Q'(s', a'_k). */
+static drl_status drli_qvpo_critic(drl_qvpo *q, const drl_batch *b, float *path)
+{
+    drl_tape *t = &q->agent.tape;
+    drl_tensor *score, *loss;
+    int r, B = b->rows, S = q->cfg.obs_dim;
+    drl_tape_reset(t);
+    t->grad_enabled = 0;
+    score = drli_qvpo_offer(q, drl_tape_input(t, B, S, b->next_obs), q->cfg.target, 1, path);
+    t->grad_enabled = 1;
+    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    for (r = 0; r < B; r++)
+        q->y[r] = fmaf(b->discount[r], score->data[drli_qvpo_top(score, B, r)], b->reward[r]);
+    drl_tape_reset(t);
+    loss = drl_twin_loss(t, &q->q, drl_tape_input(t, B, S, b->obs),
+                         drl_tape_input(t, B, q->cfg.act_dim, b->act), q->y);
+    drl_params_zero_grad(&q->critic);
+    if (drl_tape_backward(t, loss) != DRL_OK) return drl_tape_status(t);
+    drl_adam_step(&q->critic, &q->adam_critic);
+    q->agent.updates++;
+    q->agent.metrics[0].value = (double)loss->data[0];
+    q->agent.metrics[2].value = drli_mean(B, q->y);
+    return DRL_OK;
+}
+
+/* w of an action of value best, where v is the mean value of the state's candidates, m and s the
+   running mean and deviation of all. */
+static float drli_qvpo_weight(const drl_qvpo_config *c, float best, float v, float m, float s)
+{
+    float z = c->beta * DRLI_MIN(DRLI_MAX((best - m) / s, -8.0f), 8.0f);
+    switch (c->weight) {
+    case DRL_QVPO_QRELU: return DRLI_MAX(best, -c->q_neg) + c->q_neg;
+    case DRL_QVPO_QCUT: return DRLI_MAX(best, c->cut);
+    case DRL_QVPO_QEXPN: return drl_expf(z);
+    case DRL_QVPO_QCUT0N: return DRLI_MAX(c->beta * (best - m), 0.0f);
+    case DRL_QVPO_QCUT1N: return DRLI_MAX(c->beta * (best - m), 1.0f);
+    default: return DRLI_MAX(best - v, 0.0f);
+    }
+}
+
+/* alpha(n) = min(alpha_0, max(floor, alpha_0 (1 - n / N))), n environment steps */
+static float drli_qvpo_entropy(const drl_qvpo_config *c, int64_t n)
+{
+    float alpha = drl_lr_linear(c->entropy, 0.0f, n, c->entropy_steps);
+    return DRLI_MIN(c->entropy, DRLI_MAX(c->entropy_floor, alpha));
+}
+
+/* Mean of all values, which the running mean and deviation (n - 1) follow by a thousandth. */
+static double drli_qvpo_follow(const drl_tensor *score, float *running)
+{
+    double mean = drli_mean(score->rows, score->data), square = 0;
+    int r, n = score->rows;
+    for (r = 0; r < n; r++) square += ((double)score->data[r] - mean) * (score->data[r] - mean);
+    running[0] = fmaf(0.001f, (float)mean - running[0], running[0]);
+    running[1] = fmaf(0.001f, (float)sqrt(square / DRLI_MAX(n - 1, 1)) - running[1], running[1]);
+    return mean;
+}
+
+/* The actor's rows: first the best of N_d candidates of each state with its w, then N_e uniform
+   actions of each state (in act already) with alpha w. */
+static drl_status drli_qvpo_choose(drl_qvpo *q, const drl_batch *b, float *path)
+{
+    drl_tape *t = &q->agent.tape;
+    const drl_qvpo_config *c = &q->cfg;
+    float alpha = drli_qvpo_entropy(c, q->agent.updates + c->random_steps);
+    int r, k, B = b->rows, K = c->candidates;
+    size_t A = (size_t)c->act_dim;
+    const float *x = path + (size_t)(c->steps * K) * (size_t)B * A;
+    drl_tensor *score;
+    drl_tape_reset(t);
+    t->grad_enabled = 0;
+    score = drli_qvpo_offer(q, drl_tape_input(t, B, c->obs_dim, b->obs), K, 0, path);
+    t->grad_enabled = 1;
+    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    q->agent.metrics[3].value = drli_qvpo_follow(score, q->score->data);
+    for (r = 0; r < B; r++) {
+        int top = drli_qvpo_top(score, B, r);
+        double v = 0;
+        for (k = 0; k < K; k++) v += (double)score->data[k * B + r] / K;
+        memcpy(q->act + (size_t)r * A, x + (size_t)top * A, A * sizeof(float));
+        q->weight[r] = drli_qvpo_weight(c, score->data[top], (float)v, q->score->data[0],
+                                        q->score->data[1]);
+        for (k = 1; k <= c->uniform; k++) q->weight[k * B + r] = alpha * q->weight[r];
+    }
+    q->agent.metrics[4].value = drli_mean(B, q->weight);
+    q->agent.metrics[5].value = (double)alpha;
+    return DRL_OK;
+}
+
+/* Actor step on the mean over rows and dimensions of w (eps(x_t, t, s) - noise)^2. */
+static drl_status drli_qvpo_actor(drl_qvpo *q, const drl_batch *b)
+{
+    drl_tape *t = &q->agent.tape;
+    int A = q->cfg.act_dim, rows = (1 + q->cfg.uniform) * b->rows;
+    drl_tensor *loss;
+    drl_tape_reset(t);
+    loss = drl_denoiser_loss(t, &q->eps, &q->chain,
+                             drl_tape_input(t, b->rows, q->cfg.obs_dim, b->obs),
+                             drl_tape_input(t, rows, A, q->act), q->time,
+                             drl_tape_input(t, rows, A, q->noise),
+                             drl_tape_input(t, rows, 1, q->weight));
+    drl_params_zero_grad(&q->actor);
+    if (drl_tape_backward(t, loss) != DRL_OK) return drl_tape_status(t);
+    drl_adam_step(&q->actor, &q->adam_actor);
+    q->agent.metrics[1].value = (double)loss->data[0];
+    return DRL_OK;
+}
+
+/* Normals for K chains of each state of the batch. */
+static float *drli_qvpo_noise(drl_qvpo *q, int K)
+{
+    size_t n = (size_t)(q->cfg.steps + 1) * (size_t)(K * q->cfg.batch) * (size_t)q->cfg.act_dim;
+    drl_rng_normal_fill(q->agent.ctx, &q->agent.rng_noise, q->path, n);
+    return q->path;
+}
+
+/* Uniform actions, and t and noise of each of the actor's rows. */
+static void drli_qvpo_draw(drl_qvpo *q)
+{
+    drl_rng *rng = &q->agent.rng_noise;
+    int r, B = q->cfg.batch, rows = (1 + q->cfg.uniform) * B;
+    size_t A = (size_t)q->cfg.act_dim, best = (size_t)B * A;
+    drl_rng_uniform_fill(q->agent.ctx, rng, q->act + best, (size_t)rows * A - best, -1.0f, 1.0f);
+    for (r = 0; r < rows; r++)
+        q->time[r] = 1 + (int)drl_rng_integer(rng, (uint32_t)q->cfg.steps);
+    drl_rng_normal_fill(q->agent.ctx, rng, q->noise, (size_t)rows * A);
+}
+
+static drl_status drli_qvpo_update(drl_agent *agent, drl_replay *replay)
+{
+    drl_qvpo *q = (drl_qvpo *)agent;
+    drl_batch *b = &agent->batch;
+    drl_status s = drl_replay_sample(replay, &agent->rng_batch, b);
+    if (s == DRL_OK) s = drli_qvpo_critic(q, b, drli_qvpo_noise(q, q->cfg.target));
+    if (s == DRL_OK && agent->updates % q->cfg.policy_delay == 0) {
+        s = drl_replay_sample(replay, &agent->rng_batch, b); /* a batch of its own */
+        if (s == DRL_OK) s = drli_qvpo_choose(q, b, drli_qvpo_noise(q, q->cfg.candidates));
+        if (s != DRL_OK) return s;
+        drli_qvpo_draw(q);
+        s = drli_qvpo_actor(q, b);
+    }
+    if (s != DRL_OK) return s;
+    drl_params_polyak(&q->critic_target, &q->critic, q->cfg.tau);
+    drl_params_polyak(&q->actor_target, &q->actor, q->cfg.tau);
+    return DRL_OK;
+}
+
+/* The best of K_b or K_eval candidates by the critics. */
+static drl_tensor *drli_qvpo_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
+{
+    drl_qvpo *q = (drl_qvpo *)agent;
+    drl_tape *t = &agent->tape;
+    int r, B = obs->rows, A = agent->act_dim, T = q->cfg.steps;
+    int K = mode == DRL_MODE_EXPLORE ? q->cfg.behavior : q->cfg.evaluation;
+    drl_tensor *path = drl_tape_input(t, (T + 1) * K * B, A, NULL), *score;
+    drl_tensor *act = drl_tape_input(t, B, A, NULL);
+    if (drl_tape_status(t) != DRL_OK) return act;
+    drl_rng_normal_fill(agent->ctx, drli_agent_rng(agent, mode), path->data,
+                        drli_tensor_size(path));
+    score = drli_qvpo_offer(q, obs, K, 0, path->data);
+    for (r = 0; r < B && drl_tape_status(t) == DRL_OK; r++)
+        memcpy(act->data + r * A,
+               path->data + ((size_t)(T * K * B) + (size_t)drli_qvpo_top(score, B, r)) * (size_t)A,
+               (size_t)A * sizeof(float));
+    return act;
+}
+
+DRLDEF drl_algo drl_qvpo_algo(void)
+{
+    drl_algo a;
+    memset(&a, 0, sizeof(a));
+    a.name = "qvpo";
+    a.about = "diffusion policy, Q-weighted imitation (Ding et al., NeurIPS 2024)";
+    a.presets =
+        "cpu steps=8 target=2 evaluation=16 candidates=16 actor_width=128 policy_delay=2 "
+        "random_steps=5000 lr_actor=3e-4 lr_critic=1e-3 time_limit_terminal=0\n"
+        "toy steps=8 target=2 evaluation=16 candidates=16 uniform=4 actor_width=64 "
+        "critic_width=64 batch=128 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 "
+        "time_limit_terminal=0\n";
+    a.metrics = "critic_loss actor_loss target q weight alpha";
+    a.fields = drli_qvpo_fields;
+    a.field_count = DRLI_COUNT(drli_qvpo_fields);
+    a.size = sizeof(drl_qvpo);
+    a.config_offset = offsetof(drl_qvpo, cfg);
+    a.config_size = sizeof(drl_qvpo_config);
+    a.init_fn = drli_qvpo_start;
+    a.act_fn = drli_qvpo_act;
+    a.update_fn = drli_qvpo_update;
+    return a;
+}
+
+DRLDEF drl_qvpo_config drl_qvpo_config_default(int obs_dim, int act_dim)
+{
+    drl_qvpo_config c;
+    drl_algo_default(drl_qvpo_algo(), &c, obs_dim, act_dim);
+    return c;
+}
+
+DRLDEF drl_status drl_qvpo_init(drl_qvpo *qvpo, drl_context *ctx, const drl_qvpo_config *cfg)
+{
+    return drl_agent_init(&qvpo->agent, ctx, drl_qvpo_algo(), cfg);
+}
+#endif /* DIFFRL_NO_QVPO */
+
 /* ============================================================================ >>algos
    One line per algorithm. */
 DRLDEF drl_algo drl_algo_at(int index)
@@ -8015,6 +8427,9 @@ DRLDEF drl_algo drl_algo_at(int index)
     drl_algo none;
 #ifndef DIFFRL_NO_DIME
     if (index-- == 0) return drl_dime_algo();
+#endif
+#ifndef DIFFRL_NO_QVPO
+    if (index-- == 0) return drl_qvpo_algo();
 #endif
     (void)index;
     memset(&none, 0, sizeof(none));

@@ -53,7 +53,6 @@ static const drl_field train_numbers[] = {
 static const drl_field train_fields[] = {
     DRL_FIELD(drl_trainer_config, replay_capacity, INT64, 1e6, 1, 1e12, "transitions kept"),
     DRL_FIELD(drl_trainer_config, n_step, INT, 1, 1, 1000, "rewards summed before bootstrapping"),
-    DRL_FIELD(drl_trainer_config, time_limit_terminal, BOOL, 0, 0, 1, "the time limit ends the value"),
 };
 
 enum {

@@ -456,9 +456,9 @@ static int stored_flags(int end, int limit, int terminal)
     p.end = end;
     env.time_limit = limit;
     c.replay_capacity = 100;
-    c.time_limit_terminal = terminal;
     CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
     CHECK(drl_trainer_init(&t, &ctx, &c, &env, 1, stub_agent(&s, &ctx)) == DRL_OK);
+    s.agent.time_limit_terminal = terminal;
     for (i = 0; i < 3 * last; i++) CHECK(drl_trainer_step(&t) == DRL_OK);
     CHECK(t.episodes == 3 && t.last_length == last && p.resets == 4);
     for (i = 0; i < last - 1; i++) CHECK(t.replay.flags[i] == 0);
