@@ -7,7 +7,7 @@
      build/eval --policy runs/Pendulum__dime__1__1700000000/best.safetensors --episodes 20
 
    Teaches   how a program runs a policy with nothing but its file: algorithm, settings and task are
-             in the file's metadata (eval_make); how an agent can be wrapped (eval_act)
+             in the file's metadata (run_policy_open); how an agent can be wrapped (eval_act)
    Expects   a line per episode, then mean, standard deviation, least and most, length, latency
    Repeats   with the default seed: the very returns that train got when it saved the policy
    Exit      0 ok, 1 run failed, 2 usage, 3 bad file, 4 stopped by nan */
@@ -56,10 +56,8 @@ static const run_flag eval_flags[] = {
 
 typedef struct eval {
     eval_options opt;
-    drl_algo algo;
     drl_context ctx;
-    drl_env env;
-    drl_agent *agent; /* whose act_fn is eval_act: algo.act_fn with a clock around it */
+    run_policy policy; /* its agent's act_fn is eval_act: the algorithm's with a clock around it */
     double *seconds;  /* [actions] time of each */
     size_t actions, capacity;
     FILE *csv;
@@ -121,7 +119,7 @@ static drl_tensor *eval_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
 {
     eval *e = &eval_program;
     double start = run_now();
-    drl_tensor *act = e->algo.act_fn(agent, mode, obs);
+    drl_tensor *act = e->policy.algo.act_fn(agent, mode, obs);
     if (e->actions == e->capacity) {
         size_t capacity = e->capacity ? 2 * e->capacity : 4096;
         double *p = (double *)realloc(e->seconds, capacity * sizeof *p);
@@ -134,8 +132,10 @@ static drl_tensor *eval_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
 }
 
 /* Say what the file tells about the policy. */
-static void eval_tell(const eval *e, const drl_meta *meta, const char *task)
+static void eval_tell(const eval *e)
 {
+    const drl_meta *meta = &e->policy.file.meta;
+    const drl_agent *agent = e->policy.agent;
     static const char *const keys[] = {"env_steps", "library", "eval_mean", "eval_std",
                                        "eval_episodes"};
     char text[5][32];
@@ -144,58 +144,21 @@ static void eval_tell(const eval *e, const drl_meta *meta, const char *task)
         const char *value = drl_meta_get(meta, keys[i]);
         run_clean(value ? value : "?", text[i], sizeof text[i]);
     }
-    printf("policy   %s on %s (obs %d, act %d), %s steps, by %s\n", e->algo.name, task,
-           e->agent->obs_dim, e->agent->act_dim, text[0], text[1]);
+    printf("policy   %s on %s (obs %d, act %d), %s steps, by %s\n",
+           e->policy.algo.name, e->policy.task.name, agent->obs_dim, agent->act_dim,
+           text[0], text[1]);
     if (drl_meta_get(meta, "eval_mean"))
         printf("training %s +- %s over %s episodes\n", text[2], text[3], text[4]);
 }
 
-/* Make agent and task from the file's metadata. */
-static int eval_make(eval *e, const drl_meta *meta)
-{
-    const char *algo = drl_meta_get(meta, "algo");
-    char error[512], shown[64];
-    run_task task;
-    e->algo = drl_algo_find(algo ? algo : "");
-    if (!e->algo.name) {
-        fprintf(stderr, "eval: %s: its algorithm is %s, which this program does not know\n",
-                e->opt.policy, algo ? run_clean(algo, shown, sizeof shown) : "not given");
-        return RUN_FILE;
-    }
-    run_task_from_meta(&task, meta);
-    run_task_change(&task, &e->opt.task);
-    if (!task.name[0]) {
-        fprintf(stderr, "eval: %s does not name its task; give --task\n", e->opt.policy);
-        return RUN_FILE;
-    }
-    if (run_task_find(&task, "eval")) return e->opt.task.name[0] ? RUN_USAGE : RUN_FILE;
-    e->agent = (drl_agent *)calloc(1, e->algo.size);
-    if (!e->agent) return RUN_FAILED;
-    if (drl_agent_load(e->agent, &e->ctx, e->algo, e->opt.policy) != DRL_OK)
-        return eval_fail(e, e->ctx.status == DRL_ERR_MEMORY ? RUN_FAILED : RUN_FILE);
-    if (run_task_open(&e->env, &task, NULL, error, sizeof error)) {
-        fprintf(stderr, "eval: %s\n", error);
-        return RUN_FAILED;
-    }
-    if (e->env.obs_dim == e->agent->obs_dim && e->env.act_dim == e->agent->act_dim) {
-        eval_tell(e, meta, run_clean(task.name, shown, sizeof shown));
-        return RUN_OK;
-    }
-    fprintf(stderr, "eval: %s has obs %d, act %d, but the policy wants %d, %d\n",
-            run_clean(task.name, shown, sizeof shown), e->env.obs_dim, e->env.act_dim, e->agent->obs_dim, e->agent->act_dim);
-    return e->opt.task.name[0] ? RUN_USAGE : RUN_FILE;
-}
-
 static int eval_open(eval *e)
 {
-    drl_file file;
     int rc;
     if (drl_context_init(&e->ctx, NULL) != DRL_OK) return eval_fail(e, RUN_FAILED);
-    if (drl_file_open(&file, &e->ctx, e->opt.policy) != DRL_OK)
-        return eval_fail(e, e->ctx.status == DRL_ERR_MEMORY ? RUN_FAILED : RUN_FILE);
-    rc = eval_make(e, &file.meta);
-    drl_file_close(&file);
-    if (rc || !e->opt.csv) return rc;
+    rc = run_policy_open(&e->policy, "eval", &e->ctx, e->opt.policy, &e->opt.task);
+    if (rc) return rc;
+    eval_tell(e);
+    if (!e->opt.csv) return RUN_OK;
     e->csv = fopen(e->opt.csv, "w");
     if (e->csv) return fprintf(e->csv, "episode,seed,return,length\n"), RUN_OK;
     fprintf(stderr, "eval: cannot write %s: %s\n", e->opt.csv, strerror(errno));
@@ -228,9 +191,9 @@ static int eval_run(eval *e)
 {
     drl_evaluation all;
     drl_status s;
-    e->agent->algo.act_fn = eval_act;
-    s = run_evaluate(&e->ctx, e->agent, &e->env, e->opt.episodes, e->opt.seed, eval_episode, e,
-                     &all);
+    e->policy.agent->algo.act_fn = eval_act;
+    s = run_evaluate(&e->ctx, e->policy.agent, &e->policy.env, e->opt.episodes, e->opt.seed,
+                     eval_episode, e, &all);
     if (s != DRL_OK) return eval_fail(e, run_exit_code(s));
     printf("return   %.2f +- %.2f  min %.2f  max %.2f  length %.1f  episodes %d\n", all.mean,
            all.std, all.min, all.max, all.length, all.episodes);
@@ -254,9 +217,7 @@ int main(int argc, char **argv)
     rc = eval_open(e);
     if (rc == RUN_OK) rc = eval_run(e);
     if (e->csv) fclose(e->csv);
-    if (e->env.free_fn) e->env.free_fn(e->env.user);
-    if (e->agent) drl_agent_free(e->agent);
-    free(e->agent);
+    run_policy_close(&e->policy);
     free(e->seconds);
     drl_context_free(&e->ctx);
     return rc;

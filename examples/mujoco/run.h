@@ -544,6 +544,71 @@ static inline drl_status run_evaluate(drl_context *ctx, drl_agent *agent, const 
     return DRL_OK;
 }
 
+/* -------------------------------------------------------------------------------------- policy */
+
+/* A saved policy on its task. */
+typedef struct run_policy {
+    drl_file file; /* open for its metadata */
+    drl_algo algo;
+    drl_agent *agent;
+    drl_env env;
+    run_task task;
+} run_policy;
+
+static inline int run_policy_fail(const char *program, drl_context *ctx)
+{
+    fprintf(stderr, "%s: %s\n", program, drl_context_error(ctx));
+    return ctx->status == DRL_ERR_MEMORY ? RUN_FAILED : RUN_FILE;
+}
+
+/* Make agent and task from the metadata of the file at `path` and what the command line says about
+   the task. Returns an exit code, after telling what is wrong; to be closed in any case. */
+static inline int run_policy_open(run_policy *p, const char *program, drl_context *ctx,
+                                  const char *path, const run_task *task)
+{
+    int bad = task->name[0] ? RUN_USAGE : RUN_FILE; /* whose fault a wrong task is */
+    const char *algo;
+    char error[512], shown[64];
+    memset(p, 0, sizeof *p);
+    if (drl_file_open(&p->file, ctx, path) != DRL_OK) return run_policy_fail(program, ctx);
+    algo = drl_meta_get(&p->file.meta, "algo");
+    p->algo = drl_algo_find(algo ? algo : "");
+    if (!p->algo.name) {
+        fprintf(stderr, "%s: %s: its algorithm is %s, which this program does not know\n", program,
+                path, algo ? run_clean(algo, shown, sizeof shown) : "not given");
+        return RUN_FILE;
+    }
+    run_task_from_meta(&p->task, &p->file.meta);
+    run_task_change(&p->task, task);
+    if (!p->task.name[0]) {
+        fprintf(stderr, "%s: %s does not name its task; give --task\n", program, path);
+        return RUN_FILE;
+    }
+    if (run_task_find(&p->task, program)) return bad;
+    p->agent = (drl_agent *)calloc(1, p->algo.size);
+    if (!p->agent) return RUN_FAILED;
+    if (drl_agent_load(p->agent, ctx, p->algo, path) != DRL_OK)
+        return run_policy_fail(program, ctx);
+    if (run_task_open(&p->env, &p->task, NULL, error, sizeof error)) {
+        fprintf(stderr, "%s: %s\n", program, error);
+        return RUN_FAILED;
+    }
+    if (p->env.obs_dim == p->agent->obs_dim && p->env.act_dim == p->agent->act_dim) return RUN_OK;
+    fprintf(stderr, "%s: %s has obs %d, act %d, but the policy wants %d, %d\n", program,
+            run_clean(p->task.name, shown, sizeof shown), p->env.obs_dim, p->env.act_dim,
+            p->agent->obs_dim, p->agent->act_dim);
+    return bad;
+}
+
+static inline void run_policy_close(run_policy *p)
+{
+    if (p->env.free_fn) p->env.free_fn(p->env.user);
+    if (p->agent) drl_agent_free(p->agent);
+    free(p->agent);
+    drl_file_close(&p->file);
+    memset(p, 0, sizeof *p);
+}
+
 /* ------------------------------------------------------------------------------------ terminal */
 
 /* What can be shown where the messages go. */
