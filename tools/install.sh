@@ -15,6 +15,10 @@ are not root). Exit status 0 if all work at the end, else 1 with lines that say 
   mujoco    MuJoCo 2.2.2 or newer             package libmujoco-dev
   c++       C++ compiler                      package g++
   clang     clang, C and C++, sanitizers      packages clang, g++, libclang-rt-dev
+  draw      EGL or OSMesa, for record         packages libegl-dev, libgl1-mesa-dri, libosmesa6-dev
+  ffmpeg    films other than GIF              package ffmpeg
+  glfw      GLFW 3, for view                  package libglfw3-dev
+  xvfb      a screen without a screen         packages xvfb, xdotool
   torch     PyTorch, for tools/bench.sh       package python3-torch
   (default: cc mujoco)
 
@@ -55,8 +59,28 @@ int main(int n, char **v) { return v[0] ? (int)floor(0.5 * n) : 1; }'
     mujoco)
         probe '#include <mujoco/mujoco.h>
 int main(void) { return mj_version() > 0 ? 0 : 1; }' -lmujoco "${CC:-cc}" ;;
+    draw)
+        probe '#include <dlfcn.h>
+int main(void)
+{
+    void *l = dlopen("libOSMesa.so", RTLD_NOW), *d;
+    void *(*platform)(unsigned, void *, const void *);
+    unsigned (*start)(void *, int *, int *);
+    if (l) return 0;
+    l = dlopen("libEGL.so", RTLD_NOW);
+    if (!l) return 1;
+    *(void **)&platform = dlsym(l, "eglGetPlatformDisplay");
+    *(void **)&start = dlsym(l, "eglInitialize");
+    d = platform ? platform(0x31DD, (void *)0, (void *)0) : (void *)0;
+    return !d || !start || !start(d, (int *)0, (int *)0);
+}' -ldl "${CC:-cc}" ;;
+    ffmpeg) command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null ;;
+    glfw)
+        probe '#include <GLFW/glfw3.h>
+int main(void) { return glfwGetVersionString() ? 0 : 1; }' -lglfw "${CC:-cc}" ;;
+    xvfb) command -v Xvfb >/dev/null && command -v xdotool >/dev/null ;;
     torch) "${PYTHON:-/usr/bin/python3}" -c 'import torch' >/dev/null 2>&1 ;;
-    *) echo "tools/install.sh: unknown thing $1 (cc, c++, clang, mujoco, torch)" >&2; exit 2 ;;
+    *) echo "tools/install.sh: unknown thing $1 (--help lists all)" >&2; exit 2 ;;
     esac
 }
 
@@ -67,6 +91,10 @@ packages() # THING
     c++) echo g++ ;;
     clang) echo clang g++ libclang-rt-dev ;;
     mujoco) echo libmujoco-dev ;;
+    draw) echo libegl-dev libgl1-mesa-dri libosmesa6-dev ;;
+    ffmpeg) echo ffmpeg ;;
+    glfw) echo libglfw3-dev ;;
+    xvfb) echo xvfb xdotool ;;
     torch) echo python3-torch ;;
     esac
 }
@@ -88,6 +116,10 @@ advice() # THING
     cc) echo "A C compiler is missing. Install gcc and the headers of libc, or set CC." ;;
     c++) echo "A C++ compiler is missing. Install g++, or set CXX." ;;
     clang) echo "clang is missing. Install clang." ;;
+    draw) echo "Neither EGL nor OSMesa works. Install libegl-dev and libgl1-mesa-dri." ;;
+    ffmpeg) echo "ffmpeg is missing. Install ffmpeg." ;;
+    glfw) echo "GLFW is missing. Install libglfw3-dev." ;;
+    xvfb) echo "Xvfb or xdotool is missing. Install xvfb and xdotool." ;;
     torch) echo "PyTorch is missing. Install python3-torch, or set PYTHON to a Python that has it." ;;
     esac
 }
