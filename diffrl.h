@@ -523,48 +523,48 @@ DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *pa
 /* ============================================================================ >>fields
    Config structs as key=value text. */
 
-/* Kinds of config fields, and what they are in the struct. */
+/* Kinds of config fields. */
 typedef enum drl_field_type {
-    DRL_FIELD_INT,    /* int                                                          */
-    DRL_FIELD_INT64,  /* int64_t                                                      */
-    DRL_FIELD_UINT64, /* uint64_t                                                     */
-    DRL_FIELD_FLOAT,  /* float                                                        */
-    DRL_FIELD_DOUBLE, /* double                                                       */
-    DRL_FIELD_BOOL,   /* int, 0 or 1                                                  */
-    DRL_FIELD_CHOICE  /* int or enum, number of the name in choices                   */
+    DRL_FIELD_INT, DRL_FIELD_INT64, DRL_FIELD_UINT64, DRL_FIELD_FLOAT, DRL_FIELD_DOUBLE,
+    DRL_FIELD_BOOL,  /* 0 or 1                                                        */
+    DRL_FIELD_CHOICE /* number of a name in doc: "relu|tanh|mish: activation"         */
 } drl_field_type;
 
-/* One field of a config struct. A table of these, DRL_FIELD by DRL_FIELD, is the defaults, the
-   --set options, the metadata of policy files and the range check of an algorithm at once. */
+/* What they are in the struct. */
+#define DRLI_TYPE_INT int
+#define DRLI_TYPE_INT64 int64_t
+#define DRLI_TYPE_UINT64 uint64_t
+#define DRLI_TYPE_FLOAT float
+#define DRLI_TYPE_DOUBLE double
+#define DRLI_TYPE_BOOL int
+#define DRLI_TYPE_CHOICE int
+
+/* One field of a config struct. A table of these is the defaults, the --set options, the metadata
+   of policy files and the range check of an algorithm at once. */
 typedef struct drl_field {
     char name[24]; /* arrays, so that a table is read-only memory without relocations */
     drl_field_type type;
     size_t offset;
-    char doc[56];
     double value;        /* default                                                   */
     double low, high;    /* allowed, ends included; both 0: any number                */
-    char choices[64];    /* names of a choice: "relu|tanh|mish"                       */
+    char doc[72];
 } drl_field;
 
-/* Place of a member, which must have the given size (else: array of negative size). */
-#define DRLI_FIELD_OFFSET(config, member, bytes)                                                 \
-    (offsetof(config, member) + 0 * sizeof(char[sizeof(((config *)0)->member) == (bytes) ? 1 : -1]))
-#define DRLI_FIELD_INT_SIZE sizeof(int)
-#define DRLI_FIELD_INT64_SIZE sizeof(int64_t)
-#define DRLI_FIELD_UINT64_SIZE sizeof(uint64_t)
-#define DRLI_FIELD_FLOAT_SIZE sizeof(float)
-#define DRLI_FIELD_DOUBLE_SIZE sizeof(double)
-#define DRLI_FIELD_BOOL_SIZE sizeof(int)
-
-/* Elements of a table; TYPE is the end of a drl_field_type, then default, least and most:
-     DRL_FIELD(drl_x_config, gamma, FLOAT, 0.99, 0, 1, "discount per step")
-     DRL_FIELD_NAMES(drl_x_config, act, 0, "relu|tanh|mish", "activation")   a choice  */
+/* Element of the table of a struct that exists (a member of the wrong size does not compile):
+     DRL_FIELD(my_config, gamma, FLOAT, 0.99, 0, 1, "discount per step") */
 #define DRL_FIELD(config, member, TYPE, value, low, high, doc)                                   \
-    {#member, DRL_FIELD_##TYPE, DRLI_FIELD_OFFSET(config, member, DRLI_FIELD_##TYPE##_SIZE),    \
-     doc, value, low, high, ""}
-#define DRL_FIELD_NAMES(config, member, value, names, doc)                                       \
-    {#member, DRL_FIELD_CHOICE, DRLI_FIELD_OFFSET(config, member, sizeof(int)), doc, value, 0, 0, \
-     names}
+    {#member, DRL_FIELD_##TYPE, offsetof(config, member) + 0 * sizeof(char[                      \
+     sizeof(((config *)0)->member) == sizeof(DRLI_TYPE_##TYPE) ? 1 : -1]), value, low, high, doc}
+
+/* One list X(TYPE, member, default, least, most, doc) makes a struct and its table:
+     #define MY_CONFIG(X) X(INT, width, 256, 1, 4096, "hidden width") X(FLOAT, gamma, ...)
+     typedef struct my_config { MY_CONFIG(DRL_MEMBER) } my_config;
+   and in a function
+     typedef my_config drl_config;
+     static const drl_field fields[] = {MY_CONFIG(DRL_ELEMENT)}; */
+#define DRL_MEMBER(TYPE, member, value, low, high, doc) DRLI_TYPE_##TYPE member;
+#define DRL_ELEMENT(TYPE, member, value, low, high, doc)                                         \
+    DRL_FIELD(drl_config, member, TYPE, value, low, high, doc),
 
 #define DRL_FIELD_TEXT 64 /* bytes of a value as text, with its zero */
 
@@ -1280,6 +1280,12 @@ typedef struct drl_metric {
 #define DRL_SETS_MAX 8
 struct drl_agent;
 
+/* How the configuration of every algorithm begins; see DRL_MEMBER. */
+#define DRL_AGENT_CONFIG(X) \
+    X(INT,    obs_dim, 1, 1, 1 << 20, "numbers in an observation") \
+    X(INT,    act_dim, 1, 1, 256,     "numbers in an action") \
+    X(UINT64, seed,    1, 0, 0,       "of weights, noise, batches")
+
 /* What an algorithm is: drl_dime_algo() and the like return one, drl_algo_find by name. Its
    configuration and its agent are structs of its own; the agent's first member is a drl_agent. */
 typedef struct drl_algo {
@@ -1447,39 +1453,39 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env
 /* ============================================================================ >>dime
    DIME - diffusion-based maximum-entropy RL. The section's head is in the implementation. */
 #ifndef DIFFRL_NO_DIME
-typedef struct drl_dime_config {
-    int obs_dim, act_dim;
-    uint64_t seed;        /* 1        weights, noise, batches                                     */
-    /* chain: value in the paper's code                                                           */
-    int steps;            /* 16       N, denoising steps                                          */
-    float prior_std;      /* 2.5      sigma_0 of x_0 ~ N(0, sigma_0^2)                            */
-    float dt;             /* 0.1      initial step size softplus(rho), learned                    */
-    float friction;       /* 1        initial friction softplus(phi) per dimension, learned       */
-    float step_floor;     /* 0.001    m of the cosine step schedule                               */
-    /* networks                                                                                   */
-    int actor_width;      /* 256      hidden width of the control network, GELU                   */
-    int actor_layers;     /* 3        hidden layers                                               */
-    int time_frequencies; /* 256      Fourier features of the step index                          */
-    int critic_width;     /* 2048     two hidden layers, ReLU, Batch Renorm                       */
-    int atoms;            /* 101      support of the value distribution                           */
-    float v_min, v_max;   /* -1600 1600  Gym; DeepMind Control: -200 200                          */
-    float brn_momentum;   /* 0.99     running statistics                                          */
-    int brn_warmup;       /* 100000   updates with plain batch normalization                      */
-    /* learning                                                                                   */
-    float value_entropy;  /* 0.005    bonus for the entropy of the predicted value distribution   */
-    float gamma;          /* 0.99     discount                                                    */
-    int batch;            /* 256      rows of an update                                           */
-    int utd;              /* 2        critic updates per environment step                         */
-    int policy_delay;     /* 3        critic updates per actor update                             */
-    int64_t random_steps; /* 5000     uniform actions before the first update                     */
-    float lr_actor;       /* 3e-4                                                                 */
-    float lr_critic;      /* 3e-4                                                                 */
-    float beta1;          /* 0.5      Adam, actor and critic                                      */
-    float actor_clip;     /* 1        element-wise bound of the actor's gradient                  */
-    float alpha;          /* 1        initial temperature                                         */
-    float lr_alpha;       /* 1e-3     Adam with default betas                                     */
-    float target;         /* 4        run cost per action dimension that alpha aims at            */
-} drl_dime_config;
+#define DRL_DIME_CONFIG(X) \
+    DRL_AGENT_CONFIG(X) \
+    /* chain */ \
+    X(INT,    steps,            16,     1,    DRL_STEPS_MAX, "N, denoising steps") \
+    X(FLOAT,  prior_std,        2.5,    1e-3, 1e3,   "sigma_0 of x_0 ~ N(0, sigma_0^2)") \
+    X(FLOAT,  dt,               0.1,    1e-6, 10,    "initial step size softplus(rho), learned") \
+    X(FLOAT,  friction,         1,      1e-3, 1e3,   "initial friction softplus(phi), learned") \
+    X(FLOAT,  step_floor,       0.001,  0,    1,     "m of the cosine step schedule") \
+    /* networks */ \
+    X(INT,    actor_width,      256,    1,    65536, "hidden width of the control network, GELU") \
+    X(INT,    actor_layers,     3,      1,    DRL_MLP_LAYERS - 1, "its hidden layers") \
+    X(INT,    time_frequencies, 256,    1,    65536, "Fourier features of the step index") \
+    X(INT,    critic_width,     2048,   1,    65536, "two hidden layers, Batch Renorm, ReLU") \
+    X(INT,    atoms,            101,    2,    65536, "support of the value distribution") \
+    X(FLOAT,  v_min,            -1600,  -1e9, 1e9,   "least value; DeepMind Control: -200") \
+    X(FLOAT,  v_max,            1600,   -1e9, 1e9,   "largest value; DeepMind Control: 200") \
+    X(FLOAT,  brn_momentum,     0.99,   0,    1,     "of the running statistics") \
+    X(INT,    brn_warmup,       100000, 0,    2e9,   "updates with plain batch normalization") \
+    /* learning */ \
+    X(FLOAT,  value_entropy,    0.005,  0,    1000,  "bonus for entropy of predicted values") \
+    X(FLOAT,  gamma,            0.99,   0,    1,     "discount") \
+    X(INT,    batch,            256,    2,    1 << 20, "rows of an update") \
+    X(INT,    utd,              2,      1,    1000,  "critic updates per environment step") \
+    X(INT,    policy_delay,     3,      1,    1000,  "critic updates per actor update") \
+    X(INT64,  random_steps,     5000,   0,    1e12,  "uniform actions before the first update") \
+    X(FLOAT,  lr_actor,         3e-4,   0,    1,     "learning rate") \
+    X(FLOAT,  lr_critic,        3e-4,   0,    1,     "learning rate") \
+    X(FLOAT,  beta1,            0.5,    0,    0.9999, "Adam, actor and critic") \
+    X(FLOAT,  actor_clip,       1,      0,    1e30,  "bound of the elements of the gradient") \
+    X(FLOAT,  alpha,            1,      1e-12, 1e6,  "initial temperature") \
+    X(FLOAT,  lr_alpha,         1e-3,   0,    1,     "learning rate, Adam with default betas") \
+    X(FLOAT,  target,           4,      -1e3, 1e3,   "run cost per dimension alpha aims at")
+typedef struct drl_dime_config { DRL_DIME_CONFIG(DRL_MEMBER) } drl_dime_config;
 
 /* Return the values of the paper's code, for Gym's MuJoCo tasks. */
 DRLDEF drl_dime_config drl_dime_config_default(int obs_dim, int act_dim);
@@ -1519,36 +1525,39 @@ typedef enum drl_qvpo_weight {
     DRL_QVPO_QADV, DRL_QVPO_QRELU, DRL_QVPO_QCUT, DRL_QVPO_QEXPN, DRL_QVPO_QCUT0N, DRL_QVPO_QCUT1N
 } drl_qvpo_weight;
 
-typedef struct drl_qvpo_config {
-    int obs_dim, act_dim;
-    uint64_t seed;            /* 1        weights, noise, batches                                 */
-    /* value in the paper's code                                                                  */
-    int steps;                /* 20       T, denoising steps, cosine schedule                     */
-    int behavior;             /* 4        K_b, candidates of an action while exploring            */
-    int target;               /* 4        K_t, of a target's next action (2 and 1 are used too)   */
-    int evaluation;           /* 32       K_eval, of an action in evaluation                      */
-    int candidates;           /* 64       N_d, of a state in the actor's update; the best one is  */
-                              /*          trained on                                              */
-    int uniform;              /* 10       N_e, uniform actions of a state for the entropy         */
-    drl_qvpo_weight weight;   /* qadv     transformation of Q                                     */
-    float q_neg, cut, beta;   /* 0, 1, 1  of qrelu; of qcut; of qexpn, qcut0n, qcut1n             */
-    float entropy;            /* 0.02     alpha_0, weight of the uniform actions                  */
-    float entropy_floor;      /* 0.002    least alpha                                             */
-    int64_t entropy_steps;    /* 1000000  alpha falls in a line to 0 at this update               */
-    int actor_width;          /* 256      three hidden layers, Mish                               */
-    int critic_width;         /* 256      three hidden layers, Mish                               */
-    float gamma;              /* 0.99     discount                                                */
-    float tau;                /* 0.005    averaging of the targets                                */
-    int batch;                /* 256      rows of an update                                       */
-    int policy_delay;         /* 1        critic updates per actor update                         */
-    int64_t random_steps;     /* 10000    uniform actions before the first update                 */
-    float lr_actor;           /* 1e-4                                                             */
-    float lr_critic;          /* 3e-4                                                             */
-    float adam_eps;           /* 1e-5     not small beside the actor's gradients: part of it      */
-    float clip_norm;          /* 2        of each gradient                                        */
-    int time_limit_terminal;  /* 1        the time limit ends the value, as in the paper's code;  */
-                              /*          0 (preset cpu): the value goes on                       */
-} drl_qvpo_config;
+#define DRL_QVPO_CONFIG(X) \
+    DRL_AGENT_CONFIG(X) \
+    /* chain and candidates */ \
+    X(INT,   steps,         20,    1,    DRL_STEPS_MAX, "T, denoising steps, cosine schedule") \
+    X(INT,   behavior,      4,     1,    4096,  "K_b, candidates of an exploring action") \
+    X(INT,   target,        4,     1,    4096,  "K_t, of a target's action (2, 1 are used too)") \
+    X(INT,   evaluation,    32,    1,    4096,  "K_eval, of an action in evaluation") \
+    X(INT,   candidates,    64,    1,    4096,  "N_d, in the actor's update; it learns the best") \
+    X(INT,   uniform,       10,    0,    4096,  "N_e, uniform actions of a state, for entropy") \
+    /* weights of actions */ \
+    X(CHOICE, weight, DRL_QVPO_QADV, 0, 0, \
+      "qadv|qrelu|qcut|qexpn|qcut0n|qcut1n: what is made of Q") \
+    X(FLOAT, q_neg,         0,     -1e9, 1e9,   "of qrelu") \
+    X(FLOAT, cut,           1,     -1e9, 1e9,   "of qcut") \
+    X(FLOAT, beta,          1,     0,    1e9,   "of qexpn, qcut0n, qcut1n") \
+    X(FLOAT, entropy,       0.02,  0,    1e6,   "alpha_0, weight of the uniform actions") \
+    X(FLOAT, entropy_floor, 0.002, 0,    1e6,   "least alpha") \
+    X(INT64, entropy_steps, 1e6,   1,    1e15,  "alpha falls in a line to 0 at this update") \
+    /* networks and learning */ \
+    X(INT,   actor_width,   256,   1,    65536, "hidden width, three layers, Mish") \
+    X(INT,   critic_width,  256,   1,    65536, "hidden width, three layers, Mish") \
+    X(FLOAT, gamma,         0.99,  0,    1,     "discount") \
+    X(FLOAT, tau,           0.005, 0,    1,     "averaging of the targets") \
+    X(INT,   batch,         256,   1,    1 << 20, "rows of an update") \
+    X(INT,   policy_delay,  1,     1,    1000,  "critic updates per actor update") \
+    X(INT64, random_steps,  10000, 0,    1e12,  "uniform actions before the first update") \
+    X(FLOAT, lr_actor,      1e-4,  0,    1,     "learning rate") \
+    X(FLOAT, lr_critic,     3e-4,  0,    1,     "learning rate") \
+    X(FLOAT, adam_eps,      1e-5,  0,    1,     "not small beside the actor's gradients") \
+    X(FLOAT, clip_norm,     2,     0,    1e30,  "of each gradient; 0: not cut") \
+    X(BOOL,  time_limit_terminal, 1, 0,  1, \
+      "the time limit ends the value, as in the paper's code; preset cpu: no")
+typedef struct drl_qvpo_config { DRL_QVPO_CONFIG(DRL_MEMBER) } drl_qvpo_config;
 
 /* Return the values of the paper's code. */
 DRLDEF drl_qvpo_config drl_qvpo_config_default(int obs_dim, int act_dim);
@@ -4431,10 +4440,10 @@ DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *
 /* The name of choice i to out [DRL_FIELD_TEXT]; returns 0 if there is none. */
 static int drli_choice_name(const drl_field *field, int i, char *out)
 {
-    const char *s = field->choices;
+    const char *s = field->doc;
     int n = 0;
-    for (; i > 0 && *s; s++) i -= *s == '|';
-    while (n < DRL_FIELD_TEXT - 1 && s[n] && s[n] != '|') { out[n] = s[n]; n++; }
+    for (; i > 0 && *s && *s != ':'; s++) i -= *s == '|';
+    while (n < DRL_FIELD_TEXT - 1 && s[n] && s[n] != '|' && s[n] != ':') { out[n] = s[n]; n++; }
     out[n] = 0;
     return n > 0 && i == 0;
 }
@@ -4559,7 +4568,8 @@ static drl_status drli_field_fail(drl_context *ctx, const drl_field *field, cons
 {
     char shown[65], range[100];
     drli_text t = drli_text_begin(range, sizeof(range));
-    drli_text_add(&t, field->type == DRL_FIELD_BOOL ? "true or false" :
+    drli_text_add(&t, field->type == DRL_FIELD_CHOICE ? "one of the names" :
+                      field->type == DRL_FIELD_BOOL ? "true or false" :
                       field->type <= DRL_FIELD_UINT64 ? "a whole number" : "a number");
     if (field->low != 0 || field->high != 0) {
         drli_text_add(&t, " from ");
@@ -4568,8 +4578,7 @@ static drl_status drli_field_fail(drl_context *ctx, const drl_field *field, cons
         drli_text_shortest(&t, field->high, 0);
     }
     return drli_fail(ctx, DRL_ERR_RANGE, "%s: expected %s, got '%s' (%s)", field->name,
-                     field->type == DRL_FIELD_CHOICE ? field->choices : range,
-                     drli_show(shown, got), field->doc);
+                     range, drli_show(shown, got), field->doc);
 }
 
 static const drl_field *drli_field_find(drl_context *ctx, const drl_field *fields, int n,
@@ -7280,6 +7289,35 @@ static double drli_mean(int n, const float *x)
     return s / n;
 }
 
+/* Define drl_NAME_config_default, drl_NAME_init and drli_NAME_base: the drl_algo, but for texts and
+   functions. */
+#define DRLI_ALGO(algo, CONFIG) \
+    static drl_algo drli_##algo##_base(void) \
+    { \
+        typedef drl_##algo##_config drl_config; \
+        static const drl_field fields[] = {CONFIG(DRL_ELEMENT)}; \
+        drl_algo a; \
+        memset(&a, 0, sizeof(a)); \
+        a.name = #algo; \
+        a.fields = fields; \
+        a.field_count = DRLI_COUNT(fields); \
+        a.size = sizeof(drl_##algo); \
+        a.config_offset = offsetof(drl_##algo, cfg); \
+        a.config_size = sizeof(drl_config); \
+        return a; \
+    } \
+    DRLDEF drl_##algo##_config drl_##algo##_config_default(int obs_dim, int act_dim) \
+    { \
+        drl_##algo##_config c; \
+        drl_algo_default(drl_##algo##_algo(), &c, obs_dim, act_dim); \
+        return c; \
+    } \
+    DRLDEF drl_status drl_##algo##_init(drl_##algo *agent, drl_context *ctx, \
+                                        const drl_##algo##_config *cfg) \
+    { \
+        return drl_agent_init(&agent->agent, ctx, drl_##algo##_algo(), cfg); \
+    }
+
 /* ---- agents ---- */
 
 /* Everything but what init_fn makes. */
@@ -7715,41 +7753,6 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env
              UTD batches are drawn one by one, not as one batch that is split: same distribution.
    Verified  tests/golden/dime.c, tests/unit/dime.c, tests/learn; results in README.md */
 
-#define DRLI_DIME_FIELD(member, type, value, low, high, doc) \
-    DRL_FIELD(drl_dime_config, member, type, value, low, high, doc)
-static const drl_field drli_dime_fields[] = {
-    DRLI_DIME_FIELD(obs_dim, INT, 1, 1, 1 << 20, "observation size"),
-    DRLI_DIME_FIELD(act_dim, INT, 1, 1, 256, "action size"),
-    DRLI_DIME_FIELD(seed, UINT64, 1, 0, 0, "weights, noise, batches"),
-    DRLI_DIME_FIELD(steps, INT, 16, 1, DRL_STEPS_MAX, "denoising steps"),
-    DRLI_DIME_FIELD(prior_std, FLOAT, 2.5, 1e-3, 1e3, "standard deviation of x_0"),
-    DRLI_DIME_FIELD(dt, FLOAT, 0.1, 1e-6, 10, "initial step size (learned)"),
-    DRLI_DIME_FIELD(friction, FLOAT, 1, 1e-3, 1e3, "initial friction (learned)"),
-    DRLI_DIME_FIELD(step_floor, FLOAT, 0.001, 0, 1, "smallest relative step"),
-    DRLI_DIME_FIELD(actor_width, INT, 256, 1, 65536, "hidden width of the actor"),
-    DRLI_DIME_FIELD(actor_layers, INT, 3, 1, DRL_MLP_LAYERS - 1, "hidden layers of the actor"),
-    DRLI_DIME_FIELD(time_frequencies, INT, 256, 1, 65536, "Fourier features of time"),
-    DRLI_DIME_FIELD(critic_width, INT, 2048, 1, 65536, "hidden width of the critics"),
-    DRLI_DIME_FIELD(atoms, INT, 101, 2, 65536, "atoms of the value distribution"),
-    DRLI_DIME_FIELD(v_min, FLOAT, -1600, -1e9, 1e9, "smallest value"),
-    DRLI_DIME_FIELD(v_max, FLOAT, 1600, -1e9, 1e9, "largest value"),
-    DRLI_DIME_FIELD(brn_momentum, FLOAT, 0.99, 0, 1, "of running statistics"),
-    DRLI_DIME_FIELD(brn_warmup, INT, 100000, 0, 2e9, "updates with plain batch norm"),
-    DRLI_DIME_FIELD(value_entropy, FLOAT, 0.005, 0, 1000, "bonus of the value entropy"),
-    DRLI_DIME_FIELD(gamma, FLOAT, 0.99, 0, 1, "discount"),
-    DRLI_DIME_FIELD(batch, INT, 256, 2, 1 << 20, "rows of an update"),
-    DRLI_DIME_FIELD(utd, INT, 2, 1, 1000, "critic updates per environment step"),
-    DRLI_DIME_FIELD(policy_delay, INT, 3, 1, 1000, "critic updates per actor update"),
-    DRLI_DIME_FIELD(random_steps, INT64, 5000, 0, 1e12, "uniform actions at the start"),
-    DRLI_DIME_FIELD(lr_actor, FLOAT, 3e-4, 0, 1, "learning rate"),
-    DRLI_DIME_FIELD(lr_critic, FLOAT, 3e-4, 0, 1, "learning rate"),
-    DRLI_DIME_FIELD(beta1, FLOAT, 0.5, 0, 0.9999, "Adam, actor and critic"),
-    DRLI_DIME_FIELD(actor_clip, FLOAT, 1, 0, 1e30, "bound of actor gradient elements"),
-    DRLI_DIME_FIELD(alpha, FLOAT, 1, 1e-12, 1e6, "initial temperature"),
-    DRLI_DIME_FIELD(lr_alpha, FLOAT, 1e-3, 0, 1, "learning rate of the temperature"),
-    DRLI_DIME_FIELD(target, FLOAT, 4, -1e3, 1e3, "run cost per action dimension"),
-};
-
 /* Names and shapes of all tensors, and buffers. */
 static drl_status drli_dime_layout(drl_dime *d)
 {
@@ -8065,11 +8068,11 @@ static drl_tensor *drli_dime_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
     return drli_dime_path(d, obs, noise->data).action;
 }
 
+DRLI_ALGO(dime, DRL_DIME_CONFIG)
+
 DRLDEF drl_algo drl_dime_algo(void)
 {
-    drl_algo a;
-    memset(&a, 0, sizeof(a));
-    a.name = "dime";
+    drl_algo a = drli_dime_base();
     a.about = "diffusion policy, maximum entropy (Celik et al., ICML 2025)";
     a.presets = /* cpu: 8 steps are nearly as good as 16 in the paper's ablation; small networks
                    with CrossQ's learning rate and one update per step */
@@ -8078,27 +8081,10 @@ DRLDEF drl_algo drl_dime_algo(void)
         "toy steps=8 actor_width=64 actor_layers=2 time_frequencies=16 critic_width=64 atoms=51 "
         "batch=128 policy_delay=2 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 lr_alpha=3e-3\n";
     a.metrics = "critic_loss actor_loss q alpha run_cost log_density dt next_log_density";
-    a.fields = drli_dime_fields;
-    a.field_count = DRLI_COUNT(drli_dime_fields);
-    a.size = sizeof(drl_dime);
-    a.config_offset = offsetof(drl_dime, cfg);
-    a.config_size = sizeof(drl_dime_config);
     a.init_fn = drli_dime_start;
     a.act_fn = drli_dime_act;
     a.update_fn = drli_dime_update;
     return a;
-}
-
-DRLDEF drl_dime_config drl_dime_config_default(int obs_dim, int act_dim)
-{
-    drl_dime_config c;
-    drl_algo_default(drl_dime_algo(), &c, obs_dim, act_dim);
-    return c;
-}
-
-DRLDEF drl_status drl_dime_init(drl_dime *dime, drl_context *ctx, const drl_dime_config *cfg)
-{
-    return drl_agent_init(&dime->agent, ctx, drl_dime_algo(), cfg);
 }
 #endif /* DIFFRL_NO_DIME */
 
@@ -8121,40 +8107,6 @@ DRLDEF drl_status drl_dime_init(drl_dime *dime, drl_context *ctx, const drl_dime
              wide and updated every second time, learning rates 3e-4 and 1e-3, values go on at the
              time limit: a fiftieth of the cost; README says what it reaches.
    Verified  tests/golden/qvpo.c, tests/unit/qvpo.c, tests/learn; results in README.md */
-
-#define DRLI_QVPO_FIELD(member, type, value, low, high, doc) \
-    DRL_FIELD(drl_qvpo_config, member, type, value, low, high, doc)
-static const drl_field drli_qvpo_fields[] = {
-    DRLI_QVPO_FIELD(obs_dim, INT, 1, 1, 1 << 20, "observation size"),
-    DRLI_QVPO_FIELD(act_dim, INT, 1, 1, 256, "action size"),
-    DRLI_QVPO_FIELD(seed, UINT64, 1, 0, 0, "weights, noise, batches"),
-    DRLI_QVPO_FIELD(steps, INT, 20, 1, DRL_STEPS_MAX, "denoising steps"),
-    DRLI_QVPO_FIELD(behavior, INT, 4, 1, 4096, "candidates of an exploring action"),
-    DRLI_QVPO_FIELD(target, INT, 4, 1, 4096, "candidates of a target's action"),
-    DRLI_QVPO_FIELD(evaluation, INT, 32, 1, 4096, "candidates of an evaluated action"),
-    DRLI_QVPO_FIELD(candidates, INT, 64, 1, 4096, "candidates of the actor's update"),
-    DRLI_QVPO_FIELD(uniform, INT, 10, 0, 4096, "uniform actions per state"),
-    DRL_FIELD_NAMES(drl_qvpo_config, weight, 0, "qadv|qrelu|qcut|qexpn|qcut0n|qcut1n",
-                    "weight of an action by Q"),
-    DRLI_QVPO_FIELD(q_neg, FLOAT, 0, -1e9, 1e9, "of qrelu"),
-    DRLI_QVPO_FIELD(cut, FLOAT, 1, -1e9, 1e9, "of qcut"),
-    DRLI_QVPO_FIELD(beta, FLOAT, 1, 0, 1e9, "of qexpn, qcut0n, qcut1n"),
-    DRLI_QVPO_FIELD(entropy, FLOAT, 0.02, 0, 1e6, "weight of uniform actions at first"),
-    DRLI_QVPO_FIELD(entropy_floor, FLOAT, 0.002, 0, 1e6, "and at last"),
-    DRLI_QVPO_FIELD(entropy_steps, INT64, 1e6, 1, 1e15, "updates until it would be 0"),
-    DRLI_QVPO_FIELD(actor_width, INT, 256, 1, 65536, "hidden width of the actor"),
-    DRLI_QVPO_FIELD(critic_width, INT, 256, 1, 65536, "hidden width of the critics"),
-    DRLI_QVPO_FIELD(gamma, FLOAT, 0.99, 0, 1, "discount"),
-    DRLI_QVPO_FIELD(tau, FLOAT, 0.005, 0, 1, "averaging of the targets"),
-    DRLI_QVPO_FIELD(batch, INT, 256, 1, 1 << 20, "rows of an update"),
-    DRLI_QVPO_FIELD(policy_delay, INT, 1, 1, 1000, "critic updates per actor update"),
-    DRLI_QVPO_FIELD(random_steps, INT64, 10000, 0, 1e12, "uniform actions at the start"),
-    DRLI_QVPO_FIELD(lr_actor, FLOAT, 1e-4, 0, 1, "learning rate"),
-    DRLI_QVPO_FIELD(lr_critic, FLOAT, 3e-4, 0, 1, "learning rate"),
-    DRLI_QVPO_FIELD(adam_eps, FLOAT, 1e-5, 0, 1, "added to the root in Adam"),
-    DRLI_QVPO_FIELD(clip_norm, FLOAT, 2, 0, 1e30, "of a gradient, 0: not cut"),
-    DRLI_QVPO_FIELD(time_limit_terminal, BOOL, 1, 0, 1, "the time limit ends the value"),
-};
 
 static drl_status drli_qvpo_start(drl_agent *agent)
 {
@@ -8383,11 +8335,11 @@ static drl_tensor *drli_qvpo_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
     return act;
 }
 
+DRLI_ALGO(qvpo, DRL_QVPO_CONFIG)
+
 DRLDEF drl_algo drl_qvpo_algo(void)
 {
-    drl_algo a;
-    memset(&a, 0, sizeof(a));
-    a.name = "qvpo";
+    drl_algo a = drli_qvpo_base();
     a.about = "diffusion policy, Q-weighted imitation (Ding et al., NeurIPS 2024)";
     a.presets =
         "cpu steps=8 target=2 evaluation=16 candidates=16 actor_width=128 policy_delay=2 "
@@ -8396,27 +8348,10 @@ DRLDEF drl_algo drl_qvpo_algo(void)
         "critic_width=64 batch=128 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 "
         "time_limit_terminal=0\n";
     a.metrics = "critic_loss actor_loss target q weight alpha";
-    a.fields = drli_qvpo_fields;
-    a.field_count = DRLI_COUNT(drli_qvpo_fields);
-    a.size = sizeof(drl_qvpo);
-    a.config_offset = offsetof(drl_qvpo, cfg);
-    a.config_size = sizeof(drl_qvpo_config);
     a.init_fn = drli_qvpo_start;
     a.act_fn = drli_qvpo_act;
     a.update_fn = drli_qvpo_update;
     return a;
-}
-
-DRLDEF drl_qvpo_config drl_qvpo_config_default(int obs_dim, int act_dim)
-{
-    drl_qvpo_config c;
-    drl_algo_default(drl_qvpo_algo(), &c, obs_dim, act_dim);
-    return c;
-}
-
-DRLDEF drl_status drl_qvpo_init(drl_qvpo *qvpo, drl_context *ctx, const drl_qvpo_config *cfg)
-{
-    return drl_agent_init(&qvpo->agent, ctx, drl_qvpo_algo(), cfg);
 }
 #endif /* DIFFRL_NO_QVPO */
 

@@ -34,7 +34,7 @@ static const drl_field fields[] = {
     DRL_FIELD(config, gamma, FLOAT, 0.99, 0, 0.999, "discount"),
     DRL_FIELD(config, scale, DOUBLE, 2.5, 0, 0, "any number"),
     DRL_FIELD(config, flag, BOOL, 0, 0, 0, "yes or no"),
-    DRL_FIELD_NAMES(config, color, 1, "red|green|dark_blue", "paint"),
+    DRL_FIELD(config, color, CHOICE, 1, 0, 0, "red|green|dark_blue: paint"),
     DRL_FIELD(config, critic.rate, FLOAT, 3e-4, 1e-9, 1, "of the critic"),
     DRL_FIELD(config, clip, FLOAT, 1, 0, HUGE_VAL, "inf: none")};
 #define N DRLI_COUNT(fields)
@@ -113,7 +113,7 @@ TEST(values_are_refused)
         {"scale", "1e999", "got '1e999'"}, {"clip", "1e39", "from 0 to inf, got '1e39'"},
         {"clip", "-inf", "got '-inf'"}, {"flag", "2", "flag: expected true or false, got '2'"},
         {"flag", "", "true or false"},
-        {"color", "blue", "color: expected red|green|dark_blue, got 'blue'"},
+        {"color", "blue", "color: expected one of the names, got 'blue' (red|green|dark_blue: p"},
         {"color", "", "got ''"}, {"color", "red|green", "got 'red|green'"},
         {"color", "0", "got '0'"},
         {"critic.rate", "0", "from 1e-9 to 1, got '0'"}};
@@ -173,7 +173,7 @@ TEST(check_finds_what_is_out_of_range)
     CHECK(drl_fields_check(&ctx, fields, N, &c) == DRL_OK);
     c.color = (shade)3;
     CHECK(drl_fields_check(&ctx, fields, N, &c) == DRL_ERR_RANGE);
-    CHECK_TEXT(drl_context_error(&ctx), "color: expected red|green|dark_blue, got '3'");
+    CHECK_TEXT(drl_context_error(&ctx), "color: expected one of the names, got '3' (red|green");
 }
 
 TEST(config_travels_in_a_file)
