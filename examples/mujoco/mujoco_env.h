@@ -105,7 +105,7 @@ typedef struct mujoco_rules {
 
 /* One task. */
 typedef struct mujoco_task {
-    const char *name, *model; /* model: file in models/                                          */
+    const char *name, *model; /* model: file in models/; in mujoco_env_make: its path            */
     mujoco_kind kind;
     int version;              /* of the rules: Gymnasium's v5, v4, v3                            */
     int obs_dim, act_dim;     /* what the model must give; 0: any                                */
@@ -720,6 +720,7 @@ static mjModel *mujoco_model_compile(const char *path, const char *xml, char *er
     mujoco_trap trap;
     mujoco_load l;
     mjVFS *vfs = NULL;
+    char *at;
     memset(&l, 0, sizeof l);
     l.path = path;
     trap.text[0] = 0;
@@ -743,6 +744,8 @@ static mjModel *mujoco_model_compile(const char *path, const char *xml, char *er
         l.m = NULL;
     }
     if (!l.m) mujoco_say(error, error_size, path, ": ", l.text[0] ? l.text : trap.text);
+    for (at = error; !l.m && error_size && *at; at++)
+        if (*at == '\n') *at = ' ';
     return l.m;
 }
 
@@ -766,13 +769,14 @@ static int mujoco_model_check(mjModel *m, const char *path, char *error, size_t 
                       trap.text[0] ? trap.text : "is a number in it nan, inf or far too large?");
 }
 
-static mjModel *mujoco_model_xml(const mujoco_task *t, const mujoco_options *o, char *error,
+/* Compile the text in the options, or the file: one of ours if the task is listed, else a path. */
+static mjModel *mujoco_model_xml(const char *file, const mujoco_options *o, int listed, char *error,
                                  size_t error_size)
 {
     char path[1024];
     if (o->xml) return mujoco_model_compile("text.xml", o->xml, error, error_size);
-    if (mujoco_model_find(t->model, o->model_dir, path, sizeof path, error, error_size))
-        return NULL;
+    if (!listed) return mujoco_model_compile(file, NULL, error, error_size);
+    if (mujoco_model_find(file, o->model_dir, path, sizeof path, error, error_size)) return NULL;
     return mujoco_model_compile(path, NULL, error, error_size);
 }
 
@@ -786,7 +790,7 @@ static int mujoco_model_observes(mujoco_model *model)
 }
 
 /* Look whether the loaded model is the task's, then set constants. */
-static int mujoco_model_bind(mujoco_model *model, const mujoco_options *o, int mend, char *error,
+static int mujoco_model_bind(mujoco_model *model, const mujoco_options *o, int listed, char *error,
                              size_t error_size)
 {
     mujoco_task *t = &model->task;
@@ -803,7 +807,7 @@ static int mujoco_model_bind(mujoco_model *model, const mujoco_options *o, int m
     t->obs_dim = mujoco_model_observes(model);
     if (nu < 1 || t->obs_dim < 1)
         return mujoco_say(error, error_size, file, " has no actuators, or nothing that moves", "");
-    if (mend && !o->native) mujoco_model_mend(model->m);
+    if (listed && !o->native) mujoco_model_mend(model->m);
     for (i = 0; i < nu; i++) {
         const mjtNum *range = model->m->actuator_ctrlrange + 2 * i;
         int limited = model->m->actuator_ctrllimited[i];
@@ -814,14 +818,14 @@ static int mujoco_model_bind(mujoco_model *model, const mujoco_options *o, int m
 }
 
 /* Compile the task's model and apply the options. Returns NULL with the error text set. */
-static mujoco_model *mujoco_model_load(const mujoco_task *task, const mujoco_options *o, int mend,
+static mujoco_model *mujoco_model_load(const mujoco_task *task, const mujoco_options *o, int listed,
                                        char *error, size_t error_size)
 {
     mujoco_model *model = (mujoco_model *)calloc(1, sizeof *model);
     mjModel *m;
     if (!model) return mujoco_say(error, error_size, "out of memory", "", ""), NULL;
     m = task->kind.load_fn ? task->kind.load_fn(task, o, error, error_size)
-                           : mujoco_model_xml(task, o, error, error_size);
+                           : mujoco_model_xml(task->model, o, listed, error, error_size);
     model->m = m;
     model->task = *task;
     model->row = task;
@@ -830,7 +834,7 @@ static mujoco_model *mujoco_model_load(const mujoco_task *task, const mujoco_opt
     model->task.name = model->name;
     if (m) model->bounds = (float *)calloc(2 * (size_t)m->nu + 1, sizeof(float));
     if (m && !model->bounds) mujoco_say(error, error_size, "out of memory", "", "");
-    if (!m || !model->bounds || mujoco_model_bind(model, o, mend, error, error_size)) {
+    if (!m || !model->bounds || mujoco_model_bind(model, o, listed, error, error_size)) {
         mujoco_model_release(model);
         return NULL;
     }
@@ -896,18 +900,10 @@ static const mujoco_key mujoco_mjcf_keys[] = {
     {"terminate_when_unhealthy", DRL_FIELD_BOOL, 1, offsetof(mujoco_task, rules.terminate)},
     {NULL, DRL_FIELD_INT, 0, 0}};
 
-/* the file is what follows mjcf: in the name */
-static mjModel *mujoco_mjcf_load(const mujoco_task *t, const mujoco_options *o, char *error,
-                                 size_t error_size)
-{
-    if (o->xml) return mujoco_model_compile(t->model, o->xml, error, error_size);
-    return mujoco_model_compile(t->model, NULL, error, error_size);
-}
-
 /* reward: speed along x - .1 x squared actions + 1; starts near qpos0; ends only by the clock */
 static const mujoco_task mujoco_mjcf = {
     "mjcf:", NULL,
-    {mujoco_mjcf_keys, mujoco_mjcf_load, mujoco_mjcf_bind, NULL, NULL, NULL, mujoco_mjcf_measure,
+    {mujoco_mjcf_keys, NULL, mujoco_mjcf_bind, NULL, NULL, NULL, mujoco_mjcf_measure,
      mujoco_mjcf_reward, mujoco_mjcf_healthy},
     0, 0, 0, 5, 1000,
     {1, .1, 0, 1, .01, 0, 0, 0, 0, {-HUGE_VAL, HUGE_VAL}, {0, 0}, {0, 0}, {0, 0}, 1, 1, 0}};
@@ -977,7 +973,7 @@ static int mujoco_env_open(drl_env *env, mujoco_model *model, char *error, size_
 }
 
 static int mujoco_env_build(drl_env *env, const mujoco_task *task, const mujoco_options *options,
-                            int mend, char *error, size_t error_size)
+                            int listed, char *error, size_t error_size)
 {
     mujoco_options none;
     mujoco_model *model;
@@ -994,7 +990,7 @@ static int mujoco_env_build(drl_env *env, const mujoco_task *task, const mujoco_
     }
     mju_user_error = mujoco_on_error;
     mju_user_warning = mujoco_on_warning;
-    model = mujoco_model_load(task, options ? options : &none, mend, error, error_size);
+    model = mujoco_model_load(task, options ? options : &none, listed, error, error_size);
     return model ? mujoco_env_open(env, model, error, error_size) : -1;
 }
 

@@ -11,8 +11,8 @@
              actions.csv  one row per step: a number per actuator, in its own units, not cut to its
                           range, used in double precision
              Empty rows, and rows that begin with #, are skipped.
-   Prints    one row per step: step,reward,terminated,obs... with 17 significant digits. Row 0 is the
-             observation after the reset, with reward 0. Goes on after the end of an episode.
+   Prints    one row per step: step,reward,terminated,obs... with 17 significant digits. Row 0 is
+             the observation after the reset, with reward 0. Goes on after the end of an episode.
    Exit      0 ok, 1 run failed, 2 usage, 3 bad file */
 #define _POSIX_C_SOURCE 200809L
 #define DIFFRL_IMPLEMENTATION
@@ -122,7 +122,7 @@ static int replay(mujoco_env *e, table *state, table *actions)
 int main(int argc, char **argv)
 {
     run_args args = {"replay", NULL, 0, 1, 0};
-    const char *value, *state_path = NULL, *actions_path = NULL;
+    const char *value = "", *state_path = NULL, *actions_path = NULL;
     run_task task;
     table state, actions;
     drl_env env;

@@ -385,7 +385,7 @@ static inline void run_task_list(const run_task *t)
         double v[2] = {0, 0};
         int i, whole;
         for (i = 0; i < key->count; i++) {
-            if (key->type == DRL_FIELD_DOUBLE) memcpy(&v[i], at + i * (int)sizeof v[i], sizeof v[i]);
+            if (key->type == DRL_FIELD_DOUBLE) memcpy(&v[i], at + (size_t)i * sizeof *v, sizeof *v);
             else memcpy(&whole, at, sizeof whole), v[i] = whole;
         }
         printf("  %s=%g", key->name, v[0]);

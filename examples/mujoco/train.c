@@ -57,8 +57,8 @@ static const drl_field train_fields[] = {
 
 enum {
     FLAG_ALGO, FLAG_TASK, FLAG_STEPS, FLAG_SEED, FLAG_PRESET, FLAG_SET, FLAG_THREADS, FLAG_ENVS,
-    FLAG_OUT, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC, FLAG_EVAL_EVERY, FLAG_EVAL_EPISODES, FLAG_QUIET, FLAG_LIST, FLAG_HELP,
-    FLAG_VERSION
+    FLAG_OUT, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC, FLAG_EVAL_EVERY,
+    FLAG_EVAL_EPISODES, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
 };
 
 static const run_flag train_flags[] = {
@@ -327,7 +327,8 @@ static int train_configure(train *t)
 {
     int i, rc = RUN_OK;
     char seed[DRL_FIELD_TEXT];
-    if (!t->opt.preset) t->opt.preset = !strcmp(run_task_family(t->opt.task.index), "built in") ? "toy" : "cpu";
+    int built_in = !strcmp(run_task_family(t->opt.task.index), "built in");
+    if (!t->opt.preset) t->opt.preset = built_in ? "toy" : "cpu";
     t->config = calloc(1, t->algo.config_size);
     t->agent = (drl_agent *)calloc(1, t->algo.size);
     if (!t->config || !t->agent) return fprintf(stderr, "train: out of memory\n"), RUN_FAILED;
@@ -751,8 +752,8 @@ static void train_tell(train *t, const char *program)
         printf("next    tools/build.sh %sexamples/mujoco/eval.c\n", without);
         printf("        build/eval --policy %s/%s\n", t->dir, policy);
     }
-    printf("        %s --task %s --steps %" PRId64 " --seed %" PRIu64 "\n", program, t->opt.task.name,
-           10 * t->opt.steps, t->opt.seed);
+    printf("        %s --task %s --steps %" PRId64 " --seed %" PRIu64 "\n", program,
+           t->opt.task.name, 10 * t->opt.steps, t->opt.seed);
 }
 
 static void train_free(train *t)
