@@ -266,7 +266,7 @@ typedef enum drl_act {
 /* Return f(x) of one number. Subnormal results are gradual, -0 and infinities go to their limits,
    nan to nan, points outside the domain to nan. sigmoid = 1 / (1 + exp(-x)), softplus =
    log(1 + exp(x)), mish = x tanh(softplus(x)) (Misra 2019), gelu = x / 2 (1 + tanh(sqrt(2 / pi)
-   (x + 0.044715 x^3))) (Hendrycks and Gimpel 2016), erfinv: erf(erfinv(x)) = x. */
+   (x + 0.044715 x^3))) (Hendrycks and Gimpel 2016). */
 DRLDEF float drl_expf(float x);
 DRLDEF float drl_logf(float x);
 DRLDEF float drl_tanhf(float x);
@@ -277,16 +277,14 @@ DRLDEF float drl_geluf(float x);
 DRLDEF float drl_sinf(float x);
 DRLDEF float drl_cosf(float x);
 DRLDEF float drl_erff(float x);
-DRLDEF float drl_erfinvf(float x);
 
-/* y[i] = f(z[i]) for i < n, on all workers if n is large; y may be z.
-     act   in  one of drl_act; NONE copies. */
+/* y[i] = f(z[i]) for i < n, on all workers if n is large; y may be z. */
 DRLDEF void drl_act_forward(drl_context *ctx, drl_act act, size_t n, const float *z, float *y);
 
-/* dz[i] (+)= dy[i] f'(z[i]), on all workers if n is large; dz may be dy when accumulate is 0.
+/* dz[i] (+)= dy[i] f'(z[i]), within 1e-6 of the exact derivative (relu'(0) = 0), on all workers if
+   n is large; dz may be dy when accumulate is 0.
      z, y  in  y = f(z). SOFTPLUS, MISH and GELU read z, RELU, TANH and SIGMOID read y; the other
-               one is not touched and may be NULL.
-   f' is within 1e-6 of the exact derivative (relu'(0) = 0). */
+               one is not touched and may be NULL. */
 DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z,
                              const float *y, const float *dy, float *dz, int accumulate);
 
@@ -296,9 +294,9 @@ DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const floa
    Positions count 32-bit words. Normals and uniforms take one position each; a normal is made from
    its aligned pair of words, so between normals and other draws the rest of a pair is skipped. */
 typedef struct drl_rng {
-    uint32_t key[2];   /* seed                                            */
-    uint64_t stream;   /* which of 2^64 independent sequences             */
-    uint64_t position; /* next word                                       */
+    uint32_t key[2];   /* seed */
+    uint64_t stream;   /* which of 2^64 independent sequences */
+    uint64_t position; /* next word */
     uint64_t normal;   /* 1 after a normal; the struct is 32 bytes and is saved as it is */
 } drl_rng;
 
@@ -321,22 +319,18 @@ DRLDEF float drl_rng_uniform(drl_rng *rng);
 DRLDEF float drl_rng_normal(drl_rng *rng);
 
 /* Return a standard normal number restricted to [low, high], low < high, by inversion; the bounds
-   may be infinite. One position. Good to about 1e-6 in z, also where the interval lies in one tail.
-   If it lies beyond 12 sigma, an exponential tail replaces the normal one (density within 1 %); in
-   an interval narrower than 1e-3 some numbers fall on its ends. */
+   may be infinite. One position. Good to about 1e-6 in z, also where the interval lies in one tail;
+   beyond 12 sigma it is the nearer end. */
 DRLDEF float drl_rng_truncated_normal(drl_rng *rng, float low, float high);
 
 /* Return an integer in [0, n), n >= 1, without modulo bias (Lemire 2019). One position, and with a
    probability below n / 2^32 another one. */
 DRLDEF uint32_t drl_rng_integer(drl_rng *rng, uint32_t n);
 
-/* Fill x [n] with uniforms in [low, high): low + (high - low) u, where u are the numbers of n
-   single draws. n positions. On all workers if n is large. */
+/* Fill x [n] with uniforms in [low, high), low + (high - low) u, or with standard normals: the
+   numbers of n single draws. n positions. On all workers if n is large. */
 DRLDEF void drl_rng_uniform_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n, float low,
                                  float high);
-
-/* Fill x [n] with standard normals, the numbers of n single draws. n positions. On all workers if n
-   is large. */
 DRLDEF void drl_rng_normal_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n);
 
 /* Write a random permutation of 0 .. n-1 to index [n] (Fisher-Yates, n - 1 integers). */
@@ -2351,6 +2345,19 @@ DRLI_INLINE float drli_signf(float x, float s)
     return drli_float(drli_bits(x) | (drli_bits(s) & 0x80000000u));
 }
 
+/* nan stays nan */
+DRLI_INLINE float drli_clampf(float x, float low, float high)
+{
+    x = x > high ? high : x;
+    return x < low ? low : x;
+}
+
+/* (((p x + a) x + b) x + c) x + d */
+DRLI_INLINE float drli_horner(float x, float p, float a, float b, float c, float d)
+{
+    return fmaf(fmaf(fmaf(fmaf(p, x, a), x, b), x, c), x, d);
+}
+
 #define DRLI_NAN drli_float(0x7fc00000u)
 #define DRLI_INF drli_float(0x7f800000u)
 
@@ -2365,16 +2372,12 @@ DRLI_INLINE float drli_signf(float x, float s)
 
 /* Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits. */
 #define DRLI_ROUND 12582912.0f
-#define DRLI_ROUND_BITS 0x4b400000u
 
 /* exp(r) - 1 for |r| <= log(2) / 2, relative error 2^-26 */
 DRLI_INLINE float drli_expm1_near(float r)
 {
-    float p = 0.001386831631f;
-    p = fmaf(p, r, 0.008366423659f);
-    p = fmaf(p, r, 0.04166746512f);
-    p = fmaf(p, r, 0.1666654497f);
-    p = fmaf(p, r, 0.4999999702f);
+    float p = drli_horner(r, 0.001386831631f, 0.008366423659f, 0.04166746512f, 0.1666654497f,
+                          0.4999999702f);
     return fmaf(r * r, p, r);
 }
 
@@ -2388,7 +2391,7 @@ typedef struct drli_scaled {
 DRLI_INLINE drli_scaled drli_exp_scaled(float r, float t)
 {
     drli_scaled s;
-    uint32_t n = drli_bits(t) - DRLI_ROUND_BITS + 1024u, half = n >> 1;
+    uint32_t n = drli_bits(t) - 0x4b400000u + 1024u, half = n >> 1;
     s.q = drli_expm1_near(r);
     s.a = drli_float((half - 512u + 127u) << 23);
     s.b = drli_float((n - half - 512u + 127u) << 23);
@@ -2399,17 +2402,25 @@ DRLI_INLINE drli_scaled drli_exp_scaled(float r, float t)
 DRLI_INLINE drli_scaled drli_exp_split(float x)
 {
     float t = fmaf(x, 1.44269504f, DRLI_ROUND), n = t - DRLI_ROUND;
-    float r = fmaf(n, 1.904654212e-9f, fmaf(n, -0.693147182f, x));
-    return drli_exp_scaled(r, t);
+    return drli_exp_scaled(fmaf(n, 1.904654212e-9f, fmaf(n, -0.693147182f, x)), t);
+}
+
+DRLI_INLINE float drli_exp_inside(float x) /* the same range */
+{
+    drli_scaled s = drli_exp_split(x);
+    return (1.0f + s.q) * s.a * s.b;
 }
 
 DRLI_INLINE float drli_expf(float x)
 {
-    drli_scaled s;
-    x = x > 89.0f ? 89.0f : x;
-    x = x < -110.0f ? -110.0f : x;
-    s = drli_exp_split(x);
-    return (1.0f + s.q) * s.a * s.b;
+    float y = x > 89.0f ? 89.0f : x;
+    return drli_exp_inside(y < -110.0f ? -110.0f : y);
+}
+
+DRLI_INLINE float drli_exp_decay(float x) /* exp(-|x|) */
+{
+    float a = drli_absf(x);
+    return drli_exp_inside(a > 110.0f ? -110.0f : -a);
 }
 
 /* log(x) of a normal positive x: x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2) */
@@ -2417,15 +2428,9 @@ DRLI_INLINE float drli_log_normal(float x)
 {
     uint32_t u = drli_bits(x), k = (u - 0x3f3504f3u + 0x40000000u) >> 23; /* biased by 128 */
     float n = (float)((int32_t)k - 128), f = drli_float(u - ((k - 128u) << 23)) - 1.0f;
-    float p = -0.07636403292f;
-    p = fmaf(p, f, 0.1276220083f);
-    p = fmaf(p, f, -0.1315961331f);
-    p = fmaf(p, f, 0.1420158148f);
-    p = fmaf(p, f, -0.1662340909f);
-    p = fmaf(p, f, 0.2000124156f);
-    p = fmaf(p, f, -0.2500081956f);
-    p = fmaf(p, f, 0.3333333135f);
-    p = fmaf(p, f, -0.5f);
+    float p = drli_horner(f, -0.07636403292f, 0.1276220083f, -0.1315961331f, 0.1420158148f,
+                          -0.1662340909f);
+    p = drli_horner(f, p, 0.2000124156f, -0.2500081956f, 0.3333333135f, -0.5f);
     p = fmaf(f * f, p, n * -1.904654212e-9f);
     return fmaf(n, 0.693147182f, f + p);
 }
@@ -2452,14 +2457,6 @@ DRLI_INLINE float drli_tanhf(float x)
     return drli_signf(e / (e + 2.0f), x);
 }
 
-/* exp(-|x|) */
-DRLI_INLINE float drli_exp_decay(float x)
-{
-    float a = drli_absf(x);
-    drli_scaled s = drli_exp_split(a > 110.0f ? -110.0f : -a);
-    return (1.0f + s.q) * s.a * s.b;
-}
-
 DRLI_INLINE float drli_sigmoidf(float x)
 {
     float e = drli_exp_decay(x);
@@ -2470,20 +2467,16 @@ DRLI_INLINE float drli_sigmoidf(float x)
 DRLI_INLINE float drli_softplusf(float x)
 {
     float e = drli_exp_decay(x), u = (e + e) / (2.0f + e), v = u * u;
-    float p = 0.0005470081815f;
-    p = fmaf(p, v, 0.0021877361f);
-    p = fmaf(p, v, 0.01250669919f);
-    p = fmaf(p, v, 0.08333302289f);
+    float p = fmaf(0.0005470081815f, v, 0.0021877361f);
+    p = fmaf(fmaf(p, v, 0.01250669919f), v, 0.08333302289f);
     return (x < 0.0f ? 0.0f : x) + fmaf(u * v, p, u);
 }
 
 /* tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2), e = exp(x); one exp and one division */
 DRLI_INLINE float drli_mishf(float x)
 {
-    float c = x > 20.0f ? 20.0f : x, e, g;
-    drli_scaled s;
-    c = c < -110.0f ? -110.0f : c;
-    s = drli_exp_split(c);
+    float c = drli_clampf(x, -110.0f, 20.0f), e, g;
+    drli_scaled s = drli_exp_split(c);
     e = (1.0f + s.q) * s.a * s.b;
     g = e + 2.0f;
     return x > 20.0f ? x : fmaf(c, s.q, c) * s.a * (g / fmaf(e, g, 2.0f)) * s.b;
@@ -2492,11 +2485,8 @@ DRLI_INLINE float drli_mishf(float x)
 /* (tanh(softplus(z)) z)' = e ((e + 2) (q + 2) + 4 z (e + 1)) / (q + 2)^2, q = e (e + 2) */
 DRLI_INLINE float drli_mish_slope(float z)
 {
-    float c = z > 20.0f ? 20.0f : z, e, g, d;
-    c = c < -110.0f ? -110.0f : c;
-    e = drli_expf(c);
-    g = e + 2.0f;
-    d = fmaf(e, g, 2.0f);
+    float c = drli_clampf(z, -110.0f, 20.0f), e = drli_exp_inside(c), g = e + 2.0f;
+    float d = fmaf(e, g, 2.0f);
     return e * fmaf(g, d, 4.0f * c * (e + 1.0f)) / (d * d);
 }
 
@@ -2522,144 +2512,74 @@ DRLI_INLINE float drli_geluf(float x)
 /* s + z s (1 - s) w', s = 1 / (1 + exp(-w)), w' = c0 + 3 c1 z^2 */
 DRLI_INLINE float drli_gelu_slope(float z)
 {
-    float c = z < -11.0f ? -11.0f : z, c2, e, d;
-    drli_scaled s;
-    c = c > 11.0f ? 11.0f : c;
-    c2 = c * c;
-    s = drli_exp_split(drli_absf(c) * fmaf(-0.0713548163f, c2, -1.59576912f));
-    e = (1.0f + s.q) * s.a * s.b;
-    d = 1.0f / (1.0f + e);
+    float c = drli_clampf(z, -11.0f, 11.0f), c2 = c * c;
+    float e = drli_exp_inside(drli_absf(c) * fmaf(-0.0713548163f, c2, -1.59576912f));
+    float d = 1.0f / (1.0f + e);
     return d * fmaf(c * fmaf(0.214064449f, c2, 1.59576912f), e * d, z < 0.0f ? e : 1.0f);
 }
 
-/* x = n pi / 2 + r, |r| < 0.8, for |x| <= 1e5: pi / 2 in three parts, the first product exact */
-DRLI_INLINE float drli_trig_reduce(float x, uint32_t *quadrant)
-{
-    float t = fmaf(x, 0.636619772f, DRLI_ROUND), n = t - DRLI_ROUND;
-    *quadrant = drli_bits(t);
-    return fmaf(n, -5.39030295e-15f, fmaf(n, -7.54978942e-8f, fmaf(n, -1.57079625f, x)));
-}
-
-DRLI_INLINE float drli_sin_near(float r)
-{
-    float z = r * r, p = -0.0001950788283f;
-    p = fmaf(p, z, 0.008332106285f);
-    p = fmaf(p, z, -0.1666665375f);
-    return fmaf(r * z, p, r);
-}
-
-DRLI_INLINE float drli_cos_near(float r)
-{
-    float z = r * r, p = 2.44300827e-5f;
-    p = fmaf(p, z, -0.001388729783f);
-    p = fmaf(p, z, 0.04166664556f);
-    p = fmaf(p, z, -0.5f);
-    return fmaf(p, z, 1.0f);
-}
-
-/* sin(r + quadrant pi / 2) */
+/* sin(r + quadrant pi / 2), |r| < 0.8 */
 DRLI_INLINE float drli_sin_quadrant(float r, uint32_t quadrant)
 {
-    float y = quadrant & 1u ? drli_cos_near(r) : drli_sin_near(r);
-    return drli_float(drli_bits(y) ^ ((quadrant & 2u) << 30));
+    float z = r * r, c, s;
+    c = drli_horner(z, 2.44300827e-5f, -0.001388729783f, 0.04166664556f, -0.5f, 1.0f);
+    s = fmaf(fmaf(-0.0001950788283f, z, 0.008332106285f), z, -0.1666665375f);
+    s = fmaf(r * z, s, r);
+    return drli_float(drli_bits(quadrant & 1u ? c : s) ^ ((quadrant & 2u) << 30));
 }
 
 #define DRLI_TRIG_MAX 1e5f
 
-/* sin and cos for loops: nan if |x| > DRLI_TRIG_MAX. The public ones have no limit. */
-DRLI_INLINE float drli_sinf(float x)
+/* sin(x + quarter pi / 2) for loops: nan if |x| > DRLI_TRIG_MAX. x = n pi / 2 + r, pi / 2 in three
+   parts, the first product exact. */
+DRLI_INLINE float drli_trig(float x, uint32_t quarter)
 {
-    uint32_t q;
-    float r = drli_trig_reduce(x, &q), y = drli_sin_quadrant(r, q);
-    y = x == 0.0f ? x : y; /* -0 */
-    return drli_absf(x) <= DRLI_TRIG_MAX ? y : DRLI_NAN;
+    float t = fmaf(x, 0.636619772f, DRLI_ROUND), n = t - DRLI_ROUND;
+    float r = fmaf(n, -5.39030295e-15f, fmaf(n, -7.54978942e-8f, fmaf(n, -1.57079625f, x)));
+    r = drli_sin_quadrant(r, drli_bits(t) + quarter);
+    return drli_absf(x) <= DRLI_TRIG_MAX ? r : DRLI_NAN;
 }
 
-DRLI_INLINE float drli_cosf(float x)
+DRLI_INLINE float drli_cosf(float x) { return drli_trig(x, 1u); }
+DRLI_INLINE float drli_sinf(float x)
 {
-    uint32_t q;
-    float r = drli_trig_reduce(x, &q), y = drli_sin_quadrant(r, q + 1u);
-    return drli_absf(x) <= DRLI_TRIG_MAX ? y : DRLI_NAN;
+    float y = drli_trig(x, 0u);
+    return x == 0.0f ? x : y; /* -0 */
 }
 
 /* |x| < 0.84: x P(x^2); else 1 - exp(-Q(|x|)) */
 DRLI_INLINE float drli_erff(float x)
 {
-    float a = drli_absf(x), z = x * x, p = -0.0006374964141f, q = -0.0002047255548f, y;
-    p = fmaf(p, z, 0.005061881617f);
-    p = fmaf(p, z, -0.02680953592f);
-    p = fmaf(p, z, 0.112829119f);
-    p = fmaf(p, z, -0.3761259317f);
+    float a = drli_absf(x), z = x * x, p, q, y;
+    p = drli_horner(z, -0.0006374964141f, 0.005061881617f, -0.02680953592f, 0.112829119f,
+                    -0.3761259317f);
     p = fmaf(p, z, 0.1283791661f);
     a = a > 4.0f ? 4.0f : a;
-    q = fmaf(q, a, 0.003127755364f);
-    q = fmaf(q, a, -0.02255693637f);
-    q = fmaf(q, a, 0.1046011373f);
-    q = fmaf(q, a, 0.6364371777f);
-    q = fmaf(q, a, 1.12810719f);
-    q = fmaf(q, a, 9.39219899e-5f);
+    q = fmaf(fmaf(-0.0002047255548f, a, 0.003127755364f), a, -0.02255693637f);
+    q = drli_horner(a, q, 0.1046011373f, 0.6364371777f, 1.12810719f, 9.39219899e-5f);
     y = 1.0f - drli_expf(-q);
     return a < 0.84f ? fmaf(x, p, x) : drli_signf(y, x);
 }
 
-/* erfinv(x) / x as a function of w = -log(1 - x^2) (idea: Giles 2010); w <= 16 for floats x, more
-   for the tails of drl_rng_truncated_normal */
-DRLI_INLINE float drli_erfinv_ratio(float w)
-{
-    float c = w - 3.0f, s = sqrtf(w), d = s - 3.0f, t = 1.0f / s;
-    float p = -5.828992844e-9f, q = -0.0002195907f, y = -26.96730232f;
-    p = fmaf(p, c, -4.404456799e-9f);
-    p = fmaf(p, c, 4.555879229e-7f);
-    p = fmaf(p, c, -1.883951541e-6f);
-    p = fmaf(p, c, -1.275683644e-5f);
-    p = fmaf(p, c, 0.0001954672771f);
-    p = fmaf(p, c, -0.0008360744687f);
-    p = fmaf(p, c, -0.005738559179f);
-    p = fmaf(p, c, 0.2416303307f);
-    p = fmaf(p, c, 1.62354207f);
-    q = fmaf(q, d, 0.001327040256f);
-    q = fmaf(q, d, -0.003468352836f);
-    q = fmaf(q, d, 0.005710067693f);
-    q = fmaf(q, d, -0.00766244065f);
-    q = fmaf(q, d, 0.009444220923f);
-    q = fmaf(q, d, 1.001676202f);
-    q = fmaf(q, d, 2.832976818f);
-    y = fmaf(y, t, 31.92583084f);
-    y = fmaf(y, t, -16.92042351f);
-    y = fmaf(y, t, 5.848588467f);
-    y = fmaf(y, t, -1.37242043f);
-    y = fmaf(y, t, -0.01664150506f) + s;
-    return w < 6.0f ? p : w < 15.95f ? q : y;
-}
-
-DRLI_INLINE float drli_erfinvf(float x)
-{
-    float a = drli_absf(x), c = a < 1.0f ? a : 0.5f;
-    float y = x * drli_erfinv_ratio(-drli_log_normal(fmaf(-c, c, 1.0f)));
-    y = a == 1.0f ? x * DRLI_INF : y;
-    return a <= 1.0f ? y : DRLI_NAN;
-}
-
-/* As drli_trig_reduce for any finite |x| >= 2: x 2/pi modulo 4 in fixed point, from those 96 bits
-   of 2/pi that matter for the exponent of x (Payne and Hanek 1983). */
-static float drli_trig_reduce_large(float x, uint32_t *quadrant)
+/* As drli_trig without its limit: x 2/pi modulo 4 in fixed point, from those 96 bits of 2/pi that
+   matter for the exponent of x (Payne and Hanek 1983). */
+static float drli_trig_all(float x, uint32_t quarter)
 {
     static const uint32_t two_over_pi[] = {0u,          0xa2f9836eu, 0x4e441529u, 0xfc2757d1u,
                                            0xf534ddc0u, 0xdb629599u, 0x3c439041u, 0xfe5163abu};
-    uint32_t u = drli_bits(x), m = (u & 0x7fffffu) | 0x800000u, w[3], i;
+    uint32_t u = drli_bits(x), m = (u & 0x7fffffu) | 0x800000u, w[3], i, q;
     uint32_t first = ((u >> 23) & 0xffu) - 120u, shift = first % 32u; /* |x| = m 2^(first - 30) */
     uint64_t turn; /* in units of 2^-62 quarters, the whole turns have fallen off */
-    float r;
+    float r = drli_absf(x);
+    if (!(r > DRLI_TRIG_MAX && r < DRLI_INF)) return quarter ? drli_cosf(x) : drli_sinf(x);
     for (i = 0; i < 3u; i++) {
         const uint32_t *p = two_over_pi + first / 32u + i;
         w[i] = shift ? p[0] << shift | p[1] >> (32u - shift) : p[0];
     }
     turn = ((uint64_t)m * w[0] << 32) + (uint64_t)m * w[1] + ((uint64_t)m * w[2] >> 32);
-    *quadrant = (uint32_t)((turn + ((uint64_t)1 << 61)) >> 62);
-    r = (float)(int64_t)(turn - ((uint64_t)*quadrant << 62)) * 3.40612158e-19f; /* 2^-62 pi / 2 */
-    if (x > 0.0f) return r;
-    *quadrant = 0u - *quadrant;
-    return -r;
+    q = (uint32_t)((turn + ((uint64_t)1 << 61)) >> 62);
+    r = (float)(int64_t)(turn - ((uint64_t)q << 62)) * 3.40612158e-19f; /* 2^-62 pi / 2 */
+    return x > 0.0f ? drli_sin_quadrant(r, q + quarter) : drli_sin_quadrant(-r, quarter - q);
 }
 
 DRLDEF float drl_expf(float x) { return drli_expf(x); }
@@ -2669,69 +2589,55 @@ DRLDEF float drl_sigmoidf(float x) { return drli_sigmoidf(x); }
 DRLDEF float drl_softplusf(float x) { return drli_softplusf(x); }
 DRLDEF float drl_mishf(float x) { return drli_mishf(x); }
 DRLDEF float drl_geluf(float x) { return drli_geluf(x); }
+DRLDEF float drl_sinf(float x) { return drli_trig_all(x, 0u); }
+DRLDEF float drl_cosf(float x) { return drli_trig_all(x, 1u); }
 DRLDEF float drl_erff(float x) { return drli_erff(x); }
-DRLDEF float drl_erfinvf(float x) { return drli_erfinvf(x); }
 
-DRLDEF float drl_sinf(float x)
-{
-    uint32_t q;
-    float r, a = drli_absf(x);
-    if (a <= DRLI_TRIG_MAX || !(a < DRLI_INF)) return drli_sinf(x);
-    r = drli_trig_reduce_large(x, &q);
-    return drli_sin_quadrant(r, q);
-}
+/* Each activation: name, y = f(x), and f', where x is what it is computed from: dy for NONE, y up
+   to SIGMOID, then z. */
+#define DRLI_ACTIVATIONS(X) \
+    X(NONE, x, 1.0f) \
+    X(RELU, x < 0.0f ? 0.0f : x, (x > 0.0f ? 1.0f : 0.0f)) \
+    X(TANH, drli_tanhf(x), fmaf(-x, x, 1.0f)) \
+    X(SIGMOID, drli_sigmoidf(x), x * (1.0f - x)) \
+    X(SOFTPLUS, drli_softplusf(x), drli_sigmoidf(x)) \
+    X(MISH, drli_mishf(x), drli_mish_slope(x)) \
+    X(GELU, drli_geluf(x), drli_gelu_slope(x))
 
-DRLDEF float drl_cosf(float x)
-{
-    uint32_t q;
-    float r, a = drli_absf(x);
-    if (a <= DRLI_TRIG_MAX || !(a < DRLI_INF)) return drli_cosf(x);
-    r = drli_trig_reduce_large(x, &q);
-    return drli_sin_quadrant(r, q + 1u);
-}
-
-/* An activation is two kernels: y = VALUE(x), and dz (+)= dy SLOPE, where SLOPE sees x, which is
-   whatever of z and y it is computed from. `keep` masks the old dz. */
-#define DRLI_ACTIVATION(name, VALUE, SLOPE)                                                      \
-    DRLI_INLINE void drli_##name##_body(int isa, size_t n, const float *z, float *y)             \
-    {                                                                                            \
-        size_t i;                                                                                \
-        (void)isa;                                                                               \
-        DRLI_INDEPENDENT                                                                         \
-        for (i = 0; i < n; i++) {                                                                \
-            float x = z[i];                                                                      \
-            y[i] = VALUE;                                                                        \
-        }                                                                                        \
-    }                                                                                            \
-    DRLI_KERNEL(name, (int isa, size_t n, const float *z, float *y), (isa, n, z, y))             \
-    DRLI_INLINE void drli_##name##_back_body(int isa, size_t n, const float *from,               \
-                                             const float *dy, float *dz, uint32_t keep)          \
-    {                                                                                            \
-        size_t i;                                                                                \
-        (void)isa;                                                                               \
-        DRLI_INDEPENDENT                                                                         \
-        for (i = 0; i < n; i++) {                                                                \
-            float x = from[i];                                                                   \
-            (void)x;                                                                             \
-            dz[i] = fmaf(dy[i], SLOPE, drli_float(drli_bits(dz[i]) & keep));                     \
-        }                                                                                        \
-    }                                                                                            \
-    DRLI_KERNEL(name##_back,                                                                     \
-                (int isa, size_t n, const float *from, const float *dy, float *dz,               \
-                 uint32_t keep),                                                                 \
+/* Two kernels: y = f(x), and dz = dy f' plus the old dz masked by `keep`. */
+#define DRLI_ACT_KERNELS(NAME, VALUE, SLOPE) \
+    DRLI_INLINE void drli_act_##NAME##_body(int isa, size_t n, const float *z, float *y) \
+    { \
+        size_t i; \
+        (void)isa; \
+        DRLI_INDEPENDENT \
+        for (i = 0; i < n; i++) { \
+            float x = z[i]; \
+            y[i] = VALUE; \
+        } \
+    } \
+    DRLI_KERNEL(act_##NAME, (int isa, size_t n, const float *z, float *y), (isa, n, z, y)) \
+    DRLI_INLINE void drli_act_##NAME##_back_body(int isa, size_t n, const float *from, \
+                                                 const float *dy, float *dz, uint32_t keep) \
+    { \
+        size_t i; \
+        (void)isa; \
+        DRLI_INDEPENDENT \
+        for (i = 0; i < n; i++) { \
+            float x = from[i]; \
+            (void)x; \
+            dz[i] = fmaf(dy[i], SLOPE, drli_float(drli_bits(dz[i]) & keep)); \
+        } \
+    } \
+    DRLI_KERNEL(act_##NAME##_back, \
+                (int isa, size_t n, const float *from, const float *dy, float *dz, uint32_t keep), \
                 (isa, n, from, dy, dz, keep))
 
 #if defined(__clang__) /* it tells us where it cannot do as DRLI_INDEPENDENT says */
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wpass-failed"
 #endif
-DRLI_ACTIVATION(act_none, x, 1.0f)
-DRLI_ACTIVATION(act_relu, x < 0.0f ? 0.0f : x, (x > 0.0f ? 1.0f : 0.0f))
-DRLI_ACTIVATION(act_tanh, drli_tanhf(x), fmaf(-x, x, 1.0f))
-DRLI_ACTIVATION(act_sigmoid, drli_sigmoidf(x), x * (1.0f - x))
-DRLI_ACTIVATION(act_softplus, drli_softplusf(x), drli_sigmoidf(x))
-DRLI_ACTIVATION(act_mish, drli_mishf(x), drli_mish_slope(x))
-DRLI_ACTIVATION(act_gelu, drli_geluf(x), drli_gelu_slope(x))
+DRLI_ACTIVATIONS(DRLI_ACT_KERNELS)
 #if defined(__clang__)
 #pragma clang diagnostic pop
 #endif
@@ -2739,32 +2645,10 @@ DRLI_ACTIVATION(act_gelu, drli_geluf(x), drli_gelu_slope(x))
 /* y = f(z) on this thread; y may be z. */
 static void drli_act_apply(int isa, drl_act act, size_t n, const float *z, float *y)
 {
-    switch (act) {
-    case DRL_ACT_NONE: if (y != z) drli_act_none(isa, n, z, y); break;
-    case DRL_ACT_RELU: drli_act_relu(isa, n, z, y); break;
-    case DRL_ACT_TANH: drli_act_tanh(isa, n, z, y); break;
-    case DRL_ACT_SIGMOID: drli_act_sigmoid(isa, n, z, y); break;
-    case DRL_ACT_SOFTPLUS: drli_act_softplus(isa, n, z, y); break;
-    case DRL_ACT_MISH: drli_act_mish(isa, n, z, y); break;
-    case DRL_ACT_GELU: drli_act_gelu(isa, n, z, y); break;
-    case DRL_ACT_COUNT: break;
-    }
-}
-
-/* dz = dy f', plus the old dz if keep is all ones; on this thread */
-static void drli_act_back(int isa, drl_act act, size_t n, const float *z, const float *y,
-                          const float *dy, float *dz, uint32_t keep)
-{
-    switch (act) {
-    case DRL_ACT_NONE: drli_act_none_back(isa, n, dy, dy, dz, keep); break;
-    case DRL_ACT_RELU: drli_act_relu_back(isa, n, y, dy, dz, keep); break;
-    case DRL_ACT_TANH: drli_act_tanh_back(isa, n, y, dy, dz, keep); break;
-    case DRL_ACT_SIGMOID: drli_act_sigmoid_back(isa, n, y, dy, dz, keep); break;
-    case DRL_ACT_SOFTPLUS: drli_act_softplus_back(isa, n, z, dy, dz, keep); break;
-    case DRL_ACT_MISH: drli_act_mish_back(isa, n, z, dy, dz, keep); break;
-    case DRL_ACT_GELU: drli_act_gelu_back(isa, n, z, dy, dz, keep); break;
-    case DRL_ACT_COUNT: break;
-    }
+#define DRLI_ACT_APPLY(NAME, VALUE, SLOPE) \
+    case DRL_ACT_##NAME: drli_act_##NAME(isa, n, z, y); break;
+    if (act == DRL_ACT_NONE && y == z) return;
+    switch (act) { DRLI_ACTIVATIONS(DRLI_ACT_APPLY) default: break; }
 }
 
 /* Threads take whole blocks of this many elements, at least two at a time. */
@@ -2774,7 +2658,7 @@ typedef struct drli_act_task {
     int isa;
     drl_act act;
     size_t n;
-    const float *z, *y, *dy; /* dy NULL: forward */
+    const float *from, *dy; /* dy NULL: forward */
     float *out;
     uint32_t keep;
 } drli_act_task;
@@ -2782,26 +2666,25 @@ typedef struct drli_act_task {
 static void drli_act_run(void *arg, int begin, int end, int worker)
 {
     const drli_act_task *t = (const drli_act_task *)arg;
-    size_t at = (size_t)begin * DRLI_ACT_BLOCK, n = (size_t)end * DRLI_ACT_BLOCK;
+    size_t at = (size_t)begin * DRLI_ACT_BLOCK;
+    size_t n = DRLI_MIN((size_t)end * DRLI_ACT_BLOCK, t->n) - at;
+#define DRLI_ACT_BACK(NAME, VALUE, SLOPE) \
+    case DRL_ACT_##NAME: \
+        drli_act_##NAME##_back(t->isa, n, t->from + at, t->dy + at, t->out + at, t->keep); \
+        break;
     (void)worker;
-    n = DRLI_MIN(n, t->n) - at;
-    if (t->dy) {
-        drli_act_back(t->isa, t->act, n, t->z ? t->z + at : NULL, t->y ? t->y + at : NULL,
-                      t->dy + at, t->out + at, t->keep);
-    } else {
-        drli_act_apply(t->isa, t->act, n, t->z + at, t->out + at);
-    }
+    if (!t->dy) drli_act_apply(t->isa, t->act, n, t->from + at, t->out + at);
+    else switch (t->act) { DRLI_ACTIVATIONS(DRLI_ACT_BACK) default: break; }
 }
 
-static void drli_act_start(drl_context *ctx, drl_act act, size_t n, const float *z, const float *y,
+static void drli_act_start(drl_context *ctx, drl_act act, size_t n, const float *from,
                            const float *dy, float *out, uint32_t keep)
 {
     drli_act_task t;
     t.isa = (int)ctx->isa;
     t.act = act;
     t.n = n;
-    t.z = z;
-    t.y = y;
+    t.from = from;
     t.dy = dy;
     t.out = out;
     t.keep = keep;
@@ -2810,69 +2693,67 @@ static void drli_act_start(drl_context *ctx, drl_act act, size_t n, const float 
 
 DRLDEF void drl_act_forward(drl_context *ctx, drl_act act, size_t n, const float *z, float *y)
 {
-    drli_act_start(ctx, act, n, z, NULL, NULL, y, 0u);
+    drli_act_start(ctx, act, n, z, NULL, y, 0u);
 }
 
 DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z,
                              const float *y, const float *dy, float *dz, int accumulate)
 {
-    drli_act_start(ctx, act, n, z, y, dy, dz, accumulate ? 0xffffffffu : 0u);
+    const float *from = act == DRL_ACT_NONE ? dy : act <= DRL_ACT_SIGMOID ? y : z;
+    drli_act_start(ctx, act, n, from, dy, dz, accumulate ? 0xffffffffu : 0u);
 }
 
 /* ============================================================================ >>rng
    Philox4x32-10: ten rounds of multiply and xor turn a counter of four words into four random ones.
    Counter: block = position / 4 in the low two words, stream in the high two. */
 
-#define DRLI_PHILOX_ROUND(r)                                                                     \
-    p = (uint64_t)a * 0xd2511f53u;                                                               \
-    q = (uint64_t)c * 0xcd9e8d57u;                                                               \
-    a = (uint32_t)(q >> 32) ^ b ^ (k0 + r * 0x9e3779b9u);                                        \
-    b = (uint32_t)q;                                                                             \
-    c = (uint32_t)(p >> 32) ^ d ^ (k1 + r * 0xbb67ae85u);                                        \
-    d = (uint32_t)p;
+#define DRLI_PHILOX_ROUND \
+    p = (uint64_t)a * 0xd2511f53u; \
+    q = (uint64_t)c * 0xcd9e8d57u; \
+    a = (uint32_t)(q >> 32) ^ b ^ k0; \
+    b = (uint32_t)q; \
+    c = (uint32_t)(p >> 32) ^ d ^ k1; \
+    d = (uint32_t)p; \
+    k0 += 0x9e3779b9u; \
+    k1 += 0xbb67ae85u;
 
-typedef struct drli_philox4 {
-    uint32_t a, b, c, d;
-} drli_philox4;
-
-DRLI_INLINE drli_philox4 drli_philox(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t k0,
-                                     uint32_t k1)
+/* The words of a block to w[0], w[step] .. w[3 step]. */
+DRLI_INLINE void drli_philox(uint32_t *w, uint32_t step, uint32_t a, uint32_t b, uint32_t c,
+                             uint32_t d, uint32_t k0, uint32_t k1)
 {
-    drli_philox4 out;
     uint64_t p, q;
-    DRLI_PHILOX_ROUND(0u)
-    DRLI_PHILOX_ROUND(1u)
-    DRLI_PHILOX_ROUND(2u)
-    DRLI_PHILOX_ROUND(3u)
-    DRLI_PHILOX_ROUND(4u)
-    DRLI_PHILOX_ROUND(5u)
-    DRLI_PHILOX_ROUND(6u)
-    DRLI_PHILOX_ROUND(7u)
-    DRLI_PHILOX_ROUND(8u)
-    DRLI_PHILOX_ROUND(9u)
-    out.a = a;
-    out.b = b;
-    out.c = c;
-    out.d = d;
-    return out;
+    DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND
+    DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND
+    w[0] = a;
+    w[step] = b;
+    w[2u * step] = c;
+    w[3u * step] = d;
 }
 
-/* the four words of a block */
-static void drli_rng_block(const drl_rng *rng, uint64_t block, uint32_t *w)
+/* The words of n blocks (no carry into the second word): w[n k + j] is word k of block j. */
+DRLI_INLINE void drli_rng_blocks(const drl_rng *rng, uint64_t block, uint32_t n, uint32_t *w)
 {
-    drli_philox4 x = drli_philox((uint32_t)block, (uint32_t)(block >> 32), (uint32_t)rng->stream,
-                                 (uint32_t)(rng->stream >> 32), rng->key[0], rng->key[1]);
-    w[0] = x.a;
-    w[1] = x.b;
-    w[2] = x.c;
-    w[3] = x.d;
+    uint32_t j, low = (uint32_t)block, high = (uint32_t)(block >> 32);
+    uint32_t s0 = (uint32_t)rng->stream, s1 = (uint32_t)(rng->stream >> 32);
+    uint32_t k0 = rng->key[0], k1 = rng->key[1];
+    for (j = 0; j < n; j++) drli_philox(w + j, n, low + j, high, s0, s1, k0, k1);
+}
+
+/* (w + 1/2) / 2^32 */
+DRLI_INLINE float drli_open(uint32_t w)
+{
+    return fmaf((float)w, 2.3283064365e-10f, 1.1641532183e-10f);
+}
+
+DRLI_INLINE float drli_uniform(uint32_t w)
+{
+    return (float)(int32_t)(w >> 8) * 5.9604644775390625e-8f; /* 2^-24 */
 }
 
 /* The two words of a pair as radius and angle: z = sqrt(-2 log(u)) cos(2 pi v), or sin. */
 DRLI_INLINE float drli_normal_radius(uint32_t w)
 {
-    float u = fmaf((float)w, 2.3283064365e-10f, 1.1641532183e-10f); /* (w + 1/2) / 2^32 */
-    return sqrtf(-2.0f * drli_log_normal(u));
+    return sqrtf(-2.0f * drli_log_normal(drli_open(w)));
 }
 
 /* sin(2 pi v + quarter pi / 2) */
@@ -2886,92 +2767,53 @@ DRLI_INLINE float drli_normal_turn(uint32_t w, uint32_t quarter)
 /* Fills work in chunks of 16 blocks, 64 words, aligned to 64 positions. */
 #define DRLI_CHUNK 64u
 
-/* Words of the chunk that starts at a block: w[16 k + j] is word k of block j. */
-DRLI_INLINE void drli_chunk_words(const drl_rng *rng, uint64_t block, uint32_t *w)
+DRLI_INLINE void drli_fill_chunk_body(int isa, const drl_rng *rng, uint64_t block, float *x,
+                                      int normal, float low, float high)
 {
-    uint32_t j, low = (uint32_t)block, high = (uint32_t)(block >> 32);
-    uint32_t s0 = (uint32_t)rng->stream, s1 = (uint32_t)(rng->stream >> 32);
-    uint32_t k0 = rng->key[0], k1 = rng->key[1];
-    for (j = 0; j < 16u; j++) {
-        drli_philox4 x = drli_philox(low + j, high, s0, s1, k0, k1);
-        w[j] = x.a;
-        w[16u + j] = x.b;
-        w[32u + j] = x.c;
-        w[48u + j] = x.d;
-    }
-}
-
-DRLI_INLINE void drli_normal_chunks_body(int isa, const drl_rng *rng, uint64_t block,
-                                         uint32_t chunks, float *x)
-{
-    uint32_t w[DRLI_CHUNK], i, j;
+    uint32_t w[DRLI_CHUNK], j, k;
     (void)isa;
-    for (i = 0; i < chunks; i++, block += 16u, x += DRLI_CHUNK) {
-        drli_chunk_words(rng, block, w);
+    drli_rng_blocks(rng, block, 16u, w);
+    for (j = 0; j < 16u && normal; j++) {
+        float r = drli_normal_radius(w[j]), s = drli_normal_radius(w[32u + j]);
+        x[4u * j] = r * drli_normal_turn(w[16u + j], 1u);
+        x[4u * j + 1u] = r * drli_normal_turn(w[16u + j], 0u);
+        x[4u * j + 2u] = s * drli_normal_turn(w[48u + j], 1u);
+        x[4u * j + 3u] = s * drli_normal_turn(w[48u + j], 0u);
+    }
+    for (k = 0; k < 4u && !normal; k++) {
         for (j = 0; j < 16u; j++) {
-            float r = drli_normal_radius(w[j]), s = drli_normal_radius(w[32u + j]);
-            x[4u * j] = r * drli_normal_turn(w[16u + j], 1u);
-            x[4u * j + 1u] = r * drli_normal_turn(w[16u + j], 0u);
-            x[4u * j + 2u] = s * drli_normal_turn(w[48u + j], 1u);
-            x[4u * j + 3u] = s * drli_normal_turn(w[48u + j], 0u);
+            float u = fmaf(drli_uniform(w[16u * k + j]), high - low, low);
+            x[4u * j + k] = u < high ? u : low; /* rounding may reach high */
         }
     }
 }
-DRLI_KERNEL(normal_chunks,
-            (int isa, const drl_rng *rng, uint64_t block, uint32_t chunks, float *x),
-            (isa, rng, block, chunks, x))
-
-DRLI_INLINE float drli_uniform(uint32_t w)
-{
-    return (float)(int32_t)(w >> 8) * 5.9604644775390625e-8f; /* 2^-24 */
-}
-
-DRLI_INLINE float drli_uniform_in(uint32_t w, float low, float high)
-{
-    float x = fmaf(drli_uniform(w), high - low, low);
-    return x < high ? x : low; /* rounding may reach high */
-}
-
-DRLI_INLINE void drli_uniform_chunks_body(int isa, const drl_rng *rng, uint64_t block,
-                                          uint32_t chunks, float *x, float low, float high)
-{
-    uint32_t w[DRLI_CHUNK], i, j;
-    (void)isa;
-    for (i = 0; i < chunks; i++, block += 16u, x += DRLI_CHUNK) {
-        drli_chunk_words(rng, block, w);
-        for (j = 0; j < 16u; j++) {
-            x[4u * j] = drli_uniform_in(w[j], low, high);
-            x[4u * j + 1u] = drli_uniform_in(w[16u + j], low, high);
-            x[4u * j + 2u] = drli_uniform_in(w[32u + j], low, high);
-            x[4u * j + 3u] = drli_uniform_in(w[48u + j], low, high);
-        }
-    }
-}
-DRLI_KERNEL(uniform_chunks,
-            (int isa, const drl_rng *rng, uint64_t block, uint32_t chunks, float *x, float low,
+DRLI_KERNEL(fill_chunk,
+            (int isa, const drl_rng *rng, uint64_t block, float *x, int normal, float low,
              float high),
-            (isa, rng, block, chunks, x, low, high))
+            (isa, rng, block, x, normal, low, high))
 
-/* A fill: a part of a chunk, whole chunks shared out to the workers, a part of a chunk. */
 typedef struct drli_fill {
     int isa, normal;
-    drl_rng rng;
-    float *x;
-    float low, high;
+    drl_rng rng; /* where it starts */
+    float *x, low, high;
+    size_t n;
 } drli_fill;
 
-static void drli_fill_chunks(const drli_fill *f, uint64_t position, uint32_t chunks, float *x)
-{
-    if (f->normal) drli_normal_chunks(f->isa, &f->rng, position / 4u, chunks, x);
-    else drli_uniform_chunks(f->isa, &f->rng, position / 4u, chunks, x, f->low, f->high);
-}
-
+/* Chunks [begin, end) of a fill, the first and last of which may be partly its own. */
 static void drli_fill_run(void *arg, int begin, int end, int worker)
 {
     const drli_fill *f = (const drli_fill *)arg;
-    size_t at = (size_t)begin * DRLI_CHUNK;
+    uint64_t start = f->rng.position, at = start / DRLI_CHUNK + (uint64_t)begin;
+    float part[DRLI_CHUNK];
     (void)worker;
-    drli_fill_chunks(f, f->rng.position + at, (uint32_t)(end - begin), f->x + at);
+    for (at *= DRLI_CHUNK; begin < end; begin++, at += DRLI_CHUNK) {
+        uint64_t from = DRLI_MAX(at, start), to = DRLI_MIN(at + DRLI_CHUNK, start + f->n);
+        size_t n = (size_t)(to - from);
+        float *x = f->x + (from - start);
+        drli_fill_chunk(f->isa, &f->rng, at / 4u, n == DRLI_CHUNK ? x : part, f->normal, f->low,
+                        f->high);
+        if (n < DRLI_CHUNK) memcpy(x, part + (from - at), n * sizeof(float));
+    }
 }
 
 /* A pair of words serves normals or other draws, never both: they would not be independent. */
@@ -2981,67 +2823,45 @@ static void drli_rng_turn(drl_rng *rng, int normal)
     rng->normal = (uint64_t)normal;
 }
 
-static void drli_fill_start(drl_context *ctx, drl_rng *rng, drli_fill *f, float *x, size_t n)
+static void drli_fill_start(drl_context *ctx, drl_rng *rng, float *x, size_t n, int normal,
+                            float low, float high)
 {
-    float part[DRLI_CHUNK];
-    size_t first, m, chunks;
-    if (n) drli_rng_turn(rng, f->normal);
-    first = (size_t)(rng->position % DRLI_CHUNK);
-    f->isa = (int)ctx->isa;
-    f->rng = *rng;
-    rng->position += n;
-    if (first && n) {
-        m = DRLI_MIN(DRLI_CHUNK - first, n);
-        drli_fill_chunks(f, f->rng.position - first, 1u, part);
-        memcpy(x, part + first, m * sizeof(float));
-        f->rng.position += m;
-        x += m;
-        n -= m;
-    }
-    chunks = n / DRLI_CHUNK;
-    f->x = x;
-    if (chunks) drl_parallel_for(ctx, (int)chunks, 512, drli_fill_run, f);
-    m = n % DRLI_CHUNK;
-    if (m) {
-        drli_fill_chunks(f, f->rng.position + (n - m), 1u, part);
-        memcpy(x + (n - m), part, m * sizeof(float));
-    }
+    drli_fill f;
+    if (!n) return;
+    drli_rng_turn(rng, normal);
+    f.isa = (int)ctx->isa;
+    f.normal = normal;
+    f.rng = *rng;
+    f.x = x;
+    f.low = low;
+    f.high = high;
+    f.n = n;
+    n += (size_t)(rng->position % DRLI_CHUNK) + DRLI_CHUNK - 1u;
+    rng->position += f.n;
+    drl_parallel_for(ctx, (int)(n / DRLI_CHUNK), 512, drli_fill_run, &f);
 }
 
 DRLDEF void drl_rng_uniform_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n, float low,
                                  float high)
 {
-    drli_fill f;
-    f.normal = 0;
-    f.low = low;
-    f.high = high;
-    drli_fill_start(ctx, rng, &f, x, n);
+    drli_fill_start(ctx, rng, x, n, 0, low, high);
 }
 
 DRLDEF void drl_rng_normal_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n)
 {
-    drli_fill f;
-    f.normal = 1;
-    f.low = f.high = 0.0f;
-    drli_fill_start(ctx, rng, &f, x, n);
-}
-
-/* one-to-one scrambling of 64 bits (the finalizer of SplitMix64, Steele et al. 2014) */
-static uint64_t drli_mix64(uint64_t x)
-{
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
+    drli_fill_start(ctx, rng, x, n, 1, 0.0f, 0.0f);
 }
 
 static drl_rng drli_rng_at(uint32_t key0, uint32_t key1, uint64_t stream)
 {
     drl_rng rng;
+    memset(&rng, 0, sizeof(rng));
     rng.key[0] = key0;
     rng.key[1] = key1;
-    rng.stream = drli_mix64(stream);
-    rng.position = 0;
-    rng.normal = 0;
+    /* one-to-one scrambling of 64 bits (the finalizer of SplitMix64, Steele et al. 2014) */
+    stream = (stream ^ (stream >> 30)) * 0xbf58476d1ce4e5b9u;
+    stream = (stream ^ (stream >> 27)) * 0x94d049bb133111ebu;
+    rng.stream = stream ^ (stream >> 31);
     return rng;
 }
 
@@ -3060,11 +2880,9 @@ DRLDEF drl_rng drl_rng_split(const drl_rng *rng, uint64_t index)
 DRLDEF uint32_t drl_rng_bits(drl_rng *rng)
 {
     uint32_t w[4];
-    uint64_t i;
     drli_rng_turn(rng, 0);
-    i = rng->position++;
-    drli_rng_block(rng, i / 4u, w);
-    return w[i % 4u];
+    drli_rng_blocks(rng, rng->position / 4u, 1u, w);
+    return w[rng->position++ % 4u];
 }
 
 DRLDEF float drl_rng_uniform(drl_rng *rng)
@@ -3075,31 +2893,43 @@ DRLDEF float drl_rng_uniform(drl_rng *rng)
 DRLDEF float drl_rng_normal(drl_rng *rng)
 {
     uint32_t w[4], pair;
-    uint64_t i;
     drli_rng_turn(rng, 1);
-    i = rng->position++;
-    drli_rng_block(rng, i / 4u, w);
-    pair = (uint32_t)i & 2u;
-    return drli_normal_radius(w[pair]) * drli_normal_turn(w[pair + 1u], i % 2u ? 0u : 1u);
+    drli_rng_blocks(rng, rng->position / 4u, 1u, w);
+    pair = (uint32_t)rng->position & 2u;
+    return drli_normal_radius(w[pair]) *
+           drli_normal_turn(w[pair + 1u], rng->position++ % 2u ? 0u : 1u);
 }
 
 /* P(Z > z) for z >= 0, relative error 5e-7: exp(-z^2 / 2) (1 + 2 x)^-1 P((x - 2) / (x + 2)),
    x = z / sqrt(2) (form: Shepherd and Laframboise 1981) */
 static float drli_normal_above(float z)
 {
-    float x = z * 0.707106781f, q = (x - 2.0f) / (x + 2.0f), h = 0.5f * z * z;
-    float p = -0.000586302951f;
+    float x = z * 0.707106781f, q = (x - 2.0f) / (x + 2.0f), h = 0.5f * z * z, p;
     if (z > 13.5f) return 0.0f;
-    p = fmaf(p, q, 0.001158576692f);
-    p = fmaf(p, q, 0.008054633625f);
-    p = fmaf(p, q, -0.008106459863f);
-    p = fmaf(p, q, -0.05403749272f);
-    p = fmaf(p, q, 0.1640753895f);
-    p = fmaf(p, q, -0.1660473347f);
-    p = fmaf(p, q, -0.092765145f);
-    p = fmaf(p, q, 1.276978612f);
+    p = drli_horner(q, -0.000586302951f, 0.001158576692f, 0.008054633625f, -0.008106459863f,
+                    -0.05403749272f);
+    p = drli_horner(q, p, 0.1640753895f, -0.1660473347f, -0.092765145f, 1.276978612f);
     p *= 0.5f * drli_expf(-h) / fmaf(2.0f, x, 1.0f);
     return fmaf(-p, fmaf(0.5f * z, z, -h), p);
+}
+
+/* erfinv(x) / x as a function of w = -log(1 - x^2) (idea: Giles 2010) */
+static float drli_erfinv_ratio(float w)
+{
+    float c = w - 3.0f, s = sqrtf(w), d = s - 3.0f, t = 1.0f / s, p;
+    if (w < 6.0f) {
+        p = fmaf(fmaf(-5.828992844e-9f, c, -4.404456799e-9f), c, 4.555879229e-7f);
+        p = fmaf(fmaf(p, c, -1.883951541e-6f), c, -1.275683644e-5f);
+        p = drli_horner(c, p, 0.0001954672771f, -0.0008360744687f, -0.005738559179f, 0.2416303307f);
+        return fmaf(p, c, 1.62354207f);
+    }
+    if (w < 15.95f) {
+        p = drli_horner(d, -0.0002195907f, 0.001327040256f, -0.003468352836f, 0.005710067693f,
+                        -0.00766244065f);
+        return fmaf(fmaf(fmaf(p, d, 0.009444220923f), d, 1.001676202f), d, 2.832976818f);
+    }
+    p = drli_horner(t, -26.96730232f, 31.92583084f, -16.92042351f, 5.848588467f, -1.37242043f);
+    return fmaf(p, t, -0.01664150506f) + s;
 }
 
 /* z >= 0 with P(Z > z) = p, 0 < p <= 1/2 */
@@ -3109,35 +2939,24 @@ static float drli_normal_quantile(float p)
     return 1.41421356f * t * drli_erfinv_ratio(-drli_logf(4.0f * p * (1.0f - p)));
 }
 
-/* For z > low >= 12: z = low + t, where exp(-low t - t^2 / 2) is uniform. */
-static float drli_normal_far(float v, float low, float high)
-{
-    float end = drli_expf(-0.5f * (high - low) * (high + low));
-    float e = -2.0f * drli_logf(fmaf(v, 1.0f - end, end));
-    return low + e / (low + sqrtf(fmaf(low, low, e)));
-}
-
 DRLDEF float drl_rng_truncated_normal(drl_rng *rng, float low, float high)
 {
     uint32_t w = drl_rng_bits(rng);
-    float u = fmaf((float)w, 2.3283064365e-10f, 1.1641532183e-10f), z;   /* (w + 1/2) / 2^32 */
-    float v = fmaf((float)~w, 2.3283064365e-10f, 1.1641532183e-10f);     /* 1 - u            */
-    if (low > 12.0f) {
-        z = drli_normal_far(v, low, high);
-    } else if (high < -12.0f) {
-        z = -drli_normal_far(u, -high, -low);
-    } else if (low >= 0.0f) {
-        float end = drli_normal_above(high);
-        z = drli_normal_quantile(fmaf(v, drli_normal_above(low) - end, end));
-    } else if (high <= 0.0f) {
-        float end = drli_normal_above(-low);
-        z = -drli_normal_quantile(fmaf(u, drli_normal_above(-high) - end, end));
+    int flip = high <= 0.0f; /* then the interval is mirrored */
+    float a = flip ? -high : low, b = flip ? -low : high;
+    float u = drli_open(flip ? ~w : w), v = drli_open(flip ? w : ~w), z; /* v = 1 - u */
+    if (a > 12.0f) {
+        z = a;
+    } else if (a >= 0.0f) {
+        float end = drli_normal_above(b);
+        z = drli_normal_quantile(fmaf(v, drli_normal_above(a) - end, end));
     } else {
-        float below = drli_normal_above(-low), above = drli_normal_above(high);
+        float below = drli_normal_above(-a), above = drli_normal_above(b);
         float mass = 1.0f - below - above, p = fmaf(u, mass, below), q = fmaf(v, mass, above);
         z = p < q ? -drli_normal_quantile(p) : drli_normal_quantile(q);
     }
-    return z < low ? low : z > high ? high : z;
+    z = drli_clampf(z, a, b);
+    return flip ? -z : z;
 }
 
 DRLDEF uint32_t drl_rng_integer(drl_rng *rng, uint32_t n)
@@ -6076,11 +5895,6 @@ static int drli_brn_fits(drl_tape *tape, const drl_brn *layer, const drl_tensor 
     if (x->cols == layer->scale->cols) return 1;
     drli_shape_error(tape, "brn", x, layer->scale, "equal columns");
     return 0;
-}
-
-static float drli_clampf(float x, float low, float high)
-{
-    return x < low ? low : x > high ? high : x;
 }
 
 DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, int renorm)

@@ -4,6 +4,15 @@
 #include "../../diffrl.h"
 #include "../test.h"
 
+/* the inverse of erf, by that part of it which >>rng has */
+DRLI_INLINE float drli_erfinvf(float x)
+{
+    float a = drli_absf(x), c = a < 1.0f ? a : 0.5f;
+    float y = x * drli_erfinv_ratio(-drli_log_normal(fmaf(-c, c, 1.0f)));
+    y = a == 1.0f ? x * DRLI_INF : y;
+    return a <= 1.0f ? y : DRLI_NAN;
+}
+
 /* the library's inline function over an array, on any instruction set */
 #define ARRAY(name)                                                                              \
     DRLI_INLINE void drli_array_##name##_body(int isa, size_t n, const float *x, float *y)       \
@@ -55,7 +64,7 @@ static double exact_erfinv(double x)
     double a = fabs(x), y;
     int i;
     if (!(a < 1.0) || a == 0.0) return a > 1.0 ? NAN : x == 0.0 ? x : x * INFINITY;
-    y = (double)drl_erfinvf((float)a);
+    y = (double)drli_erfinvf((float)a);
     for (i = 0; i < 2; i++) {
         double f = a < 0.5 ? erf(y) - a : (1.0 - a) - erfc(y);
         double u = f / (1.12837916709551257390 * exp(-y * y));
@@ -86,7 +95,7 @@ static const function functions[] = {
     {"sin", drli_array_sin, drl_sinf, sin, 1.6, 1e5f, 0x8cdd606du},
     {"cos", drli_array_cos, drl_cosf, cos, 1.6, 1e5f, 0x458e700fu},
     {"erf", drli_array_erf, drl_erff, erf, 1.2, INFINITY, 0xa6533c3eu},
-    {"erfinv", drli_array_erfinv, drl_erfinvf, exact_erfinv, 3.0, INFINITY, 0xbf3521bau},
+    {"erfinv", drli_array_erfinv, drli_erfinvf, exact_erfinv, 3.0, INFINITY, 0xbf3521bau},
 };
 
 static const drl_isa isas[] = {DRL_ISA_SCALAR, DRL_ISA_NEON, DRL_ISA_AVX2, DRL_ISA_AVX512};
@@ -209,7 +218,7 @@ TEST(special_values)
     CHECK(drl_geluf(inf) == inf && drl_geluf(-inf) == 0.0f && drl_geluf(3e38f) == 3e38f);
     CHECK(drl_mishf(-100.0f) < 0.0f && drl_geluf(-10.5f) < 0.0f); /* subnormal, not lost */
     CHECK(drl_erff(inf) == 1.0f && drl_erff(-inf) == -1.0f);
-    CHECK(drl_erfinvf(1.0f) == inf && drl_erfinvf(-1.0f) == -inf && isnan(drl_erfinvf(1.5f)));
+    CHECK(drli_erfinvf(1.0f) == inf && drli_erfinvf(-1.0f) == -inf && isnan(drli_erfinvf(1.5f)));
     CHECK(drl_cosf(0.0f) == 1.0f);
     CHECK_NEAR(drl_cosf(1.57079632679f), -4.3711388e-8, 1e-14);
     CHECK(to_bits(drl_tanhf(-zero)) == to_bits(-zero));
@@ -217,7 +226,7 @@ TEST(special_values)
     CHECK(to_bits(drl_geluf(-zero)) == to_bits(-zero));
     CHECK(to_bits(drl_sinf(-zero)) == to_bits(-zero) && to_bits(drl_sinf(zero)) == 0u);
     CHECK(to_bits(drl_erff(-zero)) == to_bits(-zero));
-    CHECK(to_bits(drl_erfinvf(-zero)) == to_bits(-zero));
+    CHECK(to_bits(drli_erfinvf(-zero)) == to_bits(-zero));
 }
 
 /* points that go through every case of the functions */

@@ -78,8 +78,9 @@ TEST(philox_known_answers)
     int i;
     for (i = 0; i < 3; i++) {
         const uint32_t *c = in[i], *w = out[i];
-        drli_philox4 x = drli_philox(c[0], c[1], c[2], c[3], c[4], c[5]);
-        CHECK(x.a == w[0] && x.b == w[1] && x.c == w[2] && x.d == w[3]);
+        uint32_t x[4];
+        drli_philox(x, 1u, c[0], c[1], c[2], c[3], c[4], c[5]);
+        CHECK(!memcmp(x, w, sizeof(x)));
     }
 }
 
@@ -98,7 +99,7 @@ TEST(layout_of_the_counter)
     rng.stream = 0x0370734413198a2eu;
     rng.key[0] = 0xa4093822u;
     rng.key[1] = 0x299f31d0u;
-    drli_rng_block(&rng, 0x85a308d3243f6a88u, got); /* too large a block for a position */
+    drli_rng_blocks(&rng, 0x85a308d3243f6a88u, 1u, got); /* too large a block for a position */
     CHECK(!memcmp(got, w, sizeof(w)));
 }
 
@@ -359,26 +360,14 @@ TEST(truncated_normal)
     }
 }
 
-/* Beyond 12 sigma the density is only good to 1 %: mean excess 1 / low, always in the interval. */
+/* Beyond 12 sigma it is the nearer end. */
 TEST(truncated_normal_far_out)
 {
     drl_rng rng = drl_rng_make(8, "far");
-    double mean = 0.0;
-    int i;
-    for (i = 0; i < 100000; i++) {
-        float z = drl_rng_truncated_normal(&rng, 20.0f, INFINITY);
-        float y = drl_rng_truncated_normal(&rng, -1e30f, -1e20f);
-        CHECK(z >= 20.0f && z < 22.0f && y <= -1e20f && y >= -1e30f);
-        mean += ((double)z - 20.0) / 100000;
-    }
-    CHECK_NEAR(mean, 0.05, 0.001);
-    mean = 0.0;
-    for (i = 0; i < 100000; i++) { /* so narrow that it is uniform */
-        float z = drl_rng_truncated_normal(&rng, -15.0078125f, -15.0f);
-        CHECK(z >= -15.0078125f && z <= -15.0f);
-        mean += ((double)z + 15.0) / 100000;
-    }
-    CHECK_NEAR(mean, -0.0078125 * 0.49, 0.0078125 * 0.01);
+    CHECK(drl_rng_truncated_normal(&rng, 20.0f, INFINITY) == 20.0f);
+    CHECK(drl_rng_truncated_normal(&rng, -1e30f, -1e20f) == -1e20f);
+    CHECK(drl_rng_truncated_normal(&rng, -15.0078125f, -15.0f) == -15.0f);
+    CHECK(rng.position == 3);
 }
 
 TEST(integers_without_bias)
