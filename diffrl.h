@@ -65,6 +65,7 @@
       >>replay     ring buffer of transitions
       >>norm       running mean and variance
       >>agent      what algorithms have in common, training loop, evaluation
+      >>dacer      DACER, diffusion actor-critic with entropy regulator
       >>dime       DIME, diffusion-based maximum-entropy RL
       >>qvpo       QVPO, Q-weighted variational policy optimization
       >>algos      all algorithms by name
@@ -79,7 +80,7 @@
       DIFFRL_NO_STDIO           [E]  no files: memory variants of save and load remain
       DIFFRL_NO_SIMD            [I]  plain C only; slower, same bits
       DIFFRL_NO_THREADS         [I]  no thread pool; drl_context_config.parallel_fn still works
-      DIFFRL_NO_DIME            [E]  leave out an algorithm
+      DIFFRL_NO_DACER           [E]  leave out an algorithm; so for each
       DIFFRL_ALLOW_FAST_MATH    [I]  accept clang -ffast-math, without the promise of bits
 
    SPEED     Compile with -O2. No -march flag is needed: vector code is chosen at run time. gcc
@@ -1443,6 +1444,61 @@ typedef struct drl_evaluation {
 DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env *env,
                                int episodes, uint64_t seed, drl_evaluation *result,
                                double *returns);
+
+/* ============================================================================ >>dacer
+   DACER - diffusion actor-critic. The section's head is in the implementation. */
+#ifndef DIFFRL_NO_DACER
+#define DRL_DACER_CONFIG(X) \
+    DRL_AGENT_CONFIG(X) \
+    /* chain and networks */ \
+    X(INT,   steps,         20,    1,    DRL_STEPS_MAX, "T, denoising steps, VP schedule") \
+    X(INT,   actor_width,   256,   1,    65536, "hidden width of the noise network, Mish") \
+    X(INT,   critic_width,  256,   1,    65536, "hidden width of the critics, Mish") \
+    X(INT,   layers,        3,     1,    DRL_MLP_LAYERS - 1, "hidden layers of both") \
+    /* exploration */ \
+    X(FLOAT, noise,         0.15,  0,    1e3,   "lambda; 0.1 but on Humanoid, HalfCheetah") \
+    X(FLOAT, alpha,         3,     1e-12, 1e6,  "initial noise scale: std is lambda alpha") \
+    X(FLOAT, lr_alpha,      0.03,  0,    1,     "learning rate of ln alpha") \
+    X(FLOAT, target,        -0.9,  -1e3, 1e3,   "entropy per dimension that alpha aims at") \
+    X(INT,   alpha_delay,   10000, 1,    2e9,   "updates per step of alpha") \
+    X(INT,   components,    3,     1,    64,    "of the Gaussian mixture") \
+    X(INT,   samples,       200,   1,    65536, "actions for a mixture") \
+    X(INT,   mixtures,      256,   1,    65536, "states of the batch that get one") \
+    /* learning */ \
+    X(FLOAT, gamma,         0.99,  0,    1,     "discount") \
+    X(FLOAT, reward_scale,  0.2,   -1e9, 1e9,   "factor of all rewards") \
+    X(FLOAT, tau,           0.005, 0,    1,     "averaging of targets and omega") \
+    X(INT,   batch,         256,   1,    1 << 20, "rows of an update") \
+    X(INT,   policy_delay,  2,     1,    1000,  "updates per step of actor and targets") \
+    X(INT64, random_steps,  2e5,   0,    1e12,  "uniform at first; 3e4 where noise is 0.1") \
+    X(INT64, update_every,  20,    1,    1e9,   "environment steps, and environments") \
+    X(FLOAT, lr_actor,      1e-4,  0,    1,     "learning rate") \
+    X(FLOAT, lr_critic,     1e-4,  0,    1,     "learning rate")
+typedef struct drl_dacer_config { DRL_DACER_CONFIG(DRL_MEMBER) } drl_dacer_config;
+
+/* Return the values of the paper's code. */
+DRLDEF drl_dacer_config drl_dacer_config_default(int obs_dim, int act_dim);
+
+typedef struct drl_dacer {
+    drl_agent agent;
+    drl_dacer_config cfg;
+    drl_params actor, critic, target, scale, running;
+    drl_denoiser net;
+    drl_ddpm chain;
+    drl_mlp q[2], q_target[2];     /* [a, s] -> q and softplus^-1(sigma)                          */
+    drl_tensor *log_alpha, *omega; /* [1, 1], [1, 2]                                              */
+    drl_adam_config adam_actor, adam_critic, adam_alpha;
+    float *noise, *y, *y_sample, *actions;
+    double *work;                  /* of a mixture                                                */
+} drl_dacer;
+
+/* Return the algorithm: presets "paper"; "cpu", see the head; "toy". Evaluation leaves out the
+   added noise, the chain still draws. Acting takes rows (T + 1) act_dim normals. */
+DRLDEF drl_algo drl_dacer_algo(void);
+
+/* drl_agent_init of this algorithm. */
+DRLDEF drl_status drl_dacer_init(drl_dacer *dacer, drl_context *ctx, const drl_dacer_config *cfg);
+#endif /* DIFFRL_NO_DACER */
 
 /* ============================================================================ >>dime
    DIME - diffusion-based maximum-entropy RL. The section's head is in the implementation. */
@@ -7547,6 +7603,398 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env
     return s;
 }
 
+#ifndef DIFFRL_NO_DACER
+/* ============================================================================ >>dacer
+   DACER - diffusion actor-critic with entropy regulator
+   Paper     Wang et al., NeurIPS 2024, arXiv:2405.15177
+   Code      github.com/happy-yan/DACER-Diffusion-with-Online-RL (golden test:
+             tests/golden/dacer.c, an independent computation)
+   Idea      The chain is a differentiable function of state and noise, so it climbs Q like any
+             actor. Nothing in Q rewards spread: noise is added to the action, and its scale
+             follows an estimate of the policy's entropy.
+   Symbols   s obs, a action, q and sigma mean and std of the return, omega running mean of sigma,
+             alpha noise scale, lambda `noise`, H entropy of a Gaussian mixture, ' = targets
+   Steps     drli_dacer_action   a = clip(chain(s) + lambda alpha n)             eq. (7) to (9)
+             drli_dacer_target   y of the critic with the smaller mean           eq. (11)
+             drli_dacer_critic   distribution of the return (DSAC-T)
+             drli_dacer_entropy  H of 200 actions, mean over states              eq. (12) to (15)
+             drli_dacer_actor    mean(-min q) through the whole chain            eq. (10)
+             drli_dacer_alpha    ln alpha follows H - target                     eq. (16)
+   Deviates  From the paper, as its code does: std of a step sqrt(beta (1 - abar') / (1 - abar)),
+             x_0 cut to +-1, a distribution of returns. From the code: input order [a, e(t), s];
+             k-means++ draws each center once; evaluation draws from the episode's stream.
+             Preset cpu: an update per environment step, T 20 -> 5, networks of 2 layers, actor 256
+             -> 128 wide, H of 16 states and alpha every 1000 updates, higher learning rates.
+   Verified  tests/golden/dacer.c, tests/unit/dacer.c, tests/learn; results in README.md */
+
+/* A mixture of k Gaussians fitted to samples x [n, d]; covariances L L'. */
+typedef struct drli_gmm {
+    int n, d, k;
+    const float *x;
+    double *r, *w, *level, *mean, *chol, *v; /* responsibilities [k, n]; weights; ln(w / ((2
+                                  pi)^(d/2) |L|)); means [k, d]; L [k, d, d]; x_i - mean_c [d] */
+} drli_gmm;
+
+/* v = x_i - mean_c; returns v'v. */
+static double drli_gmm_distance(const drli_gmm *g, int i, int c)
+{
+    double s = 0;
+    int a;
+    for (a = 0; a < g->d; a++) {
+        g->v[a] = (double)g->x[i * g->d + a] - g->mean[c * g->d + a];
+        s += g->v[a] * g->v[a];
+    }
+    return s;
+}
+
+/* k-means++ (Arthur, Vassilvitskii 2007): a far sample is a likely center. */
+static void drli_gmm_start(const drli_gmm *g)
+{
+    drl_rng rng = drl_rng_make(0, "gmm");
+    int c, i, at = (int)drl_rng_integer(&rng, (uint32_t)g->n);
+    double *near = g->r, s, d;
+    for (c = 0; c < g->k; c++) {
+        for (i = 0; i < g->d; i++) g->mean[c * g->d + i] = (double)g->x[at * g->d + i];
+        for (i = 0, s = 0; i < g->n; i++) {
+            d = drli_gmm_distance(g, i, c);
+            s += near[i] = c && near[i] < d ? near[i] : d;
+        }
+        s *= (double)drl_rng_uniform(&rng);
+        for (at = 0; at < g->n - 1 && s >= near[at]; at++) s -= near[at];
+    }
+}
+
+/* Responsibilities; soft 0: the nearest mean has all (k-means). Returns the mean log-likelihood. */
+static double drli_gmm_expect(const drli_gmm *g, int soft)
+{
+    double total = 0;
+    int c, i, a, b, d = g->d;
+    for (i = 0; i < g->n; i++) {
+        double top = -HUGE_VAL, sum = 0, *r = g->r + i;
+        for (c = 0; c < g->k; c++) {
+            const double *L = g->chol + c * d * d;
+            double now = -0.5 * drli_gmm_distance(g, i, c);
+            for (a = 0, now = soft ? g->level[c] : now; soft && a < d; a++) { /* L v' = v */
+                for (b = 0; b < a; b++) g->v[a] -= L[a * d + b] * g->v[b];
+                g->v[a] /= L[a * d + a];
+                now -= 0.5 * g->v[a] * g->v[a];
+            }
+            r[c * g->n] = now;
+            top = DRLI_MAX(top, now);
+        }
+        for (c = 0; c < g->k; c++) {
+            double gap = r[c * g->n] - top;
+            sum += r[c * g->n] = soft ? (double)drl_expf((float)gap) : gap == 0 && sum == 0;
+        }
+        for (c = 0; c < g->k; c++) r[c * g->n] /= sum;
+        total += top + (double)drl_logf((float)sum);
+    }
+    return total / g->n;
+}
+
+/* Weights, means and covariances (+ 1e-6 I) from the responsibilities. */
+static void drli_gmm_maximize(const drli_gmm *g)
+{
+    int c, i, a, b, d = g->d;
+    for (c = 0; c < g->k; c++) {
+        double *L = g->chol + c * d * d, *mean = g->mean + c * d, *r = g->r + c * g->n;
+        double w = 2.2e-15, logs = 0.91893853320467274 * d, s; /* ln sqrt(2 pi) */
+        for (i = 0; i < d; i++) mean[i] = 0;
+        for (i = 0; i < d * d; i++) L[i] = 0;
+        for (i = 0; i < g->n; i++)
+            for (a = 0, w += r[i]; a < d; a++) mean[a] += r[i] * (double)g->x[i * d + a];
+        for (a = 0; a < d; a++) mean[a] /= w;
+        for (i = 0; i < g->n; i++) {
+            (void)drli_gmm_distance(g, i, c);
+            for (a = 0; a < d; a++)
+                for (b = 0, s = r[i] * g->v[a]; b <= a; b++) L[a * d + b] += s * g->v[b];
+        }
+        for (a = 0; a < d; a++) /* Cholesky */
+            for (b = 0; b <= a; b++) {
+                s = L[a * d + b] / w + (a == b ? 1e-6 : 0);
+                for (i = 0; i < b; i++) s -= L[a * d + i] * L[b * d + i];
+                L[a * d + b] = a == b ? sqrt(s) : s / L[b * d + b];
+                if (a == b) logs += (double)drl_logf((float)L[a * d + a]);
+            }
+        g->w[c] = w / g->n;
+        g->level[c] = (double)drl_logf((float)g->w[c]) - logs;
+    }
+}
+
+/* H = sum_c w (-ln w + ln((2 pi e)^d |cov|) / 2), at least the entropy of the mixture, of x [n, d].
+   work [k (n + 2 + d + d^2) + d] */
+static double drli_gmm_entropy(int n, int d, int k, const float *x, double *work)
+{
+    drli_gmm g;
+    double h = 0, now, last;
+    int c, round, soft;
+    g.n = n, g.d = d, g.k = k, g.x = x;
+    g.r = work, g.w = g.r + k * n, g.level = g.w + k, g.mean = g.level + k;
+    g.chol = g.mean + k * d, g.v = g.chol + k * d * d;
+    drli_gmm_start(&g);
+    for (soft = 0; soft < 2; soft++) /* k-means, then EM */
+        for (round = 0, now = -HUGE_VAL; round < 100; round++) {
+            last = now;
+            now = drli_gmm_expect(&g, soft);
+            drli_gmm_maximize(&g);
+            if (fabs(now - last) <= (soft ? 1e-3 : 0)) break;
+        }
+    for (c = 0; c < k; c++) h += g.w[c] * (0.5 * d - g.level[c]);
+    return h;
+}
+
+static drl_status drli_dacer_start(drl_agent *a)
+{
+    drl_dacer *d = (drl_dacer *)a;
+    const drl_dacer_config *c = &d->cfg;
+    drl_rng rng = drli_agent_stream(a, c->seed, "weights");
+    size_t B = (size_t)c->batch, A = (size_t)c->act_dim, M = (size_t)c->samples;
+    int dims[DRL_MLP_LAYERS + 1], j;
+    drli_agent_set(a, &d->actor, "actor.", 20, 1, 1);
+    drli_agent_set(a, &d->critic, "critic.", 32, 1, 0);
+    drli_agent_set(a, &d->target, "target.", 32, 0, 0);
+    drli_agent_set(a, &d->scale, "scale.", 1, 1, 1);
+    drli_agent_set(a, &d->running, "running.", 1, 0, 0);
+    drl_denoiser_add(&d->net, &d->actor, "", c->obs_dim, c->act_dim, DRL_TIME_SCALED, 16, 32,
+                     c->actor_width, c->layers, 0, DRL_ACT_MISH);
+    for (j = 0; j <= DRL_MLP_LAYERS; j++) dims[j] = c->critic_width;
+    dims[0] = c->act_dim + c->obs_dim;
+    dims[c->layers + 1] = 2;
+    for (j = 0; j < 4; j++)
+        drl_mlp_add(j < 2 ? &d->q[j] : &d->q_target[j - 2], j < 2 ? &d->critic : &d->target,
+                    j % 2 ? "q1." : "q0.", dims, c->layers + 1, DRL_ACT_MISH, DRL_ACT_NONE);
+    d->log_alpha = drl_params_add(&d->scale, "", "log_alpha", 1, 1);
+    d->omega = drl_params_add(&d->running, "", "omega", 1, 2);
+    d->noise = drli_agent_floats(a, B * (size_t)(c->steps + 1) * A + 2 * B);
+    d->y = drli_agent_floats(a, B);
+    d->y_sample = drli_agent_floats(a, B);
+    d->actions = drli_agent_floats(a, DRLI_MIN((size_t)c->mixtures, B) * M * A);
+    d->work = (double *)(void *)drli_agent_floats(
+        a, 2 * ((size_t)c->components * (M + 2 + A + A * A) + A));
+    if (drli_agent_commit(a) != DRL_OK) return a->ctx->status;
+    /* sigma 1 / sqrt(in) before the cut at 2 sigma */
+    drl_denoiser_init(&d->net, DRL_INIT_LECUN_NORMAL, 0.87962566f, &rng);
+    for (j = 0; j < 2; j++) drl_mlp_init(&d->q[j], DRL_INIT_LECUN_NORMAL, 0.87962566f, &rng);
+    drl_params_copy(&d->target, &d->critic);
+    d->log_alpha->data[0] = drl_logf(c->alpha);
+    d->adam_critic = d->adam_actor = d->adam_alpha = drl_adam_config_default();
+    d->adam_critic.lr = c->lr_critic;
+    d->adam_actor.lr = c->lr_actor;
+    d->adam_alpha.lr = c->lr_alpha;
+    return drl_ddpm_init(&d->chain, a->ctx, DRL_SCHEDULE_VP, c->steps);
+}
+
+static float drli_dacer_level(const drl_dacer *d)
+{
+    return d->cfg.noise * drl_expf(d->log_alpha->data[0]);
+}
+
+/* Normals for the actions of `rows` states, and `more` of them. */
+static float *drli_dacer_noise(drl_dacer *d, int rows, int more)
+{
+    int n = rows * (d->cfg.steps + 1) * d->cfg.act_dim + more;
+    drl_rng_normal_fill(d->agent.ctx, &d->agent.rng_noise, d->noise, (size_t)n);
+    return d->noise;
+}
+
+/* a = clip(x_0 + level n, -1, 1), x_0 at the end of the chain; with gradients if the tape has them.
+     noise [T + 1, B, A]  in  x_T, the steps' normals, n; overwritten and borrowed */
+static drl_tensor *drli_dacer_action(drl_dacer *d, drl_tensor *obs, float *noise, float level)
+{
+    drl_tape *t = &d->agent.tape;
+    int k, T = d->cfg.steps, B = obs->rows, A = d->cfg.act_dim;
+    float *end = noise + T * B * A;
+    drl_tensor *x = drl_tape_input(t, B, A, noise), *time, *state, *eps;
+    drl_tensor *added = drl_affine(t, drl_tape_input(t, B, A, end), level, 0.0f);
+    if (!t->grad_enabled) {
+        drl_denoiser_sample(t, &d->net, &d->chain, obs, 1, T, 1, 1.0f, noise);
+        x = drl_tape_input(t, B, A, end);
+    } else {
+        time = drl_denoiser_time(t, &d->net, T);
+        state = drl_denoiser_state(t, &d->net, obs);
+        for (k = T; k >= 1; k--) {
+            eps = drl_denoiser_eps(t, &d->net, x, drl_rows(t, time, k - 1, 1), state);
+            noise += B * A;
+            x = drl_ddpm_step(t, &d->chain, k, x, eps, drl_tape_input(t, B, A, noise), 1.0f);
+        }
+    }
+    return drl_clip(t, drl_add(t, x, added), -1.0f, 1.0f);
+}
+
+/* y = R r + discount q', y_sample = R r + discount (q' + sigma' z), z cut to +-3, of the target
+   with the smaller mean; z [2, B] follow the action's noise. */
+static drl_status drli_dacer_target(drl_dacer *d, const drl_batch *b, float *noise)
+{
+    drl_tape *t = &d->agent.tape;
+    drl_tensor *obs, *x, *q[2];
+    int r, B = b->rows;
+    drl_tape_reset(t);
+    t->grad_enabled = 0;
+    obs = drl_tape_input(t, B, d->cfg.obs_dim, b->next_obs);
+    x = drl_concat(t, drli_dacer_action(d, obs, noise, drli_dacer_level(d)), obs);
+    q[0] = drl_mlp_forward(t, &d->q_target[0], x);
+    q[1] = drl_mlp_forward(t, &d->q_target[1], x);
+    t->grad_enabled = 1;
+    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    noise += B * (d->cfg.steps + 1) * d->cfg.act_dim;
+    for (r = 0; r < B; r++) {
+        int j = q[0]->data[2 * r] >= q[1]->data[2 * r];
+        float z = DRLI_MIN(DRLI_MAX(noise[j * B + r], -3.0f), 3.0f), *out = q[j]->data + 2 * r;
+        float reward = d->cfg.reward_scale * b->reward[r];
+        d->y[r] = fmaf(b->discount[r], out[0], reward);
+        d->y_sample[r] = fmaf(b->discount[r], fmaf(drl_softplusf(out[1]), z, out[0]), reward);
+    }
+    return DRL_OK;
+}
+
+/* Slopes of the loss of critic j, [B] each, with w = omega^2 + 0.1:
+     dq = -w (y - q) / (sigma^2 + 0.1),   dsigma = -w (e^2 - sigma^2) / (sigma^3 + 0.1),
+     e = clip(y_sample - q, -3 omega, 3 omega) */
+static void drli_dacer_slopes(drl_dacer *d, int j, const float *q, const float *sigma, float *dq,
+                              float *dsigma)
+{
+    int r, B = d->agent.batch.rows;
+    float *omega = &d->omega->data[j], now = (float)drli_mean(B, sigma), w;
+    *omega = d->agent.updates ? fmaf(d->cfg.tau, now - *omega, *omega) : now;
+    w = fmaf(*omega, *omega, 0.1f);
+    for (r = 0; r < B; r++) {
+        float s = sigma[r], s2 = s * s, e = d->y_sample[r] - q[r], bound = 3.0f * *omega;
+        e = DRLI_MIN(DRLI_MAX(e, -bound), bound);
+        dq[r] = -w * (d->y[r] - q[r]) / (s2 + 0.1f);
+        dsigma[r] = -w * fmaf(e, e, -s2) / fmaf(s2, s, 0.1f);
+    }
+}
+
+/* Gradients of both critics: of the sum over them of mean(dq q + dsigma sigma). */
+static drl_status drli_dacer_critic(drl_dacer *d, const drl_batch *b)
+{
+    drl_tape *t = &d->agent.tape;
+    drl_tensor *x, *loss[2];
+    int j, B = b->rows;
+    drl_tape_reset(t);
+    x = drl_concat(t, drl_tape_input(t, B, d->cfg.act_dim, b->act),
+                   drl_tape_input(t, B, d->cfg.obs_dim, b->obs));
+    for (j = 0; j < 2; j++) {
+        drl_tensor *out = drl_mlp_forward(t, &d->q[j], x), *q = drl_cols(t, out, 0, 1);
+        drl_tensor *sigma = drl_activate(t, DRL_ACT_SOFTPLUS, drl_cols(t, out, 1, 1));
+        drl_tensor *dq = drl_tape_input(t, B, 1, NULL), *dsigma = drl_tape_input(t, B, 1, NULL);
+        if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+        drli_dacer_slopes(d, j, q->data, sigma->data, dq->data, dsigma->data);
+        loss[j] = drl_mean(t, drl_add(t, drl_mul(t, q, dq), drl_mul(t, sigma, dsigma)));
+    }
+    loss[0] = drl_add(t, loss[0], loss[1]);
+    drl_params_zero_grad(&d->critic);
+    if (drl_tape_backward(t, loss[0]) != DRL_OK) return drl_tape_status(t);
+    d->agent.metrics[0].value = (double)loss[0]->data[0];
+    return DRL_OK;
+}
+
+/* Mean of H over states of the batch, of actions as they are executed. */
+static drl_status drli_dacer_entropy(drl_dacer *d, const drl_batch *b)
+{
+    drl_tape *t = &d->agent.tape;
+    int i, k, S = DRLI_MIN(d->cfg.mixtures, b->rows), A = d->cfg.act_dim, M = d->cfg.samples;
+    size_t n = (size_t)(M * A);
+    double h = 0;
+    for (k = 0; k < M; k++) {
+        drl_tensor *x;
+        drl_tape_reset(t);
+        t->grad_enabled = 0;
+        x = drl_tape_input(t, S, d->cfg.obs_dim, b->obs);
+        x = drli_dacer_action(d, x, drli_dacer_noise(d, S, 0), drli_dacer_level(d));
+        t->grad_enabled = 1;
+        if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+        for (i = 0; i < S; i++)
+            memcpy(d->actions + (size_t)i * n + k * A, x->data + i * A, (size_t)A * sizeof(float));
+    }
+    for (i = 0; i < S; i++)
+        h += drli_gmm_entropy(M, A, d->cfg.components, d->actions + (size_t)i * n, d->work);
+    d->agent.metrics[4].value = h / S;
+    return DRL_OK;
+}
+
+/* Actor step on mean(-min_j q_j(s, a)), a through the whole chain, critics constant. */
+static drl_status drli_dacer_actor(drl_dacer *d, const drl_batch *b, float *noise)
+{
+    drl_tape *t = &d->agent.tape;
+    drl_tensor *obs, *x, *q[2], *loss;
+    int j;
+    drl_tape_reset(t);
+    obs = drl_tape_input(t, b->rows, d->cfg.obs_dim, b->obs);
+    x = drl_concat(t, drli_dacer_action(d, obs, noise, drli_dacer_level(d)), obs);
+    for (j = 0; j < 2; j++) {
+        q[j] = drli_dense_frozen(t, &d->q[j].layer[0], x, DRL_ACT_MISH);
+        q[j] = drl_cols(t, drli_mlp_rest(t, &d->q[j], q[j]), 0, 1);
+    }
+    loss = drl_affine(t, drl_mean(t, drl_min(t, q[0], q[1])), -1.0f, 0.0f);
+    drl_params_zero_grad(&d->actor);
+    if (drl_tape_backward(t, loss) != DRL_OK) return drl_tape_status(t);
+    drl_adam_step(&d->actor, &d->adam_actor);
+    d->agent.metrics[1].value = (double)loss->data[0];
+    return DRL_OK;
+}
+
+/* ln alpha descends H - target: too much entropy, less noise. */
+static void drli_dacer_alpha(drl_dacer *d)
+{
+    d->log_alpha->grad[0] = (float)d->agent.metrics[4].value -
+                            d->cfg.target * (float)d->cfg.act_dim;
+    drl_adam_step(&d->scale, &d->adam_alpha);
+}
+
+static drl_status drli_dacer_update(drl_agent *agent, drl_replay *replay)
+{
+    drl_dacer *d = (drl_dacer *)agent;
+    drl_batch *b = &agent->batch;
+    int moves = agent->updates % d->cfg.policy_delay == 0;
+    int scales = agent->updates % d->cfg.alpha_delay == 0;
+    drl_status s = drl_replay_sample(replay, &agent->rng_batch, b);
+    if (s == DRL_OK) s = drli_dacer_target(d, b, drli_dacer_noise(d, b->rows, 2 * b->rows));
+    if (s == DRL_OK) s = drli_dacer_critic(d, b);
+    if (s == DRL_OK && scales) s = drli_dacer_entropy(d, b);
+    if (s == DRL_OK && moves) /* by the critics before their step */
+        s = drli_dacer_actor(d, b, drli_dacer_noise(d, b->rows, 0));
+    if (s != DRL_OK) return s;
+    drl_adam_step(&d->critic, &d->adam_critic);
+    if (moves) drl_params_polyak(&d->target, &d->critic, d->cfg.tau);
+    if (scales) drli_dacer_alpha(d);
+    agent->metrics[2].value = (double)d->omega->data[0];
+    agent->metrics[3].value = (double)drl_expf(d->log_alpha->data[0]);
+    agent->updates++;
+    return DRL_OK;
+}
+
+static drl_tensor *drli_dacer_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
+{
+    drl_dacer *d = (drl_dacer *)agent;
+    int n = obs->rows * d->cfg.act_dim * (d->cfg.steps + 1);
+    drl_tensor *noise = drl_tape_input(&agent->tape, 1, n, NULL);
+    if (drl_tape_status(&agent->tape) != DRL_OK) return noise;
+    drl_rng_normal_fill(agent->ctx, drli_agent_rng(agent, mode), noise->data, (size_t)n);
+    return drli_dacer_action(d, obs, noise->data,
+                             mode == DRL_MODE_EVAL ? 0.0f : drli_dacer_level(d));
+}
+
+DRLI_ALGO(dacer, DRL_DACER_CONFIG)
+
+DRLDEF drl_algo drl_dacer_algo(void)
+{
+    drl_algo a = drli_dacer_base();
+    a.about = "diffusion policy through which Q is climbed (Wang et al., NeurIPS 2024)";
+    a.presets =
+        "cpu steps=5 actor_width=128 layers=2 alpha_delay=1000 mixtures=16 "
+        "random_steps=5000 update_every=1 lr_actor=3e-4 lr_critic=1e-3\n"
+        "toy steps=5 actor_width=64 layers=2 critic_width=64 noise=0.1 "
+        "alpha_delay=200 mixtures=8 samples=100 batch=128 random_steps=500 update_every=1 "
+        "lr_actor=1e-3 lr_critic=1e-3\n";
+    a.metrics = "critic_loss actor_loss omega alpha entropy";
+    a.init_fn = drli_dacer_start;
+    a.act_fn = drli_dacer_act;
+    a.update_fn = drli_dacer_update;
+    return a;
+}
+#endif /* DIFFRL_NO_DACER */
+
 #ifndef DIFFRL_NO_DIME
 /* ============================================================================ >>dime
    DIME - diffusion-based maximum-entropy reinforcement learning
@@ -8174,6 +8622,9 @@ DRLDEF drl_algo drl_qvpo_algo(void)
 DRLDEF drl_algo drl_algo_at(int index)
 {
     drl_algo none;
+#ifndef DIFFRL_NO_DACER
+    if (index-- == 0) return drl_dacer_algo();
+#endif
 #ifndef DIFFRL_NO_DIME
     if (index-- == 0) return drl_dime_algo();
 #endif
