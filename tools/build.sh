@@ -12,6 +12,8 @@ the one in the first 60 lines of the file that contains `cc -O2` and `-o build/`
      build   cc -O2 examples/03_bandit.c -o build/03_bandit -lm
 (`mkdir -p build` is done here). FLAGs are appended. CC, if set, stands for cc.
 
+MUJOCO_FLAGS, if set, stands for -lmujoco (tools/get-mujoco.sh --flags prints some).
+
   --no-mujoco   leave -lmujoco out and define TRAIN_NO_MUJOCO
   --name        print the path of the program (build/...) and build nothing
 
@@ -51,6 +53,9 @@ if [ $name = 1 ]; then
 fi
 if [ $no_mujoco = 1 ]; then
     line=$(printf '%s\n' "$line" | sed 's/ -lmujoco//g; s/^cc/cc -DTRAIN_NO_MUJOCO/')
+fi
+if [ -n "${MUJOCO_FLAGS-}" ]; then
+    line=$(printf '%s\n' "$line" | sed "s|-lmujoco|$MUJOCO_FLAGS|")
 fi
 line="${CC:-cc}${line#cc}${*:+ $*}"
 

@@ -21,6 +21,7 @@ contains FILTER (default: all), N at a time (default: one per core, at least 2).
   fuzz/*       tests/fuzz/NAME.c       twenty seconds of libFuzzer
   example/*    examples/NAME.c, each by its own build line, cut off after twenty seconds
 
+MUJOCO_FLAGS, if set, stands for -lmujoco (tools/get-mujoco.sh --flags prints some).
 Tests are built with -O2 and run in the top folder. What includes MuJoCo is skipped where that
 cannot be installed. Output goes to build/test/NAME.log. Prints one line per test, an excerpt of the
 log of those that fail, and last `N passed, N failed`, the sum of the single checks; exit status 1
@@ -56,7 +57,8 @@ program() # FILE SECONDS [FLAG...]
     shift 2
     if uses_mujoco "$file"; then
         [ "${MUJOCO:-1}" = 1 ] || skip "MuJoCo is not installed"
-        set -- "$@" -lmujoco
+        # shellcheck disable=SC2086 # several words
+        set -- "$@" ${MUJOCO_FLAGS:--lmujoco}
     fi
     case $test in env/dmc) tools/get-dmc.sh || : ;; esac # what needs the models skips itself
     mkdir -p "$(dirname "$out/$test")"
