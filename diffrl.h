@@ -8365,9 +8365,9 @@ DRLDEF drl_algo drl_dime_algo(void)
              drli_qvpo_actor    mean of w (eps(x_t, t, s) - noise)^2, with N_e uniform rows at
                                 alpha w
    Deviates  The state's and the time's parts of the first layer are computed once and added.
-             Preset cpu: T 20 -> 8, N_d 64 -> 16, K_t 4 -> 2, K_eval 32 -> 16, actor 256 -> 128
+             Preset cpu: T 20 -> 6, N_d 64 -> 8, K_t 4 -> 2, K_eval 32 -> 16, actor 256 -> 128
              wide and updated every second time, learning rates 3e-4 and 1e-3, values go on at the
-             time limit: a fiftieth of the cost; README says what it reaches.
+             time limit: a hundredth of the cost; README says what it reaches.
    Verified  tests/golden/qvpo.c, tests/unit/qvpo.c, tests/learn; results in README.md */
 
 static drl_status drli_qvpo_start(drl_agent *agent)
@@ -8604,7 +8604,7 @@ DRLDEF drl_algo drl_qvpo_algo(void)
     drl_algo a = drli_qvpo_base();
     a.about = "diffusion policy, Q-weighted imitation (Ding et al., NeurIPS 2024)";
     a.presets =
-        "cpu steps=8 target=2 evaluation=16 candidates=16 actor_width=128 policy_delay=2 "
+        "cpu steps=6 target=2 evaluation=16 candidates=8 actor_width=128 policy_delay=2 "
         "random_steps=5000 lr_actor=3e-4 lr_critic=1e-3 time_limit_terminal=0\n"
         "toy steps=8 target=2 evaluation=16 candidates=16 uniform=4 actor_width=64 "
         "critic_width=64 batch=128 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 "
