@@ -67,6 +67,7 @@
       >>agent      what algorithms have in common, training loop, evaluation
       >>dacer      DACER, diffusion actor-critic with entropy regulator
       >>dime       DIME, diffusion-based maximum-entropy RL
+      >>dppo       DPPO, diffusion policies cloned, then tuned by PPO
       >>qvpo       QVPO, Q-weighted variational policy optimization
       >>algos      all algorithms by name
 
@@ -1566,6 +1567,88 @@ DRLDEF drl_algo drl_dime_algo(void);
 /* drl_agent_init of this algorithm. */
 DRLDEF drl_status drl_dime_init(drl_dime *dime, drl_context *ctx, const drl_dime_config *cfg);
 #endif /* DIFFRL_NO_DIME */
+
+/* ============================================================================ >>dppo
+   DPPO - diffusion policy policy optimization. The section's head is in the implementation. */
+#ifndef DIFFRL_NO_DPPO
+#define DRL_DPPO_CONFIG(X) \
+    DRL_AGENT_CONFIG(X) \
+    /* policy */ \
+    X(INT,   envs,         40,    1,    1 << 20, "rows of act at most: each has a plan") \
+    X(INT,   chunk,        4,     1,    256,   "actions of a plan, all executed") \
+    X(INT,   steps,        20,    1,    DRL_STEPS_MAX, "K, denoising steps, cosine schedule") \
+    X(INT,   ddim_steps,   0,     0,    DRL_STEPS_MAX, "> 0: sample by that many DDIM steps") \
+    X(INT,   tuned,        10,    1,    DRL_STEPS_MAX, "K', last steps that fine-tuning changes") \
+    X(FLOAT, eta,          1,     0,    1,     "noise of DDIM in exploring; evaluation: 0") \
+    X(FLOAT, sample_floor, 0.1,   0,    10,    "least sigma in exploring") \
+    X(FLOAT, prob_floor,   0.1,   1e-4, 10,    "least sigma in the likelihood") \
+    X(FLOAT, noise_clip,   3,     0,    100,   "bound of a step's noise") \
+    X(INT,   actor_width,  512,   1,    65536, "residual MLP of one block, ReLU") \
+    X(INT,   critic_width, 256,   1,    65536, "residual MLP of one block, Mish") \
+    /* pre-training */ \
+    X(INT,   bc_epochs,    200,   1,    1 << 30, "epochs of pre-training") \
+    X(INT,   bc_updates,   0,     0,    1 << 30, "updates of an epoch; 0: rows / bc_batch") \
+    X(INT,   bc_batch,     128,   1,    1 << 20, "chunks of an update") \
+    X(FLOAT, bc_lr,        1e-3,  0,    1,     "learning rate of epoch 1, then along a cosine") \
+    X(FLOAT, bc_lr_last,   1e-4,  0,    1,     "of the last epoch, and of epoch 0") \
+    X(FLOAT, bc_decay,     1e-6,  0,    1,     "weight decay") \
+    X(FLOAT, ema,          0.995, 0,    1,     "decay of the average of the weights") \
+    X(INT,   ema_every,    10,    1,    1 << 30, "updates between its steps") \
+    X(INT,   ema_first,    20,    0,    1 << 30, "epoch of its first one; before: the weights") \
+    /* fine-tuning */ \
+    X(INT,   rollout,      20000, 1,    1 << 24, "chunks of an iteration, all environments") \
+    X(INT,   batch,        50000, 2,    1 << 24, "pairs (chunk, tuned step) of a gradient step") \
+    X(INT,   epochs,       5,     1,    1000,  "passes over the pairs") \
+    X(FLOAT, gamma,        0.99,  0,    1,     "discount per chunk") \
+    X(FLOAT, lambda,       0.95,  0,    1,     "of the advantage estimate") \
+    X(FLOAT, gamma_den,    0.99,  0,    1,     "discount per denoising step") \
+    X(FLOAT, clip,         0.01,  0,    1,     "bound of |ratio - 1| in the last step") \
+    X(FLOAT, clip_base,    0.01,  0,    1,     "in the first tuned one") \
+    X(FLOAT, clip_rate,    3,     1e-3, 20,    "how it grows in between") \
+    X(BOOL,  sum,          0,     0,    1,     "log-probability of a chunk: sum, not mean") \
+    X(FLOAT, lr_actor,     1e-4,  0,    1,     "learning rate") \
+    X(FLOAT, lr_critic,    1e-3,  0,    1,     "learning rate") \
+    X(FLOAT, target_kl,    1,     0,    1e9,   "a larger step ends the iteration") \
+    X(FLOAT, bc_coef,      0,     0,    1e3,   "pull towards the pre-trained policy") \
+    X(BOOL,  time_limit_terminal, 1, 0, 1,     "as in the paper's code; preset cpu: no")
+typedef struct drl_dppo_config { DRL_DPPO_CONFIG(DRL_MEMBER) } drl_dppo_config;
+
+/* Return the values of the paper's code for fine-tuning on Gym. */
+DRLDEF drl_dppo_config drl_dppo_config_default(int obs_dim, int act_dim);
+
+typedef struct drl_dppo {
+    drl_agent agent;
+    drl_dppo_config cfg;
+    drl_params student, base, actor, critic, norm; /* cloned, its average, tuned, V, data's range */
+    drl_denoiser student_net, base_net, net;
+    drl_resmlp value;
+    drl_dense obs_range, act_range;     /* b + w is the largest of the data, b - w the least      */
+    drl_ddpm full, explore, eval;       /* chains of pre-training, of the modes                   */
+    float sigma[DRL_STEPS_MAX + 1];     /* of the likelihood, by t                                */
+    float weight[DRL_STEPS_MAX], low[DRL_STEPS_MAX], high[DRL_STEPS_MAX]; /* by tuned step        */
+    drl_adam_config adam_student, adam_actor, adam_critic;
+    int64_t epoch, batches, count;      /* of pre-training; chunks held                           */
+    double scale[3];                    /* mean, variance, count of discounted returns            */
+    size_t dim, stride;                 /* numbers of a chunk's actions, of a plan                */
+    float *plans, *obs, *next_obs, *chain, *reward, *end, *key; /* plans [2 envs]; [rollout]      */
+    float *v, *next_v, *advantage, *target, *old, *gain;
+    uint32_t *order;
+} drl_dppo;
+
+/* Return the algorithm: presets "paper"; "cpu", smaller; "scratch", the paper's without data;
+   "toy". Row r of act is environment r. Both modes sample, (K + 1) chunk act_dim normals a plan. */
+DRLDEF drl_algo drl_dppo_algo(void);
+
+/* drl_agent_init of this algorithm. */
+DRLDEF drl_status drl_dppo_init(drl_dppo *agent, drl_context *ctx, const drl_dppo_config *cfg);
+
+/* Clone data for one epoch: bc_epochs calls, before fine-tuning. The first takes the range of the
+   data, which the policy keeps. The mean loss is metric bc_loss.
+     obs [rows, S], act [rows, A] in [-1, 1], ends [rows]: not 0 in the last row of an episode.
+   Errors  DRL_ERR_SHAPE if no episode has `chunk` actions, DRL_ERR_NAN, the tape's. */
+DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const float *act,
+                                    const uint8_t *ends);
+#endif /* DIFFRL_NO_DPPO */
 
 /* ============================================================================ >>qvpo
    QVPO - Q-weighted variational policy optimization. The section's head is in the
@@ -8350,6 +8433,586 @@ DRLDEF drl_algo drl_dime_algo(void)
 }
 #endif /* DIFFRL_NO_DIME */
 
+#ifndef DIFFRL_NO_DPPO
+/* ============================================================================ >>dppo
+   DPPO - diffusion policy policy optimization
+   Paper     Ren et al., ICLR 2025, arXiv:2409.00588
+   Code      github.com/irom-princeton/dppo; golden test: tests/golden/dppo.c, an independent
+             computation
+   Idea      Clone data with a diffusion policy, then tune it. A denoising step is a Gaussian step
+             of a policy in a longer MDP: its likelihood is exact and PPO applies. Only the last K'
+             steps change, and noise with a floor explores near the data.
+   Symbols   s obs, x_t noisy chunk, x_0 executed, i = K' - t tuned step, V value, A advantage
+   Steps     drl_dppo_pretrain   denoising loss on chunks of the data, EMA of the weights
+             drli_dppo_plans     x_K ~ N(0, I) .. x_0, by the frozen net, then by the tuned one
+             drli_dppo_observe   a chunk: s, x_K' .. x_0, sum of its rewards, s'
+             drli_dppo_targets   rewards over the spread of returns; A by GAE, R = V + A, eq. (A2)
+             drli_dppo_log_prob  ln N(x_{t-1}; mu(x_t, t, s), sigma_t^2), eq. (4.1)
+             drli_dppo_step      PPO on pairs (chunk, i), A weighted by gamma_den^t, eq. (A3), (A4)
+   Deviates  A plan that an iteration's end interrupts is made anew. Actions are cut to [-1, 1].
+             Cloning draws with replacement, from all episodes. With bc_coef a pair takes one step
+             of the base policy's chain, not all K': same mean. Biases start at 0.
+   Verified  tests/golden/dppo.c, tests/unit/dppo.c; results in README.md */
+
+DRLI_ALGO(dppo, DRL_DPPO_CONFIG)
+
+/* Places in a plan: its next action, rewards so far, 1 if the episode begins with it, discounted
+   return of the environment; then s [S] and x_K' .. x_0. */
+enum { DRLI_DPPO_AT, DRLI_DPPO_REWARD, DRLI_DPPO_FIRST, DRLI_DPPO_RETURN, DRLI_DPPO_OBS };
+#define DRLI_DPPO_PIECE 500 /* rows of a graph: its layers stay in the cache */
+
+static float *drli_dppo_plan(const drl_dppo *d, drl_mode mode, int env)
+{
+    return d->plans + (size_t)(env + (mode == DRL_MODE_EVAL ? d->cfg.envs : 0)) * d->stride;
+}
+
+static void drli_dppo_net(drl_dppo *d, drl_denoiser *net, drl_params *params, const char *prefix,
+                          int trainable, int acting)
+{
+    drli_agent_set(&d->agent, params, prefix, 12, trainable, acting);
+    drl_denoiser_add(net, params, "", d->cfg.obs_dim, (int)d->dim, DRL_TIME_DDPM, 16, 32,
+                     d->cfg.actor_width, 0, 1, DRL_ACT_RELU);
+}
+
+static drl_status drli_dppo_layout(drl_dppo *d)
+{
+    const drl_dppo_config *c = &d->cfg;
+    drl_agent *a = &d->agent;
+    size_t N = (size_t)c->rollout, S = (size_t)c->obs_dim, K = (size_t)c->tuned, plans, chain;
+    d->dim = (size_t)c->chunk * (size_t)c->act_dim;
+    chain = (K + 1) * d->dim;
+    d->stride = DRLI_DPPO_OBS + S + chain;
+    plans = 2 * (size_t)c->envs * d->stride;
+    drli_dppo_net(d, &d->student_net, &d->student, "student.", 1, 0);
+    drli_dppo_net(d, &d->base_net, &d->base, "base.", 0, 1);
+    drli_dppo_net(d, &d->net, &d->actor, "actor.", 1, 1);
+    drli_agent_set(a, &d->critic, "critic.", 8, 1, 0);
+    drl_resmlp_add(&d->value, &d->critic, "", c->obs_dim, c->critic_width, 1, 1, 0, DRL_ACT_MISH);
+    drli_agent_set(a, &d->norm, "norm.", 4, 0, 1);
+    drl_dense_add(&d->obs_range, &d->norm, "", "obs", 1, c->obs_dim);
+    drl_dense_add(&d->act_range, &d->norm, "", "act", 1, c->act_dim);
+    d->plans = drli_agent_floats(a, plans + N * (2 * S + chain + 3));
+    d->v = drli_agent_floats(a, N * (4 + 3 * K));
+    if (drli_agent_commit(a) != DRL_OK) return a->ctx->status;
+    d->obs = d->plans + plans;
+    d->next_obs = d->obs + N * S;
+    d->chain = d->next_obs + N * S;
+    d->reward = d->chain + N * chain;
+    d->end = d->reward + N;
+    d->key = d->end + N;
+    d->next_v = d->v + N;
+    d->advantage = d->next_v + N;
+    d->target = d->advantage + N;
+    d->old = d->target + N;
+    d->gain = d->old + N * K;
+    d->order = (uint32_t *)(void *)(d->gain + N * K);
+    return DRL_OK;
+}
+
+/* The chains with their floors; weight and bounds of the ratio for each tuned step. */
+static drl_status drli_dppo_tables(drl_dppo *d)
+{
+    const drl_dppo_config *c = &d->cfg;
+    drl_context *ctx = d->agent.ctx;
+    int i, t, last = c->tuned - 1;
+    float w = 1.0f;
+    drl_status s = drl_ddpm_init(&d->full, ctx, DRL_SCHEDULE_COSINE, c->steps);
+    d->explore = d->eval = d->full;
+    if (s == DRL_OK && c->ddim_steps) {
+        s = drl_ddim_init(&d->explore, ctx, &d->full, c->ddim_steps, c->eta);
+        if (s == DRL_OK) s = drl_ddim_init(&d->eval, ctx, &d->full, c->ddim_steps, 0.0f);
+    }
+    if (s == DRL_OK && c->tuned > d->explore.steps)
+        s = drli_fail(ctx, DRL_ERR_RANGE, "dppo: expected tuned <= %d, got %d", d->explore.steps,
+                      c->tuned);
+    for (t = 1; t <= d->explore.steps; t++) {
+        d->sigma[t] = DRLI_MAX(d->explore.std[t], c->prob_floor);
+        d->explore.std[t] = DRLI_MAX(d->explore.std[t], c->sample_floor);
+        if (t > 1 && !c->ddim_steps) d->eval.std[t] = DRLI_MAX(d->eval.std[t], 1e-3f);
+    }
+    for (i = last; i >= 0; i--, w *= c->gamma_den) { /* width: base + (clip - base) growth */
+        float growth = last ? (drl_expf(c->clip_rate * (float)i / (float)last) - 1.0f) /
+                                  (drl_expf(c->clip_rate) - 1.0f) : 1.0f;
+        float width = fmaf(growth, c->clip - c->clip_base, c->clip_base);
+        d->weight[i] = w;
+        d->low[i] = 1.0f - width;
+        d->high[i] = 1.0f + width;
+    }
+    return s;
+}
+
+/* Drop the plan of an environment, or all of evaluation. */
+static void drli_dppo_begin(drl_agent *agent, int env)
+{
+    drl_dppo *d = (drl_dppo *)agent;
+    int e;
+    for (e = 0; e < d->cfg.envs; e++) {
+        float *plan = drli_dppo_plan(d, env < 0 ? DRL_MODE_EVAL : DRL_MODE_EXPLORE, e);
+        if (env >= 0 && e != env) continue;
+        plan[DRLI_DPPO_AT] = (float)d->cfg.chunk;
+        plan[DRLI_DPPO_FIRST] = 1.0f;
+    }
+}
+
+static drl_status drli_dppo_start(drl_agent *agent)
+{
+    drl_dppo *d = (drl_dppo *)agent;
+    drl_rng rng = drl_rng_make(d->cfg.seed, "dppo weights");
+    int e;
+    if (drli_dppo_tables(d) != DRL_OK || drli_dppo_layout(d) != DRL_OK) return agent->ctx->status;
+    drl_denoiser_init(&d->student_net, DRL_INIT_KAIMING_UNIFORM, 1.0f, &rng);
+    drl_resmlp_init(&d->value, DRL_INIT_KAIMING_UNIFORM, 1.0f, &rng);
+    drl_params_copy(&d->base, &d->student);
+    drl_params_copy(&d->actor, &d->student);
+    drl_dense_init(&d->obs_range, DRL_INIT_CONSTANT, 1.0f, &rng);
+    drl_dense_init(&d->act_range, DRL_INIT_CONSTANT, 1.0f, &rng);
+    for (e = -1; e < d->cfg.envs; e++) drli_dppo_begin(agent, e);
+    d->adam_student = d->adam_actor = d->adam_critic = drl_adam_config_default();
+    d->adam_student.weight_decay = d->cfg.bc_decay;
+    d->adam_actor.lr = d->cfg.lr_actor;
+    d->adam_critic.lr = d->cfg.lr_critic;
+    d->scale[1] = 1;
+    d->scale[2] = 1e-4;
+    return DRL_OK;
+}
+
+static void drli_dppo_state(drl_agent *agent, drl_state *state, int all)
+{
+    drl_dppo *d = (drl_dppo *)agent;
+    int64_t three = 3, size = d->key + d->cfg.rollout - d->plans;
+    if (!all) return;
+    drl_state_add(state, "count.dppo", DRL_I64, 1, &three, &d->epoch);
+    drl_state_add(state, "reward_scale", DRL_F64, 1, &three, d->scale);
+    drl_state_add(state, "rollout", DRL_F32, 1, &size, d->plans);
+}
+
+/* (x - b) / w: the range of the data to [-1, 1]. */
+static drl_tensor *drli_dppo_normal(drl_dppo *d, const drl_dense *range, drl_tensor *x)
+{
+    drl_tape *t = &d->agent.tape;
+    return drl_div(t, drl_sub(t, x, range->b), range->w);
+}
+
+/* Return path [(K + 1) B, D]: x_K .. x_0 by the base net and, from x_K' on, by net. */
+static drl_tensor *drli_dppo_sample(drl_dppo *d, const drl_denoiser *net, const drl_ddpm *chain,
+                                    drl_rng *rng, drl_tensor *obs)
+{
+    drl_tape *t = &d->agent.tape;
+    int K = chain->steps, tuned = d->cfg.tuned;
+    drl_tensor *path = drl_tape_input(t, (K + 1) * obs->rows, (int)d->dim, NULL);
+    size_t i, n = (size_t)obs->rows * d->dim, size = drli_tensor_size(path);
+    if (drl_tape_status(t) != DRL_OK) return path;
+    drl_rng_normal_fill(t->ctx, rng, path->data, size);
+    for (i = n; i < size; i++)
+        path->data[i] = drli_clampf(path->data[i], -d->cfg.noise_clip, d->cfg.noise_clip);
+    drl_denoiser_sample(t, &d->base_net, chain, obs, 1, K, tuned + 1, 1.0f, path->data);
+    drl_denoiser_sample(t, net, chain, obs, 1, tuned, 1, 1.0f,
+                        path->data + (size_t)(K - tuned) * n);
+    return path;
+}
+
+/* Plan anew where a plan is at its end. */
+static void drli_dppo_plans(drl_dppo *d, drl_mode mode, drl_tensor *obs)
+{
+    drl_tape *t = &d->agent.tape;
+    const drl_ddpm *chain = mode == DRL_MODE_EVAL ? &d->eval : &d->explore;
+    int *who = (int *)drl_arena_alloc(&t->arena, (size_t)obs->rows * sizeof(int));
+    int e, r, i, B = 0, skip = chain->steps - d->cfg.tuned, S = d->cfg.obs_dim;
+    drl_tensor *path;
+    for (e = 0; e < obs->rows && who; e++)
+        if (drli_dppo_plan(d, mode, e)[DRLI_DPPO_AT] >= (float)d->cfg.chunk) who[B++] = e;
+    if (B == 0) return;
+    path = drli_dppo_sample(d, &d->net, chain, drli_agent_rng(&d->agent, mode),
+                            drli_dppo_normal(d, &d->obs_range, drl_gather(t, obs, who, B)));
+    for (r = 0; r < B && drl_tape_status(t) == DRL_OK; r++) {
+        float *plan = drli_dppo_plan(d, mode, who[r]), *x = plan + DRLI_DPPO_OBS + S;
+        memcpy(x - S, obs->data + (ptrdiff_t)who[r] * S, (size_t)S * sizeof(float));
+        for (i = 0; i <= d->cfg.tuned; i++, x += d->dim)
+            memcpy(x, path->data + (size_t)((skip + i) * B + r) * d->dim, d->dim * sizeof(float));
+        plan[DRLI_DPPO_AT] = plan[DRLI_DPPO_REWARD] = 0.0f;
+    }
+}
+
+/* The next action of each plan. */
+static drl_tensor *drli_dppo_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
+{
+    drl_dppo *d = (drl_dppo *)agent;
+    drl_tape *t = &agent->tape;
+    int r, A = d->cfg.act_dim;
+    drl_tensor *act = drl_tape_input(t, obs->rows, A, NULL);
+    if (obs->rows > d->cfg.envs)
+        return drli_tape_fail(t, drli_fail(agent->ctx, DRL_ERR_RANGE, "dppo: expected at most "
+                                           "envs = %d rows, got %d", d->cfg.envs, obs->rows));
+    drli_dppo_plans(d, mode, obs);
+    for (r = 0; r < obs->rows && drl_tape_status(t) == DRL_OK; r++) {
+        float *at = drli_dppo_plan(d, mode, r) + DRLI_DPPO_AT;
+        memcpy(act->data + (ptrdiff_t)r * A, drli_dppo_plan(d, mode, r + 1) - d->dim + (int)*at * A,
+               (size_t)A * sizeof(float));
+        *at += 1.0f;
+    }
+    act = drl_add(t, drl_mul(t, act, d->act_range.w), d->act_range.b);
+    return drl_clip(t, act, -1.0f, 1.0f);
+}
+
+/* At the end of a plan or an episode, keep the chunk: s, x_K' .. x_0, sum of rewards, s'. */
+static drl_status drli_dppo_observe(drl_agent *agent, int env, const float *obs, const float *act,
+                                    float reward, const float *next_obs, int flags)
+{
+    drl_dppo *d = (drl_dppo *)agent;
+    float *plan = drli_dppo_plan(d, DRL_MODE_EXPLORE, env);
+    size_t n = (size_t)d->count, S = (size_t)d->cfg.obs_dim, chain = d->stride - S - DRLI_DPPO_OBS;
+    (void)obs, (void)act;
+    plan[DRLI_DPPO_REWARD] += reward;
+    if (!flags && plan[DRLI_DPPO_AT] < (float)d->cfg.chunk) return DRL_OK;
+    if (d->count < d->cfg.rollout) {
+        memcpy(d->obs + n * S, plan + DRLI_DPPO_OBS, S * sizeof(float));
+        memcpy(d->chain + n * chain, plan + DRLI_DPPO_OBS + S, chain * sizeof(float));
+        memcpy(d->next_obs + n * S, next_obs, S * sizeof(float));
+        d->reward[n] = plan[DRLI_DPPO_REWARD];
+        d->end[n] = flags & DRL_ENV_TERMINATED ? 1.0f : 0.0f;
+        d->key[n] = 2.0f * (float)env + plan[DRLI_DPPO_FIRST];
+        d->count++;
+    }
+    plan[DRLI_DPPO_AT] = (float)d->cfg.chunk;
+    plan[DRLI_DPPO_FIRST] = flags ? 1.0f : 0.0f;
+    return DRL_OK;
+}
+
+/* What pair p = chunk K' + i selects: chunk, i, t, place of x_t in the chains, p. */
+enum { DRLI_DPPO_CHUNK, DRLI_DPPO_STEP, DRLI_DPPO_TIME, DRLI_DPPO_PLACE, DRLI_DPPO_PAIR };
+static int *drli_dppo_index(drl_dppo *d, int B, const uint32_t *pair, int kind)
+{
+    int r, K = d->cfg.tuned, *index;
+    index = (int *)drl_arena_alloc(&d->agent.tape.arena, (size_t)B * sizeof(int));
+    if (!index) drli_tape_fail(&d->agent.tape, DRL_ERR_MEMORY);
+    for (r = 0; r < B && index; r++) {
+        int p = (int)pair[r], n = p / K, i = p % K;
+        index[r] = kind == DRLI_DPPO_CHUNK ? n : kind == DRLI_DPPO_STEP ? i
+                 : kind == DRLI_DPPO_TIME ? K - i : kind == DRLI_DPPO_PLACE ? p + n : p;
+    }
+    return index;
+}
+
+/* Rows of array [rows, cols] that the pairs select. */
+static drl_tensor *drli_dppo_take(drl_dppo *d, int B, const uint32_t *pair, int kind, float *array,
+                                  int rows, int cols)
+{
+    drl_tape *t = &d->agent.tape;
+    int *index = drli_dppo_index(d, B, pair, kind);
+    return index ? drl_gather(t, drl_tape_input(t, rows, cols, array), index, B) : &t->poison;
+}
+
+/* ln N(next; mu_t(x, s), sigma_t^2) of each dimension cut to [-5, 2], then their mean or sum. */
+static drl_tensor *drli_dppo_log_prob(drl_dppo *d, const uint32_t *pair, drl_tensor *obs,
+                                      drl_tensor *x, drl_tensor *next)
+{
+    drl_tape *t = &d->agent.tape;
+    int *at = drli_dppo_index(d, x->rows, pair, DRLI_DPPO_TIME);
+    drl_tensor *mean, *sigma, *z;
+    if (!at) return &t->poison;
+    mean = drl_denoiser_at(t, &d->net, &d->explore, at, x, obs);
+    mean = drl_ddpm_mean(t, &d->explore, at, x, mean, 1.0f);
+    sigma = drli_ddpm_column(t, d->sigma, at, x->rows, 0);
+    z = drl_square(t, drl_div(t, drl_sub(t, next, mean), sigma));
+    z = drl_sub(t, drl_affine(t, z, -0.5f, -0.91893853f), drl_log(t, sigma)); /* ln sqrt(2 pi) */
+    z = drl_sum_cols(t, drl_clip(t, z, -5.0f, 2.0f));
+    return drl_affine(t, z, d->cfg.sum ? 1.0f : 1.0f / (float)d->dim, 0.0f);
+}
+
+/* The same of pairs of the rollout, with their normalized states. */
+static drl_tensor *drli_dppo_pairs(drl_dppo *d, int B, const uint32_t *pair, drl_tensor **obs)
+{
+    int N = d->cfg.rollout, rows = N * (d->cfg.tuned + 1), D = (int)d->dim;
+    drl_tensor *x = drli_dppo_take(d, B, pair, DRLI_DPPO_PLACE, d->chain, rows, D), *next;
+    next = drli_dppo_take(d, B, pair, DRLI_DPPO_PLACE, d->chain + D, rows - 1, D);
+    *obs = drli_dppo_take(d, B, pair, DRLI_DPPO_CHUNK, d->obs, N, d->cfg.obs_dim);
+    *obs = drli_dppo_normal(d, &d->obs_range, *obs);
+    return drli_dppo_log_prob(d, pair, *obs, x, next);
+}
+
+/* V of n states from row i on. */
+static drl_tensor *drli_dppo_value(drl_dppo *d, float *obs, int i, int n)
+{
+    drl_tape *t = &d->agent.tape;
+    int S = d->cfg.obs_dim;
+    drl_tensor *x = drl_tape_input(t, n, S, obs + (ptrdiff_t)i * S);
+    return drl_resmlp_forward(t, &d->value, drli_dppo_normal(d, &d->obs_range, x));
+}
+
+/* V(s), V(s'), ln pi of all pairs, before the update. */
+static drl_status drli_dppo_before(drl_dppo *d)
+{
+    drl_tape *t = &d->agent.tape;
+    int i, n, N = d->cfg.rollout, K = d->cfg.tuned;
+    for (i = 0; i < N * K; i++) d->order[i] = (uint32_t)i;
+    for (i = 0; i < N; i += n) {
+        drl_tensor *v, *next, *old, *obs;
+        n = DRLI_MIN(1 + DRLI_DPPO_PIECE / K, N - i);
+        drl_tape_reset(t);
+        t->grad_enabled = 0;
+        v = drli_dppo_value(d, d->obs, i, n);
+        next = drli_dppo_value(d, d->next_obs, i, n);
+        old = drli_dppo_pairs(d, n * K, d->order + i * K, &obs);
+        t->grad_enabled = 1;
+        if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+        memcpy(d->v + i, v->data, (size_t)n * sizeof(float));
+        memcpy(d->next_v + i, next->data, (size_t)n * sizeof(float));
+        memcpy(d->old + i * K, old->data, (size_t)(n * K) * sizeof(float));
+    }
+    return DRL_OK;
+}
+
+/* r <- clip(r / sd of discounted returns, +-10); A = delta + gamma lambda A of the environment's
+   next chunk, delta = r + gamma V(s') - V(s). Ends all plans. */
+static void drli_dppo_targets(drl_dppo *d)
+{
+    const drl_dppo_config *c = &d->cfg;
+    int i, N = c->rollout;
+    double mean, square = 0, delta, total = d->scale[2] + N;
+    float *plan;
+    for (i = 0; i < c->envs; i++) {
+        plan = drli_dppo_plan(d, DRL_MODE_EXPLORE, i);
+        plan[DRLI_DPPO_AT] = (float)c->chunk;
+        plan[DRLI_DPPO_REWARD] = 0.0f; /* from here on A of its next chunk */
+    }
+    for (i = 0; i < N; i++) {
+        plan = drli_dppo_plan(d, DRL_MODE_EXPLORE, (int)d->key[i] / 2);
+        plan += DRLI_DPPO_RETURN;
+        d->target[i] = *plan = fmaf((int)d->key[i] % 2 ? 0.0f : 0.99f, *plan, d->reward[i]);
+    }
+    mean = drli_mean(N, d->target);
+    delta = mean - d->scale[0];
+    for (i = 0; i < N; i++) square += ((double)d->target[i] - mean) * ((double)d->target[i] - mean);
+    square += d->scale[1] * d->scale[2] + delta * delta * d->scale[2] * N / total;
+    d->scale[0] += delta * N / total;
+    d->scale[1] = square / (total - 1);
+    d->scale[2] = total;
+    for (i = N - 1; i >= 0; i--) {
+        float r = (float)((double)d->reward[i] / sqrt(d->scale[1] + 1e-8));
+        float gamma = d->end[i] > 0 ? 0.0f : c->gamma;
+        plan = drli_dppo_plan(d, DRL_MODE_EXPLORE, (int)d->key[i] / 2);
+        r = fmaf(gamma, d->next_v[i], drli_clampf(r, -10.0f, 10.0f)) - d->v[i];
+        d->advantage[i] = fmaf(gamma * c->lambda, plan[DRLI_DPPO_REWARD], r);
+        d->target[i] = d->advantage[i] + d->v[i];
+        plan[DRLI_DPPO_REWARD] = (int)d->key[i] % 2 ? 0.0f : d->advantage[i];
+    }
+}
+
+/* gain = (A - mean) / (sd + 1e-8) gamma_den^t of the pairs. */
+static void drli_dppo_gain(drl_dppo *d, int B, const uint32_t *pair)
+{
+    uint32_t K = (uint32_t)d->cfg.tuned;
+    double mean, square = 0;
+    int r;
+    for (r = 0; r < B; r++) d->gain[r] = d->advantage[pair[r] / K];
+    mean = drli_mean(B, d->gain);
+    for (r = 0; r < B; r++) square += ((double)d->gain[r] - mean) * ((double)d->gain[r] - mean);
+    square = sqrt(square / DRLI_MAX(B - 1, 1)) + 1e-8;
+    for (r = 0; r < B; r++)
+        d->gain[r] = (float)(((double)d->gain[r] - mean) / square) * d->weight[pair[r] % K];
+}
+
+/* Mean ln pi of a step of the base policy's chain from each state. */
+static drl_tensor *drli_dppo_cloning(drl_dppo *d, const uint32_t *pair, drl_tensor *obs)
+{
+    drl_tape *t = &d->agent.tape;
+    int r, B = obs->rows, *index = drli_dppo_index(d, B, pair, DRLI_DPPO_STEP);
+    drl_tensor *path = drli_dppo_sample(d, &d->base_net, &d->explore, &d->agent.rng_noise, obs), *x;
+    if (!index) return &t->poison;
+    for (r = 0; r < B; r++) index[r] = (index[r] + d->explore.steps - d->cfg.tuned) * B + r;
+    x = drl_gather(t, path, index, B);
+    for (r = 0; r < B; r++) index[r] += B;
+    return drl_mean(t, drli_dppo_log_prob(d, pair, obs, x, drl_gather(t, path, index, B)));
+}
+
+/* Add the gradients of a piece of n of B pairs:
+     mean max(-A r, -A clip(r, 1 +- width)) + (V - R)^2 / 4 - bc_coef ln pi(base policy's step) */
+static void drli_dppo_piece(drl_dppo *d, int n, int B, const uint32_t *pair, float *gain)
+{
+    drl_tape *t = &d->agent.tape;
+    drl_metric *m = d->agent.metrics;
+    int K = d->cfg.tuned, N = d->cfg.rollout, r;
+    drl_tensor *obs, *log_ratio, *ratio, *low, *high, *v, *loss, *up;
+    drl_tape_reset(t);
+    log_ratio = drl_sub(t, drli_dppo_pairs(d, n, pair, &obs),
+                        drli_dppo_take(d, n, pair, DRLI_DPPO_PAIR, d->old, N * K, 1));
+    ratio = drl_exp(t, log_ratio);
+    low = drli_dppo_take(d, n, pair, DRLI_DPPO_STEP, d->low, K, 1);
+    high = drli_dppo_take(d, n, pair, DRLI_DPPO_STEP, d->high, K, 1);
+    up = drl_affine(t, drl_tape_input(t, n, 1, gain), -1.0f, 0.0f);
+    loss = drl_mul(t, drl_max(t, drl_min(t, ratio, high), low), up);
+    loss = drl_mean(t, drl_max(t, drl_mul(t, ratio, up), loss));
+    v = drl_sub(t, drl_resmlp_forward(t, &d->value, obs),
+                drli_dppo_take(d, n, pair, DRLI_DPPO_CHUNK, d->target, N, 1));
+    v = drl_mean(t, drl_square(t, v));
+    up = drl_add(t, loss, drl_affine(t, v, 0.25f, 0.0f));
+    if (d->cfg.bc_coef > 0)
+        up = drl_sub(t, up, drl_affine(t, drli_dppo_cloning(d, pair, obs), d->cfg.bc_coef, 0.0f));
+    if (drl_tape_backward(t, drl_affine(t, up, (float)n / (float)B, 0.0f)) != DRL_OK) return;
+    m[0].value += (double)loss->data[0] * n / B;
+    m[1].value += (double)v->data[0] * n / B;
+    for (r = 0; r < n; r++) {
+        float x = ratio->data[r];
+        m[2].value += ((double)x - 1 - (double)log_ratio->data[r]) / B;
+        m[3].value += (x < low->data[r] || x > high->data[r]) / (double)B;
+    }
+}
+
+/* One gradient step of both nets on B pairs. */
+static drl_status drli_dppo_step(drl_dppo *d, int B, const uint32_t *pair)
+{
+    drl_tape *t = &d->agent.tape;
+    int i;
+    drli_dppo_gain(d, B, pair);
+    drl_params_zero_grad(&d->actor);
+    drl_params_zero_grad(&d->critic);
+    for (i = 0; i < 4; i++) d->agent.metrics[i].value = 0;
+    for (i = 0; i < B && drl_tape_status(t) == DRL_OK; i += DRLI_DPPO_PIECE)
+        drli_dppo_piece(d, DRLI_MIN(DRLI_DPPO_PIECE, B - i), B, pair + i, d->gain + i);
+    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    drl_adam_step(&d->actor, &d->adam_actor);
+    drl_adam_step(&d->critic, &d->adam_critic);
+    d->agent.updates++;
+    return DRL_OK;
+}
+
+/* Nothing until the rollout is full. */
+static drl_status drli_dppo_update(drl_agent *agent, drl_replay *replay)
+{
+    drl_dppo *d = (drl_dppo *)agent;
+    int P = d->cfg.rollout * d->cfg.tuned, B = DRLI_MIN(d->cfg.batch, P), e, i, stop = 0;
+    drl_status s;
+    (void)replay;
+    if (d->count < d->cfg.rollout) return DRL_OK;
+    s = drli_dppo_before(d);
+    drli_dppo_targets(d);
+    for (e = 0; e < d->cfg.epochs && !stop && s == DRL_OK; e++) {
+        drl_rng_permutation(&agent->rng_batch, d->order, (uint32_t)P);
+        for (i = 0; i + B <= P && s == DRL_OK && !stop; i += B) {
+            s = drli_dppo_step(d, B, d->order + i);
+            stop = agent->metrics[2].value > (double)d->cfg.target_kl;
+        }
+    }
+    agent->metrics[4].value = sqrt(d->scale[1]);
+    d->count = 0;
+    return s;
+}
+
+/* 1 if a chunk that begins in this row stays in its episode. */
+static int drli_dppo_whole(const drl_dppo *d, int64_t rows, int64_t row, const uint8_t *ends)
+{
+    int64_t last = row + d->cfg.chunk - 1;
+    while (row < last && last < rows && !ends[row]) row++;
+    return row == last && last < rows;
+}
+
+/* One update of the student on chunks x [B, D] with noise at steps t, and of the average. */
+static drl_status drli_dppo_clone(drl_dppo *d, drl_tensor *obs, drl_tensor *x, const int *t,
+                                  drl_tensor *noise)
+{
+    const drl_dppo_config *c = &d->cfg;
+    drl_tape *tape = &d->agent.tape;
+    drl_tensor *loss = drl_denoiser_loss(tape, &d->student_net, &d->full, obs, x, t, noise, NULL);
+    drl_params_zero_grad(&d->student);
+    if (drl_tape_backward(tape, loss) != DRL_OK) return drl_tape_status(tape);
+    d->adam_student.lr = d->epoch ? drl_lr_cosine(c->bc_lr, c->bc_lr_last, d->epoch - 1,
+                                                  c->bc_epochs - 1) : c->bc_lr_last;
+    drl_adam_step(&d->student, &d->adam_student);
+    if (d->batches++ % c->ema_every == 0)
+        drl_params_polyak(&d->base, &d->student,
+                          d->epoch + 1 < c->ema_first ? 1.0f : 1.0f - c->ema);
+    d->agent.metrics[5].value += (double)loss->data[0];
+    return DRL_OK;
+}
+
+/* An update on random chunks. */
+static drl_status drli_dppo_draw(drl_dppo *d, int64_t rows, const float *obs, const float *act,
+                                 const uint8_t *ends)
+{
+    drl_tape *t = &d->agent.tape;
+    drl_rng *rng = &d->agent.rng_batch;
+    int r, B = d->cfg.bc_batch, S = d->cfg.obs_dim, A = d->cfg.act_dim, D = (int)d->dim, *at;
+    drl_tensor *s, *x, *noise;
+    drl_tape_reset(t);
+    s = drl_tape_input(t, B, S, NULL);
+    x = drl_tape_input(t, B * d->cfg.chunk, A, NULL);
+    noise = drl_tape_input(t, B, D, NULL);
+    at = (int *)drl_arena_alloc(&t->arena, (size_t)B * sizeof(int));
+    if (drl_tape_status(t) != DRL_OK || !at) return DRL_ERR_MEMORY;
+    for (r = 0; r < B; r++) {
+        int64_t row = rows;
+        while (!drli_dppo_whole(d, rows, row, ends)) row = drl_rng_integer(rng, (uint32_t)rows);
+        at[r] = 1 + (int)drl_rng_integer(rng, (uint32_t)d->cfg.steps);
+        memcpy(s->data + (ptrdiff_t)r * S, obs + row * S, (size_t)S * sizeof(float));
+        memcpy(x->data + (ptrdiff_t)r * D, act + row * A, d->dim * sizeof(float));
+    }
+    drl_rng_normal_fill(t->ctx, &d->agent.rng_noise, noise->data, drli_tensor_size(noise));
+    x = drli_dppo_normal(d, &d->act_range, x);
+    return drli_dppo_clone(d, drli_dppo_normal(d, &d->obs_range, s),
+                           drl_tape_input(t, B, D, x->data), at, noise);
+}
+
+/* w = (largest - least + 1e-6) / 2, b = least + w of each column. */
+static void drli_dppo_range(drl_dense *range, int64_t rows, const float *x)
+{
+    int i, n = range->w->cols;
+    int64_t r;
+    for (i = 0; i < n; i++) {
+        float low = x[i], high = low;
+        for (r = 1; r < rows; r++) {
+            low = DRLI_MIN(low, x[r * n + i]);
+            high = DRLI_MAX(high, x[r * n + i]);
+        }
+        range->w->data[i] = 0.5f * (high - low + 1e-6f);
+        range->b->data[i] = low + range->w->data[i];
+    }
+}
+
+DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const float *act,
+                                    const uint8_t *ends)
+{
+    const drl_dppo_config *c = &d->cfg;
+    int64_t i = 0, n = c->bc_updates ? c->bc_updates : DRLI_MAX(rows / c->bc_batch, 1);
+    double *loss = &d->agent.metrics[5].value;
+    drl_status s = DRL_OK;
+    while (i < rows && !drli_dppo_whole(d, rows, i, ends)) i++;
+    if (i >= rows || rows > UINT32_MAX)
+        return drli_fail(d->agent.ctx, DRL_ERR_SHAPE, "drl_dppo_pretrain: expected an episode of "
+                         "%d actions, got none in %l rows", c->chunk, rows);
+    if (d->epoch == 0) {
+        drli_dppo_range(&d->obs_range, rows, obs);
+        drli_dppo_range(&d->act_range, rows, act);
+    }
+    for (*loss = 0, i = 0; i < n && s == DRL_OK; i++) s = drli_dppo_draw(d, rows, obs, act, ends);
+    *loss /= (double)n;
+    drl_params_copy(&d->actor, &d->base);
+    d->epoch++;
+    return s == DRL_OK ? drli_agent_finite(&d->agent) : s;
+}
+
+DRLDEF drl_algo drl_dppo_algo(void)
+{
+    drl_algo a = drli_dppo_base();
+    a.about = "diffusion policy, cloned, then tuned by PPO (Ren et al., ICLR 2025)";
+    a.presets = /* cpu: an iteration of a fifth of the steps, half the width */
+        "cpu envs=16 actor_width=256 critic_width=128 bc_epochs=100 bc_updates=500 bc_batch=256 "
+        "rollout=4000 batch=10000 time_limit_terminal=0\n"
+        "scratch envs=10 chunk=1 steps=10 rollout=10000 batch=5000 epochs=10 gamma_den=1 clip=0.1 "
+        "clip_base=0.1\n"
+        "toy envs=8 chunk=1 steps=10 actor_width=64 critic_width=64 bc_epochs=20 bc_updates=200 "
+        "rollout=1600 batch=2000 epochs=10 gamma=0.95 gamma_den=1 clip=0.1 clip_base=0.1 "
+        "lr_actor=3e-4 time_limit_terminal=0\n";
+    a.metrics = "policy_loss value_loss kl clipped reward_std bc_loss";
+    a.init_fn = drli_dppo_start;
+    a.act_fn = drli_dppo_act;
+    a.update_fn = drli_dppo_update;
+    a.state_fn = drli_dppo_state;
+    a.begin_fn = drli_dppo_begin;
+    a.observe_fn = drli_dppo_observe;
+    return a;
+}
+#endif /* DIFFRL_NO_DPPO */
+
 #ifndef DIFFRL_NO_QVPO
 /* ============================================================================ >>qvpo
    QVPO - Q-weighted variational policy optimization
@@ -8627,6 +9290,9 @@ DRLDEF drl_algo drl_algo_at(int index)
 #endif
 #ifndef DIFFRL_NO_DIME
     if (index-- == 0) return drl_dime_algo();
+#endif
+#ifndef DIFFRL_NO_DPPO
+    if (index-- == 0) return drl_dppo_algo();
 #endif
 #ifndef DIFFRL_NO_QVPO
     if (index-- == 0) return drl_qvpo_algo();
