@@ -6,6 +6,10 @@ Needs dm_control; the figures of the repository come from dm_control 1.0.7 with 
     python3.10 -m venv v && v/bin/pip install 'dm_control==1.0.7' 'mujoco==2.2.2' 'numpy<1.25'
     MUJOCO_GL=disable v/bin/python tools/make_golden_dmc.py tests/env
 
+and, since the dog weighs less on MuJoCo 3, dog_3 from dm_control 1.0.34 with mujoco 3.3.7:
+
+    MUJOCO_GL=disable v3/bin/python tools/make_golden_dmc.py tests/env dog
+
 A file per model, since the tasks of a model differ in the reward alone. Lines:
     # versions
     tasks whose rewards follow
@@ -95,4 +99,5 @@ def write(path, tasks, dq, dv, offset):
 
 
 for name in sys.argv[2:] or FILES:
-    write("%s/golden_dmc_%s.csv" % (sys.argv[1], name), *FILES[name])
+    three = "_3" if name == "dog" and not mujoco.__version__.startswith("2.") else ""
+    write("%s/golden_dmc_%s%s.csv" % (sys.argv[1], name, three), *FILES[name])

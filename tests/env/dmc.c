@@ -5,8 +5,8 @@
    The models come from tools/get-dmc.sh; without them only what needs none is tested, and the rest
    says that it was skipped.
 
-   golden_dmc_<model>.csv   60 steps of dm_control 1.0.7 on MuJoCo 2.2.2; what the lines hold says
-                            tools/make_golden_dmc.py, which wrote them */
+   golden_dmc_<model>.csv   60 steps of dm_control 1.0.7 on MuJoCo 2.2.2 (dog_3: 1.0.34 on 3.3.7);
+                            what the lines hold says tools/make_golden_dmc.py, which wrote them */
 #define _XOPEN_SOURCE 700 /* setenv, readlink also under -std=c99 */
 #define DIFFRL_IMPLEMENTATION
 #include "../../diffrl.h"
@@ -215,10 +215,12 @@ TEST(golden)
     int i, k, tasks = 0;
     if (!have()) return;
     for (i = 0; i < 12; i++) {
-        FILE *f = golden_open(models[i], line, sizeof line);
+        /* the dog weighs less on MuJoCo 3, which reckons the inertia of meshes otherwise */
+        const char *model = i == 11 && mj_version() >= 300 ? "dog_3" : models[i];
+        FILE *f = golden_open(model, line, sizeof line);
         fclose(f);
-        if (i == 11 && mj_version() >= 300) {
-            printf("  dog skipped: 5 %% lighter on MuJoCo 3\n");
+        if (i == 11 && mj_version() >= 340) {
+            printf("  dog skipped: on MuJoCo 3.12 it leaves that of 3.3.7 after ten steps\n");
             tasks += 4;
             break;
         }
@@ -227,7 +229,7 @@ TEST(golden)
             int n;
             for (n = 0; comma && n < k; n++) comma = strchr(comma + 1, ',');
             if (!comma) break;
-            replay(models[i], k);
+            replay(model, k);
         }
     }
     CHECK(tasks == DMC_COUNT); /* no task without a trajectory */
