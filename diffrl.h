@@ -176,16 +176,15 @@ typedef struct drl_context_config {
     void *parallel_user;
 } drl_context_config;
 
-/* What all objects share: allocator, log, worker threads, last error. Contexts do not know each
-   other. Calls that take one context must not run at the same time, except from inside
-   drl_parallel_for. */
+/* What objects share. Contexts do not know each other. Calls that take one context must not run at
+   the same time, except from inside drl_parallel_for. */
 typedef struct drl_context {
     drl_context_config cfg;
     drl_isa isa;            /* in use, never AUTO */
     struct drli_pool *pool; /* worker threads, NULL if threads is 1 or parallel_fn is set */
     void *scratch;          /* per-worker packing buffers of the matrix product */
     size_t scratch_size;
-    drl_status status;      /* of the last error */
+    drl_status status;      /* of the last error, and its text: */
     char message[320];      /* what, where, expected, got, what to do */
     size_t bytes;           /* held now */
     size_t bytes_peak;
@@ -200,17 +199,16 @@ DRLDEF drl_context_config drl_context_config_default(void);
    Errors   DRL_ERR_MEMORY, DRL_ERR_RANGE; then nothing is held and free is harmless. */
 DRLDEF drl_status drl_context_init(drl_context *ctx, const drl_context_config *cfg);
 
-/* Stop the workers, give everything back, zero the struct. All objects made with ctx must be freed
-   before. Harmless on a zeroed or freed context. */
+/* Stop the workers, give everything back, zero the struct; objects made with ctx must be freed
+   before. Idempotent. */
 DRLDEF void drl_context_free(drl_context *ctx);
 
-/* Return the last error of this context in one line: what, where, expected, got, what to do. */
+/* Return the last error of this context, one line. */
 DRLDEF const char *drl_context_error(const drl_context *ctx);
 
-/* Get zeroed memory, aligned to 64 bytes, from the context's allocator; NULL with the error set. */
+/* Get zeroed memory, aligned to 64 bytes, from the context's allocator, NULL with the error set;
+   give it back (size as asked for, NULL is harmless). */
 DRLDEF void *drl_memory_alloc(drl_context *ctx, size_t size);
-
-/* Give memory of drl_memory_alloc back, size as asked for. NULL is harmless. */
 DRLDEF void drl_memory_free(drl_context *ctx, void *ptr, size_t size);
 
 /* Memory that is given out piece by piece and taken back at once. Grows by blocks; a reset merges
@@ -224,11 +222,12 @@ typedef struct drl_arena {
 /* Start an empty arena with one block of the given size (0: none yet). */
 DRLDEF drl_status drl_arena_init(drl_arena *arena, drl_context *ctx, size_t size);
 
-/* Take n bytes, aligned to 64, not zeroed. Returns NULL with the error set in the context. */
+/* Take n bytes, aligned to 64, not zeroed; NULL with the error set in the context. */
 DRLDEF void *drl_arena_alloc(drl_arena *arena, size_t n);
 
-/* Take everything back; the memory stays with the arena. */
+/* Take everything back; or give the memory back to the context, too (idempotent). */
 DRLDEF void drl_arena_reset(drl_arena *arena);
+DRLDEF void drl_arena_free(drl_arena *arena);
 
 /* Where an arena stands. */
 typedef struct drl_arena_mark {
@@ -240,9 +239,6 @@ typedef struct drl_arena_mark {
    the next reset. */
 DRLDEF drl_arena_mark drl_arena_save(const drl_arena *arena);
 DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark);
-
-/* Give the blocks back to the context. Idempotent. */
-DRLDEF void drl_arena_free(drl_arena *arena);
 
 /* Run fn over [0, n) on the context's workers, in pieces of at least grain items. Serial if n is
    small or threads is 1. fn must not call drl_parallel_for. */
@@ -302,22 +298,17 @@ typedef struct drl_rng {
     uint64_t normal;   /* 1 after a normal; the struct is 32 bytes and is saved as it is */
 } drl_rng;
 
-/* Return the stream called `name` of a seed ("replay", "env", ...), at position 0. Equal names give
-   equal streams. */
+/* Return the stream called `name` of a seed ("replay", "env", ...), at position 0. */
 DRLDEF drl_rng drl_rng_make(uint64_t seed, const char *name);
 
 /* Return sub-stream `index` of a stream (per environment, per purpose), at position 0. Does not
    move the parent. */
 DRLDEF drl_rng drl_rng_split(const drl_rng *rng, uint64_t index);
 
-/* Return the next 32 random bits. One position. */
+/* Return the next 32 random bits; uniform number in [0, 1), a multiple of 2^-24; standard normal
+   number, |z| < 6.8 (Box and Muller 1958). One position. */
 DRLDEF uint32_t drl_rng_bits(drl_rng *rng);
-
-/* Return the next uniform number in [0, 1), a multiple of 2^-24. One position. */
 DRLDEF float drl_rng_uniform(drl_rng *rng);
-
-/* Return the next standard normal number, |z| < 6.8. One position: number i is computed from the
-   aligned pair of words around it (Box and Muller 1958), so a fill and single draws agree. */
 DRLDEF float drl_rng_normal(drl_rng *rng);
 
 /* Return a standard normal number restricted to [low, high], low < high, by inversion; the bounds
@@ -444,8 +435,9 @@ typedef struct drl_file {
 /* Return the bytes of a tensor, SIZE_MAX if that is too small a number for them. */
 DRLDEF size_t drl_entry_bytes(const drl_entry *entry);
 
-/* Start an empty list. Cannot fail. */
+/* Start an empty list; give it back (the tensors stay; idempotent). */
 DRLDEF void drl_state_init(drl_state *state, drl_context *ctx);
+DRLDEF void drl_state_free(drl_state *state);
 
 /* Add a tensor: shape [rank] (NULL if rank is 0), data borrowed until the state is freed.
    Errors   sticky: DRL_ERR_NAME for a bad or used name, DRL_ERR_SHAPE, DRL_ERR_MEMORY,
@@ -459,11 +451,9 @@ DRLDEF void drl_state_add_f32(drl_state *state, const char *name, float *data, i
 /* As drl_state_add for a generator: "NAME.key" I32 [2] and "NAME.position" U64 [3]. */
 DRLDEF void drl_state_add_rng(drl_state *state, const char *name, drl_rng *rng);
 
-/* Give the list back; the tensors stay. Idempotent. */
-DRLDEF void drl_state_free(drl_state *state);
-
-/* Start with no pairs. Cannot fail. */
+/* Start with no pairs; give all back (idempotent). */
 DRLDEF void drl_meta_init(drl_meta *meta, drl_context *ctx);
+DRLDEF void drl_meta_free(drl_meta *meta);
 
 /* Set key to value, in the place of an older value. Both are copied.
    Errors   sticky: DRL_ERR_FORMAT for a key not of 1 to 64 bytes or text that is not UTF-8,
@@ -472,9 +462,6 @@ DRLDEF void drl_meta_set(drl_meta *meta, const char *key, const char *value);
 
 /* Return the value of key, NULL if there is none. Borrowed from meta, until it is freed. */
 DRLDEF const char *drl_meta_get(const drl_meta *meta, const char *key);
-
-/* Give all back. Idempotent. */
-DRLDEF void drl_meta_free(drl_meta *meta);
 
 /* Write state and meta (NULL: none) as safetensors into buffer [capacity], and the length to *size;
    with buffer NULL only the length. The entries of the state are put in the order of their dtypes.
@@ -512,7 +499,7 @@ DRLDEF void drl_file_close(drl_file *file);
 DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
                                  const drl_meta *meta);
 
-/* As drl_file_open_memory, from a file. Errors also DRL_ERR_FILE, with the system's reason. */
+/* As drl_file_open_memory, from a file. Errors also DRL_ERR_FILE. */
 DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *path);
 #endif
 
@@ -1944,7 +1931,7 @@ static const char *drli_show(char *out, const char *s)
     return out;
 }
 
-/* A small printf: %s, %q (a string by drli_show), %d (int), %l (int64_t), %g (double, 9 digits). */
+/* A small printf: %s, %q (as drli_show), %d (int), %l (int64_t), %g (double, 9 digits). */
 static void drli_text_vadd(drli_text *t, const char *format, va_list args)
 {
     char shown[65];
@@ -1968,8 +1955,7 @@ DRLI_UNUSED static void drli_text_format(drli_text *t, const char *format, ...)
     va_end(args);
 }
 
-/* Set the context's error, log it, and return the status, so that callers can write
-   `return drli_fail(ctx, DRL_ERR_SHAPE, "drl_linear: ...")`. Format as drli_text_vadd. */
+/* Set the context's error, log it, and return the status. Format as drli_text_vadd. */
 static drl_status drli_fail(drl_context *ctx, drl_status status, const char *format, ...)
 {
     va_list args;
@@ -1987,8 +1973,7 @@ DRLDEF const char *drl_context_error(const drl_context *ctx)
     return ctx->message;
 }
 
-/* The block that the allocator gave starts before the aligned pointer; its address is kept in the
-   eight bytes before the pointer. */
+/* The address of the allocator's block stands before the aligned pointer. */
 DRLDEF void *drl_memory_alloc(drl_context *ctx, size_t size)
 {
     const drl_allocator *a = &ctx->cfg.allocator;
@@ -1998,9 +1983,8 @@ DRLDEF void *drl_memory_alloc(drl_context *ctx, size_t size)
         raw = (unsigned char *)(a->alloc_fn ? a->alloc_fn(total, a->user) : DIFFRL_MALLOC(total));
     }
     if (!raw) {
-        drli_fail(ctx, DRL_ERR_MEMORY,
-                  "drl_memory_alloc: the allocator has no %l bytes (held now: %l); use smaller "
-                  "networks, batch or replay", (int64_t)size, (int64_t)ctx->bytes);
+        drli_fail(ctx, DRL_ERR_MEMORY, "drl_memory_alloc: the allocator has no %l bytes (held now: "
+                  "%l); use smaller networks, batch or replay", (int64_t)size, (int64_t)ctx->bytes);
         return NULL;
     }
     p = raw + sizeof(void *);
@@ -2349,8 +2333,8 @@ static int drli_is_digit(char c)
 }
 
 /* Read a decimal number, [+-] digits [. digits] [e [+-] digits], and give the place after it.
-   Returns 0 if there is none. Too large gives inf. Rounded to nearest, but for ties closer than
-   2^-90; after 19 digits the rest is dropped. */
+   Returns 0 if there is none. Too large gives inf. Correctly rounded, but for digits after the 19th
+   and ties closer than 2^-90. */
 static int drli_parse_double(const char *s, const char **end, double *out)
 {
     uint64_t m = 0, whole;
@@ -2383,8 +2367,7 @@ static int drli_parse_double(const char *s, const char **end, double *out)
     return 1;
 }
 
-/* Append the shortest text that reads back as v: as the same float if single is 1, else as the same
-   double. */
+/* Append the shortest text that reads back as the same float (single is 1) or double. */
 static void drli_text_shortest(drli_text *t, double v, int single)
 {
     char s[40];
@@ -2430,8 +2413,8 @@ static int drli_words_distance(const char *a, const char *b)
     return row[DRLI_MIN(strlen(b), 63)];
 }
 
-/* Take `word` as the new best if it is nearer to `wanted` than the old one, and near at all: at
-   most half of the longer word's letters change. */
+/* Take `word` as the new best if it is nearer to `wanted`, and near at all: at most half of the
+   longer word's letters change. */
 static void drli_words_nearer(const char *wanted, const char *word, const char **best, int *least)
 {
     size_t length = DRLI_MIN(63, DRLI_MAX(strlen(wanted), strlen(word)));
@@ -3695,8 +3678,7 @@ static drl_status drli_state_push(drl_state *state, const char *name, drl_dtype 
     drl_entry *e;
     int i, good = (unsigned)dtype < DRL_DTYPE_COUNT && rank >= 0 && rank <= 4;
     if (!state->entries) {
-        size_t bytes = DRL_ENTRIES_MAX * sizeof(drl_entry);
-        state->entries = (drl_entry *)drl_memory_alloc(ctx, bytes);
+        state->entries = (drl_entry *)drl_memory_alloc(ctx, DRL_ENTRIES_MAX * sizeof(*e));
         if (!state->entries) return DRL_ERR_MEMORY;
     }
     if (!drli_name_good(name) || drli_entries_find(state->entries, state->count, name)) {
@@ -3742,13 +3724,12 @@ DRLDEF void drl_state_add_f32(drl_state *state, const char *name, float *data, i
 DRLDEF void drl_state_add_rng(drl_state *state, const char *name, drl_rng *rng)
 {
     static const int64_t two = 2, three = 3;
-    char full[80];
-    drli_text t = drli_text_begin(full, sizeof(full));
+    char key[80], position[80];
+    drli_text t = drli_text_begin(key, 80), u = drli_text_begin(position, 80);
     drli_text_format(&t, "%s.key", name);
-    drl_state_add(state, full, DRL_I32, 1, &two, rng->key);
-    t = drli_text_begin(full, sizeof(full));
-    drli_text_format(&t, "%s.position", name);
-    drl_state_add(state, full, DRL_U64, 1, &three, &rng->stream); /* stream, position, normal */
+    drli_text_format(&u, "%s.position", name);
+    drl_state_add(state, key, DRL_I32, 1, &two, rng->key);
+    drl_state_add(state, position, DRL_U64, 1, &three, &rng->stream); /* and position, normal */
 }
 
 /* Well-formed UTF-8: no overlong forms, no surrogates, at most U+10FFFF? */
@@ -3835,8 +3816,7 @@ static int drli_meta_own(const char *key)
     return i;
 }
 
-/* Checksum of a pair, 0 for the checksums. Their sum does not depend on the order of the pairs,
-   which other programs may change. */
+/* Checksum of a pair, 0 for the checksums; summed, because others may change the order of pairs. */
 static uint32_t drli_pair_crc(const char *key, const char *value)
 {
     if (drli_meta_own(key) > 2) return 0;
@@ -3851,9 +3831,9 @@ static const char *drli_hex8(char *out, uint32_t v)
     return out;
 }
 
-/* A reader of JSON in the one form that the format has: an object of objects of strings and lists
-   of whole numbers. It goes through the header once, without recursion, and decodes strings where
-   they are. The first error sticks and moves `at` to the end, a zero, where everything stops. */
+/* Reads JSON of the one form that the format has: an object of objects of strings and lists of
+   whole numbers, without recursion, and decodes strings where they are. The first error sticks and
+   moves `at` to the end, a zero, where everything stops. */
 typedef struct drli_json {
     drl_file *file;
     const char *path, *name; /* for messages */
@@ -3982,11 +3962,10 @@ static int drli_json_list(drli_json *p, int64_t *v, int max)
 static drl_dtype drli_json_dtype(drli_json *p)
 {
     const char *name = drli_json_string(p);
-    int i = 0;
-    while (i < DRL_DTYPE_COUNT && strcmp(name, drli_dtypes[i].name) != 0) i++;
-    if (i < DRL_DTYPE_COUNT) return (drl_dtype)i;
-    drli_json_fail(p, "this library does not read dtype ", name);
-    return DRL_U8;
+    int i = DRL_DTYPE_COUNT - 1;
+    while (i > 0 && strcmp(name, drli_dtypes[i].name) != 0) i--;
+    if (strcmp(name, drli_dtypes[i].name) != 0) drli_json_fail(p, "unknown dtype ", name);
+    return (drl_dtype)i;
 }
 
 /* {"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}, the three in any order */
@@ -4067,29 +4046,31 @@ static void drli_json_header(drli_json *p)
     if (at != p->data + p->data_size) drli_json_fail(p, "more data than the tensors have", "");
 }
 
+static void drli_json_sum(drli_json *p, const char *key, int own, uint32_t sum)
+{
+    const char *got = drl_meta_get(&p->file->meta, key);
+    char hex[9];
+    if (got ? !strcmp(got, drli_hex8(hex, sum)) : !own) return;
+    p->name = key;
+    drli_json_fail(p, "checksum of other data, ", got ? got : "none");
+}
+
 /* Our own files have a version and two checksums. Others need not, but what is there must agree. */
 static void drli_json_sums(drli_json *p)
 {
-    static const char keys[][12] = {"crc32c", "meta_crc32c"};
     const drl_meta *meta = &p->file->meta;
     const char *format = drl_meta_get(meta, "format"), *version = drl_meta_get(meta, "version");
     int i, own = format && !strcmp(format, "diffrl");
-    uint32_t sums[2] = {0, 0};
-    char hex[9];
+    uint32_t sum = 0;
+    if (p->status != DRL_OK) return;
     if (own && (!version || strcmp(version, "1") != 0)) {
         drli_json_fail(p, "expected version 1, got ", version ? version : "none");
     }
     for (i = 0; i < meta->count; i++) {
-        sums[1] += drli_pair_crc(meta->pairs[i].key, meta->pairs[i].value);
+        sum += drli_pair_crc(meta->pairs[i].key, meta->pairs[i].value);
     }
-    for (i = 0; i < 2; i++) {
-        const char *want = drl_meta_get(meta, keys[i]);
-        if (!want && !own) continue;
-        if (i == 0) sums[0] = drli_crc32c(0, p->data, p->data_size);
-        if (want && !strcmp(want, drli_hex8(hex, sums[i]))) continue;
-        drli_json_fail(p, i ? "metadata do not have their checksum, " : "data do not have their "
-                       "checksum, ", want ? want : "which is missing");
-    }
+    drli_json_sum(p, "crc32c", own, drli_crc32c(0, p->data, p->data_size));
+    drli_json_sum(p, "meta_crc32c", own, sum);
 }
 
 DRLDEF void drl_file_close(drl_file *file)
@@ -4337,8 +4318,7 @@ static int drli_sync(const char *path)
 #endif
 }
 
-/* Write a new file, called path and more, and bring it to the disk. Returns 0, or the reason and
-   nothing is left. */
+/* Write a new file, called path and more, to the disk. Returns 0, or why there is none. */
 static int drli_temp_write(char *temp, size_t temp_size, const char *path, const char *p, size_t n)
 {
     FILE *out = NULL;
