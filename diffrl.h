@@ -65,6 +65,8 @@
       >>replay     ring buffer of transitions
       >>norm       running mean and variance
       >>agent      what algorithms have in common, training loop, evaluation
+      >>ppo        PPO, the on-policy baseline
+      >>sac        SAC, the Gaussian baseline
       >>dacer      DACER, diffusion actor-critic with entropy regulator
       >>dime       DIME, diffusion-based maximum-entropy RL
       >>dppo       DPPO, diffusion policies cloned, then tuned by PPO
@@ -82,6 +84,7 @@
       DIFFRL_NO_SIMD            [I]  plain C only; slower, same bits
       DIFFRL_NO_THREADS         [I]  no thread pool; drl_context_config.parallel_fn still works
       DIFFRL_NO_DACER           [E]  leave out an algorithm; so for each
+      DIFFRL_ONLY_DACER         [E]  leave out all algorithms that no DIFFRL_ONLY names
       DIFFRL_ALLOW_FAST_MATH    [I]  accept clang -ffast-math, without the promise of bits
 
    SPEED     Compile with -O2. No -march flag is needed: vector code is chosen at run time. gcc
@@ -112,6 +115,35 @@
 #endif
 #else
 #define DRLDEF extern
+#endif
+#endif
+
+/* The algorithms that DIFFRL_ONLY leaves out. */
+#if defined(DIFFRL_ONLY_PPO) || defined(DIFFRL_ONLY_SAC) || defined(DIFFRL_ONLY_DIME) || \
+    defined(DIFFRL_ONLY_QVPO) || defined(DIFFRL_ONLY_DACER) || defined(DIFFRL_ONLY_DPPO)
+#ifndef DIFFRL_ONLY_PPO
+#undef DIFFRL_NO_PPO
+#define DIFFRL_NO_PPO
+#endif
+#ifndef DIFFRL_ONLY_SAC
+#undef DIFFRL_NO_SAC
+#define DIFFRL_NO_SAC
+#endif
+#ifndef DIFFRL_ONLY_DACER
+#undef DIFFRL_NO_DACER
+#define DIFFRL_NO_DACER
+#endif
+#ifndef DIFFRL_ONLY_DIME
+#undef DIFFRL_NO_DIME
+#define DIFFRL_NO_DIME
+#endif
+#ifndef DIFFRL_ONLY_DPPO
+#undef DIFFRL_NO_DPPO
+#define DIFFRL_NO_DPPO
+#endif
+#ifndef DIFFRL_ONLY_QVPO
+#undef DIFFRL_NO_QVPO
+#define DIFFRL_NO_QVPO
 #endif
 #endif
 
@@ -1433,6 +1465,83 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env
                                int episodes, uint64_t seed, drl_evaluation *result,
                                double *returns);
 
+/* ============================================================================ >>ppo
+   PPO - proximal policy optimization. The section's head is in the implementation. */
+#ifndef DIFFRL_NO_PPO
+#define DRL_PPO_CONFIG(X) \
+    DRL_AGENT_CONFIG(X) \
+    X(INT,   width,     64,   1, 65536,   "two hidden layers of policy and of value, tanh") \
+    X(BOOL,  normalize, 1,    0, 1,       "observations and rewards by running statistics") \
+    X(INT,   rollout,   2048, 2, 1 << 24, "environment steps of an iteration, all environments") \
+    X(INT,   batch,     64,   2, 1 << 24, "rows of a gradient step, a divisor of rollout") \
+    X(INT,   epochs,    10,   1, 1000,    "passes over a rollout") \
+    X(FLOAT, gamma,     0.99, 0, 1,       "discount") \
+    X(FLOAT, lambda,    0.95, 0, 1,       "of the advantage estimate") \
+    X(FLOAT, clip,      0.2,  0, 1,       "how far the ratio may leave 1") \
+    X(FLOAT, lr,        3e-4, 0, 1,       "Adam, eps 1e-5, gradient's norm at most 0.5")
+typedef struct drl_ppo_config { DRL_PPO_CONFIG(DRL_MEMBER) } drl_ppo_config;
+
+/* Return the values of the paper and of Stable-Baselines3. */
+DRLDEF drl_ppo_config drl_ppo_config_default(int obs_dim, int act_dim);
+
+typedef struct drl_ppo {
+    drl_agent agent;
+    drl_ppo_config cfg;
+    drl_params net;
+    drl_mlp policy, value;
+    drl_tensor *log_std;    /* [1, A] ln sigma, the same in all states */
+    drl_adam_config adam;
+    drl_norm norm, returns; /* of observations, of discounted returns */
+    drl_replay rollout;     /* N rows: act before the cut to +-1, reward scaled */
+    float *raw, *sum;       /* per environment: last act, discounted return */
+    float *x, *advantage, *target, *old; /* [N] normalized obs, A, A + V, ln pi_old */
+    uint32_t *order;
+} drl_ppo;
+
+/* Return the algorithm: presets "paper", "cpu", "toy". Evaluating takes mu. If the environments do
+   not divide rollout, what exceeds it is not learned from. */
+DRLDEF drl_algo drl_ppo_algo(void);
+
+/* drl_agent_init of this algorithm. */
+DRLDEF drl_status drl_ppo_init(drl_ppo *ppo, drl_context *ctx, const drl_ppo_config *cfg);
+#endif /* DIFFRL_NO_PPO */
+
+/* ============================================================================ >>sac
+   SAC - soft actor-critic. The section's head is in the implementation. */
+#ifndef DIFFRL_NO_SAC
+#define DRL_SAC_CONFIG(X) \
+    DRL_AGENT_CONFIG(X) \
+    X(INT,   width,        256,   1,     65536,   "two hidden layers of actor and critics, ReLU") \
+    X(FLOAT, gamma,        0.99,  0,     1,       "discount") \
+    X(FLOAT, tau,          0.005, 0,     1,       "how far the targets follow per update") \
+    X(INT,   batch,        256,   1,     1 << 20, "rows of an update") \
+    X(INT,   utd,          1,     1,     1000,    "updates per environment step") \
+    X(INT64, random_steps, 10000, 0,     1e12,    "uniform actions before the first update") \
+    X(FLOAT, lr,           3e-4,  0,     1,       "Adam, all networks and the temperature") \
+    X(FLOAT, alpha,        1,     1e-12, 1e6,     "initial temperature") \
+    X(FLOAT, target,       -1,    -1e3,  1e3,     "entropy per action dimension alpha aims at")
+typedef struct drl_sac_config { DRL_SAC_CONFIG(DRL_MEMBER) } drl_sac_config;
+
+/* Return the values of the paper. */
+DRLDEF drl_sac_config drl_sac_config_default(int obs_dim, int act_dim);
+
+typedef struct drl_sac {
+    drl_agent agent;
+    drl_sac_config cfg;
+    drl_params actor, critic, target, temperature;
+    drl_mlp policy;    /* s -> [mu, ln sigma] */
+    drl_twin q;
+    drl_tensor *kappa; /* ln alpha */
+    drl_adam_config adam;
+    float *noise, *y;  /* [2, B, A] normals, [B] targets */
+} drl_sac;
+
+/* Return the algorithm: presets "paper", "cpu", "toy". Evaluating takes tanh(mu). */
+DRLDEF drl_algo drl_sac_algo(void);
+
+/* drl_agent_init of this algorithm. */
+DRLDEF drl_status drl_sac_init(drl_sac *sac, drl_context *ctx, const drl_sac_config *cfg);
+#endif /* DIFFRL_NO_SAC */
 /* ============================================================================ >>dacer
    DACER - diffusion actor-critic. The section's head is in the implementation. */
 #ifndef DIFFRL_NO_DACER
@@ -7093,6 +7202,13 @@ DRLDEF void drl_norm_apply(const drl_norm *norm, int rows, const float *x, float
         }
 }
 
+DRLI_UNUSED static void drli_norm_state(drl_norm *norm, drl_state *state, const char *prefix)
+{
+    drli_state_add_array(state, prefix, "count", DRL_F64, 1, 0, &norm->count);
+    drli_state_add_array(state, prefix, "mean", DRL_F64, norm->dim, 0, norm->mean);
+    drli_state_add_array(state, prefix, "m2", DRL_F64, norm->dim, 0, norm->m2);
+}
+
 /* ============================================================================ >>agent
    Algorithms and agents in general, the training loop, evaluation. */
 
@@ -7188,8 +7304,8 @@ static float *drli_agent_floats(drl_agent *a, size_t n)
 
 /* Start a set of at most `capacity` tensors that the agent saves and frees; an error is kept for
    drli_agent_commit. acting 1: acting needs it. */
-static void drli_agent_set(drl_agent *a, drl_params *params, const char *prefix, int capacity,
-                           int trainable, int acting)
+DRLI_UNUSED static void drli_agent_set(drl_agent *a, drl_params *params, const char *prefix,
+                                       int capacity, int trainable, int acting)
 {
     drl_set *set = &a->sets[a->set_count++];
     DIFFRL_ASSERT(a->set_count <= DRL_SETS_MAX);
@@ -7200,7 +7316,7 @@ static void drli_agent_set(drl_agent *a, drl_params *params, const char *prefix,
 }
 
 /* Allocate all sets; returns the first error since init_fn began. */
-static drl_status drli_agent_commit(drl_agent *a)
+DRLI_UNUSED static drl_status drli_agent_commit(drl_agent *a)
 {
     int i;
     drl_status s = drl_tape_status(&a->tape);
@@ -7208,18 +7324,29 @@ static drl_status drli_agent_commit(drl_agent *a)
     return s;
 }
 
-static drl_rng *drli_agent_rng(drl_agent *a, drl_mode mode)
+DRLI_UNUSED static drl_rng *drli_agent_rng(drl_agent *a, drl_mode mode)
 {
     return mode == DRL_MODE_EXPLORE ? &a->rng_act : &a->rng_eval;
 }
 
 /* For metrics. */
-static double drli_mean(int n, const float *x)
+DRLI_UNUSED static double drli_mean(int n, const float *x)
 {
     double s = 0;
     int i;
     for (i = 0; i < n; i++) s += (double)x[i];
     return s / n;
+}
+
+/* Normals [rows, act_dim] for exploring; zeros for evaluating. */
+DRLI_UNUSED static drl_tensor *drli_agent_normals(drl_agent *a, drl_mode mode, int rows)
+{
+    drl_tensor *x = drl_tape_input(&a->tape, rows, a->act_dim, NULL);
+    if (drl_tape_status(&a->tape) != DRL_OK) return x;
+    memset(x->data, 0, drli_tensor_size(x) * sizeof(float));
+    if (mode == DRL_MODE_EXPLORE)
+        drl_rng_normal_fill(a->ctx, &a->rng_act, x->data, drli_tensor_size(x));
+    return x;
 }
 
 /* Define drl_NAME_config_default, drl_NAME_init and drli_NAME_base: the drl_algo, but for texts and
@@ -7666,6 +7793,425 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env
     return s;
 }
 
+#ifndef DIFFRL_NO_PPO
+/* ============================================================================ >>ppo
+   PPO - proximal policy optimization, the on-policy baseline
+   Paper     Schulman et al. 2017, arXiv:1707.06347; GAE: Schulman et al. 2015, arXiv:1506.02438
+   Code      constants of Stable-Baselines3; golden test: tests/golden/ppo.c, an independent
+             computation
+   Idea      Several gradient steps on one rollout that make good actions more likely. Moving an
+             action's probability by more than a factor 1 +- clip counts as no gain, so that the
+             policy stays near the one that collected.
+   Symbols   s obs, a ~ N(mu(s), sigma^2) before the cut to +-1, V value, A advantage, N rollout
+   Steps     drli_ppo_observe  a row of the rollout; r over the spread of discounted returns
+             drli_ppo_targets  A by GAE, A + V, ln pi_old
+             drli_ppo_step     min(R A, clip(R) A), R = pi / pi_old, eq. (7), (9)
+   Deviates  Statistics of observations stay during a rollout and its update: one policy
+             collects, and R starts at 1. Weights are normal, not orthogonal.
+   Verified  tests/golden/ppo.c, tests/unit/ppo.c, tests/learn; results in README.md */
+
+static drl_status drli_ppo_start(drl_agent *a)
+{
+    drl_ppo *p = (drl_ppo *)a;
+    const drl_ppo_config *c = &p->cfg;
+    drl_replay_config rc = drl_replay_config_default(c->obs_dim, c->act_dim);
+    drl_rng rng = drl_rng_make(c->seed, "ppo weights");
+    size_t N = (size_t)c->rollout, S = (size_t)c->obs_dim, A = (size_t)c->act_dim;
+    int dims[4] = {c->obs_dim, c->width, c->width, c->act_dim};
+    if (c->rollout % c->batch)
+        return drli_fail(a->ctx, DRL_ERR_RANGE, "ppo: expected batch to divide rollout, got %d, %d",
+                         c->batch, c->rollout);
+    drli_agent_set(a, &p->net, "", 13, 1, 1);
+    drl_mlp_add(&p->policy, &p->net, "policy.", dims, 3, DRL_ACT_TANH, DRL_ACT_NONE);
+    dims[3] = 1;
+    drl_mlp_add(&p->value, &p->net, "value.", dims, 3, DRL_ACT_TANH, DRL_ACT_NONE);
+    p->log_std = drl_params_add(&p->net, "", "log_std", 1, c->act_dim);
+    p->x = drli_agent_floats(a, N * S);
+    p->raw = drli_agent_floats(a, N * A);
+    p->sum = drli_agent_floats(a, N);
+    p->advantage = drli_agent_floats(a, N);
+    p->target = drli_agent_floats(a, N);
+    p->old = drli_agent_floats(a, N);
+    p->order = (uint32_t *)(void *)drli_agent_floats(a, N);
+    rc.capacity = rc.envs = c->rollout;
+    if (drli_agent_commit(a) || drl_norm_init(&p->norm, a->ctx, c->obs_dim) ||
+        drl_norm_init(&p->returns, a->ctx, 1) || drl_replay_init(&p->rollout, a->ctx, &rc))
+        return a->ctx->status;
+    drl_mlp_init(&p->policy, DRL_INIT_LECUN_NORMAL, 1.41421356f, &rng);
+    drl_mlp_init(&p->value, DRL_INIT_LECUN_NORMAL, 1.41421356f, &rng);
+    drl_dense_init(&p->policy.layer[2], DRL_INIT_LECUN_NORMAL, 0.01f, &rng);
+    drl_dense_init(&p->value.layer[2], DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
+    p->returns.count = p->returns.m2[0] = 1e-4; /* variance 1 before anything is seen */
+    p->adam = drl_adam_config_default();
+    p->adam.lr = c->lr;
+    p->adam.eps = 1e-5f;
+    p->adam.clip_norm = 0.5f;
+    return DRL_OK;
+}
+
+static void drli_ppo_free(drl_agent *a)
+{
+    drl_ppo *p = (drl_ppo *)a;
+    drl_norm_free(&p->norm);
+    drl_norm_free(&p->returns);
+    drl_replay_free(&p->rollout);
+}
+
+static void drli_ppo_state(drl_agent *a, drl_state *state, int all)
+{
+    drl_ppo *p = (drl_ppo *)a;
+    drli_norm_state(&p->norm, state, "norm.");
+    if (!all) return;
+    drli_norm_state(&p->returns, state, "returns.");
+    drl_state_add_f32(state, "returns.sum", p->sum, p->cfg.rollout, 0);
+    drl_replay_state(&p->rollout, state, "rollout.");
+}
+
+static void drli_ppo_begin(drl_agent *a, int env)
+{
+    drl_ppo *p = (drl_ppo *)a;
+    if (env < 0 || env >= p->cfg.rollout) return;
+    p->sum[env] = 0;
+    p->rollout.last[env] = -1; /* the next row does not follow on it */
+}
+
+static drl_status drli_ppo_observe(drl_agent *a, int env, const float *obs, const float *act,
+                                   float reward, const float *next_obs, int flags)
+{
+    drl_ppo *p = (drl_ppo *)a;
+    drl_norm *n = &p->returns;
+    (void)act; /* raw is the same before the cut */
+    if (env < 0 || env >= p->cfg.rollout)
+        return drli_fail(a->ctx, DRL_ERR_RANGE, "ppo: environment %d of rollout = %d", env,
+                         p->cfg.rollout);
+    if (p->cfg.normalize) {
+        p->sum[env] = fmaf(p->cfg.gamma, p->sum[env], reward);
+        drl_norm_update(n, &p->sum[env]);
+        reward = (float)((double)reward / sqrt(n->m2[0] / (n->count - 1) + 1e-8));
+        reward = drli_clampf(reward, -10.0f, 10.0f);
+    }
+    p->rollout.turn = env;
+    if (p->rollout.size < p->cfg.rollout)
+        drl_replay_push(&p->rollout, obs, p->raw + (size_t)env * (size_t)p->cfg.act_dim, reward,
+                        next_obs, flags);
+    if (flags) drli_ppo_begin(a, env);
+    return DRL_OK;
+}
+
+/* What the networks see of obs; y may be obs. */
+static void drli_ppo_see(const drl_ppo *p, int rows, const float *obs, float *y)
+{
+    memmove(y, obs, (size_t)rows * (size_t)p->cfg.obs_dim * sizeof(float));
+    if (p->cfg.normalize) drl_norm_apply(&p->norm, rows, y, 10.0f, y);
+}
+
+/* ln N(act; mu(x), sigma^2) of each row, [B, 1]. */
+static drl_tensor *drli_ppo_density(drl_ppo *p, drl_tensor *x, drl_tensor *act)
+{
+    drl_tape *t = &p->agent.tape;
+    drl_tensor *z = drl_sub(t, act, drl_mlp_forward(t, &p->policy, x));
+    z = drl_square(t, drl_div(t, z, drl_exp(t, p->log_std)));
+    return drl_sum_cols(t, drl_sub(t, drl_affine(t, z, -0.5f, -0.91893853f), p->log_std));
+}
+
+/* A = r + gamma V(s') - V(s) + gamma lambda A of the next row of its episode; v, next [N]. */
+static void drli_ppo_gae(drl_ppo *p, const float *v, const float *next)
+{
+    const drl_replay *r = &p->rollout;
+    float gamma = p->cfg.gamma, keep = gamma * p->cfg.lambda;
+    int i;
+    for (i = p->cfg.rollout - 1; i >= 0; i--) {
+        float a = fmaf(r->flags[i] & DRL_ENV_TERMINATED ? 0.0f : gamma, next[i], r->reward[i]);
+        a -= v[i];
+        if (r->next[i] >= 0) a = fmaf(keep, p->advantage[r->next[i]], a);
+        p->advantage[i] = a;
+        p->target[i] = a + v[i];
+    }
+}
+
+static drl_status drli_ppo_targets(drl_ppo *p)
+{
+    drl_tape *t = &p->agent.tape;
+    drl_replay *r = &p->rollout;
+    drl_tensor *x, *v, *next, *old;
+    int N = p->cfg.rollout, S = p->cfg.obs_dim;
+    drl_tape_reset(t);
+    t->grad_enabled = 0;
+    drli_ppo_see(p, N, r->obs, p->x);
+    drli_ppo_see(p, N, r->next_obs, r->next_obs);
+    x = drl_tape_input(t, N, S, p->x);
+    v = drl_mlp_forward(t, &p->value, x);
+    next = drl_mlp_forward(t, &p->value, drl_tape_input(t, N, S, r->next_obs));
+    old = drli_ppo_density(p, x, drl_tape_input(t, N, p->cfg.act_dim, r->act));
+    t->grad_enabled = 1;
+    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    memcpy(p->old, old->data, (size_t)N * sizeof(float));
+    drli_ppo_gae(p, v->data, next->data);
+    return DRL_OK;
+}
+
+/* The batch's rows of an array [N, cols]. */
+static drl_tensor *drli_ppo_rows(drl_ppo *p, float *array, int cols, const uint32_t *order)
+{
+    drl_tape *t = &p->agent.tape;
+    return drl_gather(t, drl_tape_input(t, p->cfg.rollout, cols, array),
+                      (const int *)(const void *)order, p->cfg.batch);
+}
+
+/* x = (x - mean) / standard deviation */
+static void drli_ppo_standardize(int n, float *x)
+{
+    double mean = drli_mean(n, x), square = 0;
+    int i;
+    for (i = 0; i < n; i++) square += ((double)x[i] - mean) * ((double)x[i] - mean);
+    for (i = 0; i < n; i++)
+        x[i] = (float)(((double)x[i] - mean) / (sqrt(square / (n - 1)) + 1e-8));
+}
+
+/* One Adam step on -mean min(R A, clip(R) A) + mean((V - target)^2) / 4. */
+static drl_status drli_ppo_step(drl_ppo *p, const uint32_t *order)
+{
+    drl_tape *t = &p->agent.tape;
+    const drl_ppo_config *c = &p->cfg;
+    drl_metric *m = p->agent.metrics;
+    drl_tensor *x, *adv, *log_ratio, *ratio, *gain, *error, *loss;
+    drl_tape_reset(t);
+    x = drli_ppo_rows(p, p->x, c->obs_dim, order);
+    adv = drli_ppo_rows(p, p->advantage, 1, order);
+    log_ratio = drli_ppo_density(p, x, drli_ppo_rows(p, p->rollout.act, c->act_dim, order));
+    log_ratio = drl_sub(t, log_ratio, drli_ppo_rows(p, p->old, 1, order));
+    ratio = drl_exp(t, log_ratio);
+    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    drli_ppo_standardize(c->batch, adv->data);
+    gain = drl_mul(t, drl_clip(t, ratio, 1.0f - c->clip, 1.0f + c->clip), adv);
+    gain = drl_mean(t, drl_min(t, drl_mul(t, ratio, adv), gain));
+    error = drl_sub(t, drl_mlp_forward(t, &p->value, x), drli_ppo_rows(p, p->target, 1, order));
+    error = drl_affine(t, drl_mean(t, drl_square(t, error)), 0.25f, 0.0f);
+    loss = drl_sub(t, error, gain);
+    drl_params_zero_grad(&p->net);
+    if (drl_tape_backward(t, loss) != DRL_OK) return drl_tape_status(t);
+    drl_adam_step(&p->net, &p->adam);
+    p->agent.updates++;
+    m[0].value = -(double)gain->data[0];
+    m[1].value = (double)error->data[0];
+    m[2].value = drli_mean(c->batch, ratio->data) - 1 - drli_mean(c->batch, log_ratio->data);
+    m[3].value = drli_mean(c->act_dim, p->log_std->data);
+    return DRL_OK;
+}
+
+/* Nothing until the rollout is full. */
+static drl_status drli_ppo_update(drl_agent *agent, drl_replay *replay)
+{
+    drl_ppo *p = (drl_ppo *)agent;
+    const drl_ppo_config *c = &p->cfg;
+    int e, i, N = c->rollout;
+    drl_status s;
+    (void)replay;
+    if (p->rollout.size < N) return DRL_OK;
+    s = drli_ppo_targets(p);
+    for (e = 0; e < c->epochs && s == DRL_OK; e++) {
+        drl_rng_permutation(&agent->rng_batch, p->order, (uint32_t)N);
+        for (i = 0; i < N && s == DRL_OK; i += c->batch) s = drli_ppo_step(p, p->order + i);
+    }
+    for (i = 0; i < N; i++)
+        drl_norm_update(&p->norm, p->rollout.obs + (size_t)i * (size_t)c->obs_dim);
+    memset(p->rollout.last, 0xff, (size_t)N * sizeof(int64_t)); /* -1: none */
+    p->rollout.size = 0;
+    return s;
+}
+
+static drl_tensor *drli_ppo_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
+{
+    drl_ppo *p = (drl_ppo *)agent;
+    drl_tape *t = &agent->tape;
+    drl_tensor *noise = drli_agent_normals(agent, mode, obs->rows), *x;
+    size_t n = (size_t)DRLI_MIN(obs->rows, p->cfg.rollout) * (size_t)p->cfg.act_dim;
+    drli_ppo_see(p, obs->rows, obs->data, obs->data);
+    x = drl_mlp_forward(t, &p->policy, obs);
+    x = drl_add(t, x, drl_mul(t, noise, drl_exp(t, p->log_std)));
+    if (mode == DRL_MODE_EXPLORE && drl_tape_status(t) == DRL_OK)
+        memcpy(p->raw, x->data, n * sizeof(float));
+    return drl_clip(t, x, -1.0f, 1.0f);
+}
+
+DRLI_ALGO(ppo, DRL_PPO_CONFIG)
+
+DRLDEF drl_algo drl_ppo_algo(void)
+{
+    drl_algo a = drli_ppo_base();
+    a.about = "clipped policy gradient, on-policy (Schulman et al., 2017)";
+    a.presets = "cpu\n"
+                "toy gamma=0.9 lr=1e-3\n";
+    a.metrics = "policy_loss value_loss kl log_std";
+    a.init_fn = drli_ppo_start;
+    a.act_fn = drli_ppo_act;
+    a.update_fn = drli_ppo_update;
+    a.free_fn = drli_ppo_free;
+    a.state_fn = drli_ppo_state;
+    a.begin_fn = drli_ppo_begin;
+    a.observe_fn = drli_ppo_observe;
+    return a;
+}
+#endif /* DIFFRL_NO_PPO */
+
+#ifndef DIFFRL_NO_SAC
+/* ============================================================================ >>sac
+   SAC - soft actor-critic, the Gaussian baseline
+   Paper     Haarnoja et al. 2018, arXiv:1812.05905, algorithm 1
+   Code      none followed; golden test: tests/golden/sac.c, an independent computation
+   Idea      Maximize reward plus alpha times entropy: act as randomly as the task allows. The
+             policy is a squashed Gaussian, differentiated through one sample per state; alpha is
+             learned to hold a chosen entropy.
+   Symbols   s obs, a = tanh(mu + sigma xi) action, L = ln pi(a|s), alpha = e^kappa
+   Steps     drli_sac_sample       a and L (appendix C)
+             drli_sac_critic       y = r + gamma (min Q'(s', a') - alpha L'), eq. (5)
+             drli_sac_actor        mean(alpha L - min Q(s, a)), eq. (9)
+             drli_sac_temperature  kappa follows -alpha (L + H), H the entropy aimed at, eq. (18)
+   Deviates  ln sigma is cut to -20 .. 2, as in the authors' code.
+   Verified  tests/golden/sac.c, tests/unit/sac.c, tests/learn; results in README.md */
+
+static drl_status drli_sac_start(drl_agent *a)
+{
+    drl_sac *s = (drl_sac *)a;
+    const drl_sac_config *c = &s->cfg;
+    drl_rng rng = drl_rng_make(c->seed, "sac weights");
+    int dims[4] = {c->obs_dim, c->width, c->width, 2 * c->act_dim};
+    drli_agent_set(a, &s->actor, "actor.", 6, 1, 1);
+    drli_agent_set(a, &s->critic, "critic.", 12, 1, 0);
+    drli_agent_set(a, &s->target, "target.", 12, 0, 0);
+    drli_agent_set(a, &s->temperature, "temperature.", 1, 1, 0);
+    drl_mlp_add(&s->policy, &s->actor, "", dims, 3, DRL_ACT_RELU, DRL_ACT_NONE);
+    drl_twin_add(&s->q, &s->critic, &s->target, "", c->obs_dim, c->act_dim, c->width, 3,
+                 DRL_ACT_RELU);
+    s->kappa = drl_params_add(&s->temperature, "", "kappa", 1, 1);
+    s->noise = drli_agent_floats(a, 2 * (size_t)c->batch * (size_t)c->act_dim);
+    s->y = drli_agent_floats(a, (size_t)c->batch);
+    if (drli_agent_commit(a) != DRL_OK) return a->ctx->status;
+    drl_mlp_init(&s->policy, DRL_INIT_XAVIER_UNIFORM, 1.0f, &rng);
+    drl_twin_init(&s->q, DRL_INIT_XAVIER_UNIFORM, 1.0f, &rng);
+    drl_params_copy(&s->target, &s->critic);
+    s->kappa->data[0] = drl_logf(c->alpha);
+    s->adam = drl_adam_config_default();
+    s->adam.lr = c->lr;
+    return DRL_OK;
+}
+
+/* a [B, A] for obs [B, S] and xi = noise [B, A]; L = sum_i ln N(xi_i) - ln sigma_i - ln(1 - a_i^2)
+   [B, 1]. */
+static drl_tensor *drli_sac_sample(drl_sac *s, drl_tensor *obs, float *noise, drl_tensor **density)
+{
+    drl_tape *t = &s->agent.tape;
+    int A = s->cfg.act_dim;
+    drl_tensor *h = drl_mlp_forward(t, &s->policy, obs), *x;
+    drl_tensor *log_std = drl_clip(t, drl_cols(t, h, A, A), -20.0f, 2.0f);
+    drl_tensor *xi = drl_tape_input(t, obs->rows, A, noise);
+    x = drl_add(t, drl_cols(t, h, 0, A), drl_mul(t, drl_exp(t, log_std), xi));
+    h = drl_affine(t, drl_square(t, xi), -0.5f, -0.91893853f); /* ln sqrt(2 pi) */
+    h = drl_sub(t, drl_sub(t, h, log_std), drl_tanh_logdet(t, x));
+    *density = drl_sum_cols(t, h);
+    return drl_activate(t, DRL_ACT_TANH, x);
+}
+
+static float drli_sac_alpha(const drl_sac *s)
+{
+    return drl_expf(s->kappa->data[0]);
+}
+
+/* One Adam step of both critics on sum_j mean((Q_j - y)^2) / 2. */
+static drl_status drli_sac_critic(drl_sac *s, const drl_batch *b, float *noise)
+{
+    drl_tape *t = &s->agent.tape;
+    int r, B = b->rows, S = s->cfg.obs_dim;
+    float alpha = drli_sac_alpha(s);
+    drl_tensor *obs, *act, *density, *q, *loss;
+    drl_tape_reset(t);
+    t->grad_enabled = 0;
+    obs = drl_tape_input(t, B, S, b->next_obs);
+    act = drli_sac_sample(s, obs, noise, &density);
+    q = drl_twin_min(t, &s->q, obs, act, 1);
+    t->grad_enabled = 1;
+    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    for (r = 0; r < B; r++)
+        s->y[r] = fmaf(b->discount[r], fmaf(-alpha, density->data[r], q->data[r]), b->reward[r]);
+    obs = drl_tape_input(t, B, S, b->obs);
+    act = drl_tape_input(t, B, s->cfg.act_dim, b->act);
+    loss = drl_affine(t, drl_twin_loss(t, &s->q, obs, act, s->y), 0.5f, 0.0f);
+    drl_params_zero_grad(&s->critic);
+    if (drl_tape_backward(t, loss) != DRL_OK) return drl_tape_status(t);
+    drl_adam_step(&s->critic, &s->adam);
+    s->agent.updates++;
+    s->agent.metrics[0].value = (double)loss->data[0];
+    return DRL_OK;
+}
+
+/* kappa descends -alpha (mean L + H): alpha grows while the entropy is below H. */
+static void drli_sac_temperature(drl_sac *s, float density)
+{
+    s->kappa->grad[0] = -drli_sac_alpha(s) * (density + s->cfg.target * (float)s->cfg.act_dim);
+    drl_adam_step(&s->temperature, &s->adam);
+    s->agent.metrics[3].value = (double)drli_sac_alpha(s);
+    s->agent.metrics[4].value = (double)density;
+}
+
+/* Actor step on mean(alpha L - min(Q_1, Q_2)(s, a)), then the temperature's. */
+static drl_status drli_sac_actor(drl_sac *s, const drl_batch *b, float *noise)
+{
+    drl_tape *t = &s->agent.tape;
+    drl_tensor *obs, *act, *density, *q, *loss;
+    drl_tape_reset(t);
+    obs = drl_tape_input(t, b->rows, s->cfg.obs_dim, b->obs);
+    act = drli_sac_sample(s, obs, noise, &density);
+    q = drl_mean(t, drl_twin_min(t, &s->q, obs, act, 0));
+    density = drl_mean(t, density);
+    loss = drl_sub(t, drl_affine(t, density, drli_sac_alpha(s), 0.0f), q);
+    drl_params_zero_grad(&s->actor);
+    if (drl_tape_backward(t, loss) != DRL_OK) return drl_tape_status(t);
+    drl_adam_step(&s->actor, &s->adam);
+    s->agent.metrics[1].value = (double)loss->data[0];
+    s->agent.metrics[2].value = (double)q->data[0];
+    drli_sac_temperature(s, density->data[0]);
+    return DRL_OK;
+}
+
+static drl_status drli_sac_update(drl_agent *agent, drl_replay *replay)
+{
+    drl_sac *s = (drl_sac *)agent;
+    drl_batch *b = &agent->batch;
+    drl_status status = DRL_OK;
+    size_t n = (size_t)b->rows * (size_t)s->cfg.act_dim;
+    int i;
+    for (i = 0; i < s->cfg.utd && status == DRL_OK; i++) {
+        drl_rng_normal_fill(agent->ctx, &agent->rng_noise, s->noise, 2 * n);
+        status = drl_replay_sample(replay, &agent->rng_batch, b);
+        if (status == DRL_OK) status = drli_sac_critic(s, b, s->noise);
+        if (status == DRL_OK) status = drli_sac_actor(s, b, s->noise + n);
+        if (status == DRL_OK) drl_params_polyak(&s->target, &s->critic, s->cfg.tau);
+    }
+    return status;
+}
+
+static drl_tensor *drli_sac_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
+{
+    drl_sac *s = (drl_sac *)agent;
+    drl_tensor *noise = drli_agent_normals(agent, mode, obs->rows), *density;
+    return drli_sac_sample(s, obs, noise->data, &density);
+}
+
+DRLI_ALGO(sac, DRL_SAC_CONFIG)
+
+DRLDEF drl_algo drl_sac_algo(void)
+{
+    drl_algo a = drli_sac_base();
+    a.about = "Gaussian policy, maximum entropy (Haarnoja et al., 2018)";
+    a.presets = "cpu lr=1e-3\n"
+                "toy width=64 batch=128 random_steps=500 lr=3e-3\n";
+    a.metrics = "critic_loss actor_loss q alpha log_density";
+    a.init_fn = drli_sac_start;
+    a.act_fn = drli_sac_act;
+    a.update_fn = drli_sac_update;
+    return a;
+}
+#endif /* DIFFRL_NO_SAC */
 #ifndef DIFFRL_NO_DACER
 /* ============================================================================ >>dacer
    DACER - diffusion actor-critic with entropy regulator
@@ -9273,6 +9819,12 @@ DRLDEF drl_algo drl_algo_at(int index)
 #endif
 #ifndef DIFFRL_NO_DPPO
     if (index-- == 0) return drl_dppo_algo();
+#endif
+#ifndef DIFFRL_NO_PPO
+    if (index-- == 0) return drl_ppo_algo();
+#endif
+#ifndef DIFFRL_NO_SAC
+    if (index-- == 0) return drl_sac_algo();
 #endif
 #ifndef DIFFRL_NO_QVPO
     if (index-- == 0) return drl_qvpo_algo();

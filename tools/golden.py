@@ -87,17 +87,35 @@ def norm(grads):
     return math.sqrt(sum(float((g * g).sum()) for g in grads))
 
 
+def difference(what, params, loss_of, ident, h=1e-6):
+    """Directional derivative by central differences against autograd."""
+    grads = torch.autograd.grad(loss_of(), params)
+    way = [uniforms(ident + i, t.shape) for i, t in enumerate(params)]
+    want = sum(float((g * d).sum()) for g, d in zip(grads, way))
+    ends = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            for t, d in zip(params, way):
+                t.add_(sign * h * d)
+            ends.append(float(loss_of()))
+            for t, d in zip(params, way):
+                t.sub_(sign * h * d)
+    got = (ends[0] - ends[1]) / (2 * h)
+    note("central difference of %s: %.9g, autograd %.9g" % (what, got, want))
+    assert abs(got - want) <= 1e-6 * max(1.0, abs(want))
+
+
 # ---- output --------------------------------------------------------------------------------------
 
-INPUTS = r"""   INPUTS are made by formula in double, then each is rounded to float (also for the figures here):
+INPUTS = """\
+   INPUTS are made by formula in double, then each is rounded to float (also for the figures here):
      mix(x):  x += 0x9e3779b9; x ^= x >> 16; x *= 0x7feb352d; x ^= x >> 15; x *= 0x846ca68b;
               x ^= x >> 16                                                     (uint32, wraps)
      uniform(id, i) = mix((id << 20) + i) / 2^32 * 2 - 1                       in [-1, 1)
      normal(id, i)  = sqrt(-2 log u1) cos(6.283185307179586 u2),
                       u1 = (mix((id << 20) + 2 i) + 0.5) / 2^32,
                       u2 = mix((id << 20) + 2 i + 1) / 2^32
-   i is the row-major position in the tensor. Below u = uniform(id, i), z = normal(id, i).
-"""
+   i is the row-major position in the tensor. Below u = uniform(id, i), z = normal(id, i)."""
 
 
 def figure(v, digits):

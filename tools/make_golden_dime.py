@@ -14,8 +14,8 @@ import sys
 import torch
 
 import golden
-from golden import (INPUTS, Adam, array, far, near, norm, normal, normals, note, tensor,
-                    tensors, uniform, uniforms)
+from golden import (INPUTS, Adam, array, difference, far, near, norm, normal, normals, note,
+                    tensor, tensors, uniform, uniforms)
 
 golden.PREFIX = "golden_dime"
 
@@ -419,22 +419,6 @@ def difference_tests():
     """Directional derivatives by central differences against autograd, initial parameters."""
     agent = Agent()
 
-    def check(what, params, loss_of, ident, h=1e-6):
-        grads = torch.autograd.grad(loss_of(), params)
-        way = [uniforms(ident + i, t.shape) for i, t in enumerate(params)]
-        want = sum(float((g * d).sum()) for g, d in zip(grads, way))
-        ends = []
-        for sign in (1, -1):
-            with torch.no_grad():
-                for t, d in zip(params, way):
-                    t.add_(sign * h * d)
-                ends.append(float(loss_of()))
-                for t, d in zip(params, way):
-                    t.sub_(sign * h * d)
-        got = (ends[0] - ends[1]) / (2 * h)
-        note("central difference of %s: %.9g, autograd %.9g" % (what, got, want))
-        assert abs(got - want) <= 1e-6 * max(1.0, abs(want))
-
     batch = make_batch(0)
 
     def critic_loss():
@@ -449,11 +433,11 @@ def difference_tests():
     flat = agent.critics[0] + agent.critics[1]
     for g, k in zip(torch.autograd.grad(first, flat), torch.autograd.grad(critic_loss(), flat)):
         near(g, k, 1e-15)
-    check("the critic loss", flat, critic_loss, 910)
+    difference("the critic loss", flat, critic_loss, 910)
     loss_of = lambda: agent.actor_loss(batch, make_noise(0, 1))[0]
-    check("the actor loss", agent.actor, loss_of, 940)
-    check("the actor loss in rho", agent.actor[13:14], loss_of, 960)
-    check("the actor loss in phi", agent.actor[14:15], loss_of, 961)
+    difference("the actor loss", agent.actor, loss_of, 940)
+    difference("the actor loss in rho", agent.actor[13:14], loss_of, 960)
+    difference("the actor loss in phi", agent.actor[14:15], loss_of, 961)
 
 
 # ---- output --------------------------------------------------------------------------------------
@@ -469,7 +453,8 @@ HEAD = r"""/* DIME: figures of %(updates)d consecutive updates. Made by tools/ma
    SIZES  observation S=5, action D=3, batch B=8, denoising steps N=4, actor width 16, trunk of 3
    hidden layers, F=8 frequencies; critic width 24, 11 atoms on [-5, 5], 2 critics.
 
-%(inputs)s   Parameters: id = 1 + position in the actor, 20 + position in critic 0, 40 + position in critic 1
+%(inputs)s
+   Parameters: id = 1 + position in the actor, 20 + position in critic 0, 40 + position in critic 1
    (order of golden_dime_tensors); running mean and variance start at 0 and 1:
      weight [in, out]  u / sqrt(in)        bias  0.1 u        scale  1 + 0.2 u        psi  0.3 u
      rho  log(expm1(0.1)), without u       phi   log(expm1(1)) + 0.1 u

@@ -192,7 +192,7 @@ def main():
     table = [(p + n, s) for p, t in (("actor.", ACTOR), ("critic.", CRITIC),
                                      ("actor_target.", ACTOR), ("critic_target.", CRITIC))
              for n, s in t]
-    print("/* Made by tools/make_golden_qvpo.py; do not edit.\n" + INPUTS + """
+    print("/* Made by tools/make_golden_qvpo.py; do not edit.\n" + INPUTS + "\n" + """
    S = %d, D = %d, B = %d, T = %d, K_t = %d, N_d = %d, N_e = %d; widths actor %d, critic %d.
    Tensors: w = u / sqrt(rows), b = 0.1 u; ids actor from 1, critic from 20; targets are these plus
    0.05 u with ids from 60 and 80. Batch of update t: ids 100 + 10 t + 0 .. 4 (s 1.5 u, a, r 2 u,

@@ -8,7 +8,7 @@ usage()
 usage: tests/compile/run.sh [--list] [GROUP...]
 
   gcc, clang   C99, C11, C++11, C++17 without a warning; two files; DIFFRL_STATIC in two files
-  hooks        every DIFFRL_NO_*, allocators, what must be refused, declarations alone
+  hooks        every DIFFRL_NO_*, DIFFRL_ONLY_*, allocators, what must be refused, declarations alone
   bits         the same results from all compilers and flags
   time         compile times (printed, never a failure)
   (default: all)
@@ -164,6 +164,17 @@ group_hooks()
             no_symbol "$s: nothing left of it" "$out/a.out" "$(gone $s)"
         else
             bad "$s" "the header does not know it"
+        fi
+    done
+    for s in $(grep -o 'DIFFRL_ONLY_[A-Z0-9]\{2,\}' diffrl.h | sort -u); do
+        rm -f "$out/a.out"
+        runs "$s" "$cc" $flags -D$s -DDIFFRL_IMPLEMENTATION $src/use.c
+        others=$(printf '%s\n' "$known" | grep -x -e 'DIFFRL_NO_[A-Z]*' | grep -v -x \
+            -e DIFFRL_NO_STDIO -e DIFFRL_NO_SIMD -e DIFFRL_NO_THREADS -e "DIFFRL_NO_${s#DIFFRL_ONLY_}" |
+            sed 's/^DIFFRL_NO_//' | tr '[:upper:]\n' '[:lower:]|' | sed 's/|$//')
+        no_symbol "$s: nothing left of others" "$out/a.out" "s ~ /^drli?_($others)_/"
+        if ! nm "$out/a.out" | grep -q -e "_$(echo "${s#DIFFRL_ONLY_}" | tr '[:upper:]' '[:lower:]')_algo\$"; then
+            bad "$s" 'leaves out its own algorithm, too'
         fi
     done
     runs 'DIFFRL_MALLOC and DIFFRL_FREE' "$cc" $flags -DMACROS $src/alloc.c

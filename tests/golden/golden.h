@@ -1,5 +1,5 @@
-/* What the golden tests share: inputs by formula (as tools/golden.py makes them), comparisons. `far` is
-   the deviation in parts of a tensor's largest element. Include after diffrl.h and test.h. */
+/* What the golden tests share: inputs by formula, as tools/golden.py makes them, comparisons. `far`
+   is the deviation in parts of a tensor's largest element. Include after diffrl.h and test.h. */
 #ifndef GOLDEN_H
 #define GOLDEN_H
 
@@ -65,7 +65,8 @@ static inline double far1(double got, double want)
 
 /* Largest `far` of `count` tensors of a set from the first on, against want in a row; gradients or
    values. */
-static inline double far_tensors(const drl_params *p, int first, int count, const double *want, int grad)
+static inline double far_tensors(const drl_params *p, int first, int count, const double *want,
+                                 int grad)
 {
     double worst = 0;
     int t;
