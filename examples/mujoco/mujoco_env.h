@@ -749,24 +749,39 @@ static mjModel *mujoco_model_compile(const char *path, const char *xml, char *er
     return l.m;
 }
 
-/* Refuse a model with numbers that are none: it has no finite acceleration in its initial pose. */
+/* Refuse a model with numbers that are none, or without a finite acceleration in its initial
+   pose. */
 static int mujoco_model_check(mjModel *m, const char *path, char *error, size_t error_size)
 {
+    const struct { const char *name; const mjtNum *x; int n; } arrays[] = {
+        {"timestep", &m->opt.timestep, 1}, {"gravity", m->opt.gravity, 3},
+        {"qpos0", m->qpos0, (int)m->nq}, {"body_pos", m->body_pos, 3 * (int)m->nbody},
+        {"body_mass", m->body_mass, (int)m->nbody},
+        {"body_inertia", m->body_inertia, 3 * (int)m->nbody},
+        {"dof_armature", m->dof_armature, (int)m->nv}, {"dof_damping", m->dof_damping, (int)m->nv},
+        {"jnt_stiffness", m->jnt_stiffness, (int)m->njnt},
+        {"geom_pos", m->geom_pos, 3 * (int)m->ngeom},
+        {"geom_size", m->geom_size, 3 * (int)m->ngeom},
+        {"geom_friction", m->geom_friction, 3 * (int)m->ngeom},
+        {"actuator_gear", m->actuator_gear, 6 * (int)m->nu},
+        {"actuator_ctrlrange", m->actuator_ctrlrange, 2 * (int)m->nu}};
     mujoco_trap trap;
     mujoco_load l;
-    int ok;
+    int i, ok;
+    for (i = 0; i < (int)(sizeof arrays / sizeof arrays[0]); i++)
+        if (!mujoco_finite(arrays[i].x, arrays[i].n))
+            return mujoco_say(error, error_size, path, ": not a finite number in ", arrays[i].name);
+    if (!(m->opt.timestep > 0))
+        return mujoco_say(error, error_size, path, ": the timestep must be positive", "");
     memset(&l, 0, sizeof l);
     l.m = m;
     if (mujoco_guard(&trap, mujoco_run_data, &l) || !l.d)
         return mujoco_say(error, error_size, path, ": no memory for its data", "");
-    ok = mujoco_guard(&trap, mujoco_run_check, &l) == 0;
-    ok = ok && mujoco_finite(l.d->qacc, (int)m->nv) && mujoco_finite(m->qpos0, (int)m->nq) &&
-         mujoco_finite(m->actuator_ctrlrange, 2 * (int)m->nu) &&
-         mujoco_finite(l.d->xpos, 3 * (int)m->nbody) && mujoco_finite(&m->opt.timestep, 1);
+    ok = mujoco_guard(&trap, mujoco_run_check, &l) == 0 && mujoco_finite(l.d->qacc, (int)m->nv);
     mj_deleteData(l.d);
     if (ok) return 0;
-    return mujoco_say(error, error_size, path, ": the model moves nowhere finite: ",
-                      trap.text[0] ? trap.text : "is a number in it nan, inf or far too large?");
+    return mujoco_say(error, error_size, path, ": no finite acceleration in the initial pose ",
+                      trap.text);
 }
 
 /* Compile the text in the options, or the file: one of ours if the task is listed, else a path. */

@@ -546,6 +546,234 @@ TEST(environments_share_a_model)
     free(alone);
 }
 
+/* one piece of the work: steps of environments [begin, end) of the list */
+static void work_part(void *arg, int begin, int end, int index)
+{
+    worker *w = (worker *)arg;
+    (void)index;
+    for (; begin < end; begin++) work(&w[begin]);
+}
+
+/* the pool of a context steps environments that share a model; each is as if it were alone */
+TEST(environments_step_on_a_pool)
+{
+    enum { COUNT = 5 };
+    worker w[COUNT];
+    double *first[COUNT];
+    int threads, i;
+    memset(w, 0, sizeof w);
+    make(&w[0].env, "Ant-v5");
+    for (i = 1; i < COUNT; i++) CHECK(mujoco_env_clone(&w[i].env, &w[0].env, NULL, 0) == 0);
+    for (threads = 1; threads <= 3; threads++) {
+        size_t n = SAVED_STEPS * (size_t)(w[0].env.obs_dim + 2);
+        drl_context_config config = drl_context_config_default();
+        drl_context ctx;
+        config.threads = threads;
+        CHECK(drl_context_init(&ctx, &config) == DRL_OK);
+        for (i = 0; i < COUNT; i++) {
+            w[i].out = (double *)calloc(n, sizeof(double));
+            w[i].seed = (uint64_t)i;
+        }
+        drl_parallel_for(&ctx, COUNT, 1, work_part, w);
+        for (i = 0; i < COUNT; i++) {
+            if (threads == 1) first[i] = w[i].out;
+            else CHECK(memcmp(first[i], w[i].out, n * sizeof(double)) == 0);
+            if (threads > 1) free(w[i].out);
+        }
+        drl_context_free(&ctx);
+    }
+    for (i = 0; i < COUNT; i++) {
+        free(first[i]);
+        w[i].env.free_fn(w[i].env.user);
+    }
+}
+
+/* ---- constants of the rules ---- */
+
+/* One step from the wave's state with the task's `set` (NULL: none); returns the reward. */
+static double reward_with(const char *task, const char *name, const char *set, int *flags,
+                          int *obs_dim)
+{
+    double q[MAX_DIM], v[MAX_DIM], action[32], reward;
+    char error[512];
+    mujoco_options o = {0};
+    drl_env env;
+    mujoco_env *e;
+    o.set = &set;
+    o.set_count = set != NULL;
+    if (mujoco_env_init(&env, task, &o, error, sizeof error)) {
+        printf("  %s\n", error);
+        CHECK(!"the constant was refused");
+        return 0;
+    }
+    e = mujoco_env_get(&env);
+    wave_state(e->model->m, name, q, v);
+    wave_action(e->model->m, 3, action);
+    CHECK(mujoco_env_set_state(e, q, v) == 0 && mujoco_env_step(e, action, flags) == 0);
+    reward = e->reward;
+    *obs_dim = env.obs_dim;
+    env.free_fn(env.user);
+    return reward;
+}
+
+TEST(constants_can_be_set)
+{
+    static const struct { const char *task, *model, *set; double weight, with; } rows[] = {
+        /* reward terms: reward = rest + weight x term */
+        {"HalfCheetah-v5", "half_cheetah", "ctrl_cost_weight=.3", .1, .3},
+        {"HalfCheetah-v4", "half_cheetah", "forward_reward_weight=4", 1, 4},
+        {"Hopper-v5", "hopper", "healthy_reward=3", 1, 3},
+        {"Ant-v5", "ant", "contact_cost_weight=.2", 5e-4, .2},
+        {"Humanoid-v5", "humanoid", "forward_reward_weight=2.5", 1.25, 2.5},
+        {"HumanoidStandup-v5", "humanoidstandup", "uph_cost_weight=2", 1, 2},
+        {"InvertedDoublePendulum-v5", "inverted_double_pendulum", "healthy_reward=1", 10, 1},
+        {"Reacher-v5", "reacher", "reward_dist_weight=3", 1, 3},
+        {"Pusher-v5", "pusher_v5", "reward_near_weight=1", .5, 1}};
+    int k, flags, dim;
+    for (k = 0; k < (int)(sizeof rows / sizeof rows[0]); k++) {
+        const char *name = rows[k].model;
+        char off[64];
+        double with, without, plain = reward_with(rows[k].task, name, NULL, &flags, &dim);
+        with = reward_with(rows[k].task, name, rows[k].set, &flags, &dim);
+        snprintf(off, sizeof off, "%.*s0", (int)strcspn(rows[k].set, "=") + 1, rows[k].set);
+        without = reward_with(rows[k].task, name, off, &flags, &dim);
+        CHECK_NEAR((with - without) * rows[k].weight, (plain - without) * rows[k].with,
+                   1e-12 * (1 + fabs(with)));
+    }
+    reward_with("Hopper-v5", "hopper", "healthy_z_range=2,inf", &flags, &dim);
+    CHECK(flags == DRL_ENV_TERMINATED);
+    reward_with("Hopper-v5", "hopper", "healthy_angle_range=-.001,.001", &flags, &dim);
+    CHECK(flags == DRL_ENV_TERMINATED);
+    reward_with("Ant-v4", "ant", "healthy_z_range=1,2", &flags, &dim);
+    CHECK(flags == DRL_ENV_TERMINATED && dim == 27);
+    reward_with("Ant-v4", "ant", "use_contact_forces=true", &flags, &dim);
+    CHECK(flags == 0 && dim == 27 + 84);
+    reward_with("Ant-v5", "ant", "include_cfrc_ext_in_observation=false", &flags, &dim);
+    CHECK(dim == 27);
+    reward_with("Swimmer-v5", "swimmer", "exclude_current_positions_from_observation=0", &flags,
+                &dim);
+    CHECK(dim == 10);
+    CHECK_NEAR(reward_with("Walker2d-v5", "walker2d_v5", "healthy_z_range=3,4", &flags, &dim),
+               reward_with("Walker2d-v5", "walker2d_v5", "healthy_reward=0", &flags, &dim), 1e-12);
+}
+
+TEST(wrong_constants_are_told)
+{
+    static const char *const rows[][3] = {
+        {"Ant-v5", "helthy_reward=1", "no constant helthy_reward; did you mean healthy_reward?"},
+        {"Ant-v5", "healthy_reward", "expected key=value"},
+        {"Ant-v5", "healthy_reward=much", "healthy_reward=much: expected a number"},
+        {"Ant-v5", "healthy_z_range=1", "expected two numbers low,high"},
+        {"Ant-v5", "healthy_z_range=1,", "expected two numbers low,high"},
+        {"Ant-v5", "healthy_reward=1,2", "expected a number"},
+        {"Ant-v5", "terminate_when_unhealthy=maybe", "expected true or false"},
+        {"Ant-v5", "frame_skip=0", "expected a whole number from 1"},
+        {"Ant-v5", "frame_skip=1.5", "expected a whole number from 1"},
+        {"Ant-v5", "=1", "no constant "},
+        {"Reacher-v5", "reset_noise_scale=1", "no constant reset_noise_scale"},
+        {"Pusher-v5", "reward_nera_weight=1", "did you mean reward_near_weight?"}};
+    char error[512];
+    int k;
+    for (k = 0; k < (int)(sizeof rows / sizeof rows[0]); k++) {
+        const char *set = rows[k][1];
+        mujoco_options o = {0};
+        drl_env env;
+        o.set = &set;
+        o.set_count = 1;
+        CHECK(mujoco_env_init(&env, rows[k][0], &o, error, sizeof error) == -1);
+        CHECK_TEXT(error, rows[k][2]);
+    }
+}
+
+/* ---- models of one's own ---- */
+static const char own_head[] =
+    "<mujoco><option timestep='.01'/><worldbody><geom type='plane' size='9 9 1'/>";
+static const char own_tail[] =
+    "</worldbody><actuator><motor joint='a' ctrllimited='true' ctrlrange='-2 3'/>"
+    "<motor joint='b'/></actuator></mujoco>";
+static const char own_legs[] =
+    "<geom size='.1'/><body><joint name='a' axis='0 1 0'/><geom size='.05' pos='.2 0 0'/></body>"
+    "<body><joint name='b' axis='0 1 0' damping='%s'/><geom size='.05' pos='-.2 0 0'/></body>";
+
+static double own_reward(const mujoco_env *e, const double *action, int healthy)
+{
+    (void)action;
+    return healthy ? e->data->qpos[2] : 0;
+}
+
+/* Make it of a root joint and legs with the damping, for a task or (NULL) for mjcf: */
+static int own(drl_env *env, const mujoco_task *task, const char *root, const char *damping,
+               const char *set, char *error)
+{
+    char text[2048], legs[512];
+    mujoco_options o = {0};
+    snprintf(legs, sizeof legs, own_legs, damping);
+    snprintf(text, sizeof text, "%s<body pos='0 0 .5'>%s%s</body>%s", own_head, root, legs,
+             own_tail);
+    o.xml = text;
+    o.set = &set;
+    o.set_count = set != NULL;
+    return task ? mujoco_env_make(env, task, &o, error, 512)
+                : mujoco_env_init(env, "mjcf:own.xml", &o, error, 512);
+}
+
+TEST(own_models)
+{
+    static const char free_root[] = "<freejoint/>";
+    static const char slides[] = "<joint type='slide' axis='1 0 0'/>"
+                                 "<joint type='slide' axis='0 0 1'/><joint axis='0 1 0'/>";
+    char error[512];
+    float obs[32], action[2] = {1, -1}, reward;
+    double before;
+    mujoco_task task;
+    drl_env env;
+    mujoco_env *e;
+    int flags;
+    CHECK(own(&env, NULL, free_root, "1", NULL, error) == 0);
+    e = mujoco_env_get(&env);
+    CHECK(env.obs_dim == 7 + 8 && env.act_dim == 2 && env.time_limit == 1000); /* without x, y */
+    CHECK(env.act_low[0] == -2 && env.act_high[0] == 3); /* limits of the model, or -1, 1 */
+    CHECK(env.act_low[1] == -1 && env.act_high[1] == 1);
+    CHECK(env.reset_fn(env.user, 1, obs) == 0);
+    CHECK_NEAR(obs[0], e->data->qpos[2], 1e-6);
+    before = e->data->qpos[0];
+    CHECK(env.step_fn(env.user, action, obs, &reward, &flags) == 0 && flags == 0);
+    CHECK_NEAR(e->reward, (e->data->qpos[0] - before) / .05 - .1 * 2 + 1, 1e-12);
+    env.free_fn(env.user);
+    CHECK(own(&env, NULL, slides, "1", "healthy_z_range=1,2", error) == 0);
+    CHECK(env.obs_dim == 4 + 5); /* without x */
+    env.reset_fn(env.user, 1, obs);
+    CHECK(env.step_fn(env.user, action, obs, &reward, &flags) == 0);
+    CHECK(flags == DRL_ENV_TERMINATED);
+    env.free_fn(env.user);
+    CHECK(own(&env, NULL, "", "1", NULL, error) == 0 && env.obs_dim == 2 + 2);
+    env.free_fn(env.user);
+    CHECK(own(&env, NULL, free_root, "nan", NULL, error) == -1);
+    CHECK_TEXT(error, "own.xml: not a finite number in dof_damping");
+    CHECK(own(&env, NULL, free_root, "1'><", NULL, error) == -1);
+    CHECK_TEXT(error, "XML");
+    CHECK(!strchr(error, '\n'));
+    memset(&task, 0, sizeof task);
+    task.name = "Own";
+    task.kind.reward_fn = own_reward;
+    task.frame_skip = 3;
+    task.time_limit = 7;
+    task.rules.hidden = 3;
+    CHECK(own(&env, &task, free_root, "1", NULL, error) == 0);
+    e = mujoco_env_get(&env);
+    CHECK(env.obs_dim == 6 + 8 && env.time_limit == 7 && !strcmp(env.name, "Own"));
+    env.reset_fn(env.user, 1, obs);
+    env.step_fn(env.user, action, obs, &reward, &flags);
+    CHECK_NEAR(e->data->time, .03, 1e-12);
+    CHECK(e->reward == e->data->qpos[2]);
+    env.free_fn(env.user);
+    task.act_dim = 3;
+    CHECK(own(&env, &task, free_root, "1", NULL, error) == -1);
+    CHECK_TEXT(error, "is not the model of Own");
+    CHECK(mujoco_env_init(&env, "mjcf:/nowhere.xml", NULL, error, sizeof error) == -1);
+    CHECK_TEXT(error, "/nowhere.xml");
+}
+
 /* ---- things go wrong ---- */
 static int log_exists(void)
 {
@@ -679,5 +907,7 @@ TEST_MAIN(TEST_ENTRY(golden_inverted_pendulum), TEST_ENTRY(golden_reacher_pusher
           TEST_ENTRY(golden_ant), TEST_ENTRY(golden_humanoid), TEST_ENTRY(compiled_models),
           TEST_ENTRY(reset_is_seeded), TEST_ENTRY(reset_of_reacher_and_pusher),
           TEST_ENTRY(save_and_load_bitwise), TEST_ENTRY(environments_share_a_model),
-          TEST_ENTRY(init_says_what_is_wrong), TEST_ENTRY(faults_truncate),
+          TEST_ENTRY(environments_step_on_a_pool),
+          TEST_ENTRY(constants_can_be_set), TEST_ENTRY(wrong_constants_are_told),
+          TEST_ENTRY(own_models), TEST_ENTRY(init_says_what_is_wrong), TEST_ENTRY(faults_truncate),
           TEST_ENTRY(errors_inside_a_step_come_back))
