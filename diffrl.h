@@ -758,27 +758,6 @@ DRLDEF drl_tensor *drl_gather(drl_tape *tape, drl_tensor *x, const int *index, i
 /* The same values, constant: no gradient flows through. */
 DRLDEF drl_tensor *drl_detach(drl_tape *tape, drl_tensor *x);
 
-/* y = scale * (x - mean) / sqrt(var + eps) + shift with mean and biased variance of each row; scale
-   and shift [1, cols]. Ba et al. 2016. */
-DRLDEF drl_tensor *drl_layer_norm(drl_tape *tape, drl_tensor *x, drl_tensor *scale,
-                                  drl_tensor *shift, float eps);
-
-/* Batch Renormalization over the rows, train mode (Ioffe 2017; in the form of CrossQ's code);
-   drl_brn_train in >>nn calls this:
-     y = scale (x - m + delta sqrt(v) / r) / sqrt(v / r^2 + eps) + shift
-     r, delta  [cols]  in  constants of this step; r = 1, delta = 0 is plain batch normalisation.
-     mean, var [cols]  in  statistics of x over its rows, from drl_batch_stats.
-   Gradients flow through m = mean and v = var too. */
-DRLDEF drl_tensor *drl_batch_renorm(drl_tape *tape, drl_tensor *x, drl_tensor *scale,
-                                    drl_tensor *shift,
-                                    const float *mean, const float *var, const float *r,
-                                    const float *delta, float eps);
-
-/* Mean and biased variance [cols] of each column of x, rows in order, in float with a second
-   pass. */
-DRLDEF void drl_batch_stats(drl_context *ctx, int rows, int cols, const float *x, float *mean,
-                            float *var);
-
 /* y = softmax of each row; y = its logarithm. */
 DRLDEF drl_tensor *drl_softmax(drl_tape *tape, drl_tensor *x);
 DRLDEF drl_tensor *drl_log_softmax(drl_tape *tape, drl_tensor *x);
@@ -881,20 +860,19 @@ DRLDEF void drl_mlp_init(drl_mlp *mlp, drl_init kind, float gain, drl_rng *rng);
 /* Return the output for x [rows, dims[0]]. */
 DRLDEF drl_tensor *drl_mlp_forward(drl_tape *tape, const drl_mlp *mlp, drl_tensor *x);
 
-/* Residual MLP of pre-activation blocks: h = x W + b, then per block
-   h = h + L2(act(norm(L1(act(norm(h)))))), then a last layer. norm is layer norm or nothing. */
+/* Residual MLP of pre-activation blocks: h = x W + b, per block h = h + L2(act(L1(act(h)))), then a
+   last layer. */
 typedef struct drl_resmlp {
-    int blocks, layer_norm;
+    int blocks;
     drl_dense first, last, layer[DRL_MLP_LAYERS];
-    drl_tensor *scale[DRL_MLP_LAYERS], *shift[DRL_MLP_LAYERS];
     drl_act act;
 } drl_resmlp;
 
 /* Add a residual MLP in -> width (blocks times two layers) -> out. 2 * blocks <= DRL_MLP_LAYERS. */
 DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *prefix, int in,
-                           int width, int blocks, int out, int layer_norm, drl_act act);
+                           int width, int blocks, int out, drl_act act);
 
-/* Initialize all layers alike; scales 1, shifts 0. */
+/* Initialize all layers alike. */
 DRLDEF void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng *rng);
 
 /* Return the output for x [rows, in]. */
@@ -1152,9 +1130,6 @@ DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, const drl_twin *twin, drl_tensor
 /* Loss [1, 1]: sum over both critics of mean((Q - y)^2), y [B] constant. */
 DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
                                  drl_tensor *act, const float *y);
-
-/* Return the name of op 0, 1, 2, ... of all that a tape can record, NULL after the last. */
-DRLDEF const char *drl_op_name(int index);
 
 /* ============================================================================ >>env
    What a task must offer, and a check that it keeps its promises. */
@@ -1919,6 +1894,34 @@ DRLDEF drl_algo drl_algo_find(const char *name);
     DRLI_UNUSED static void drli_##name PARAMS { drli_##name##_body ARGS; }
 #endif
 
+/* DRLI_LOOP(name, (n, x, y), size_t n, const float *x, float *y) { ... }: the same with the loop behind
+   it, whose parameters are written once; drli_<name> has `int isa` before them. */
+#if defined(DRLI_X86)
+#define DRLI_LOOP(name, ARGS, ...) \
+    DRLI_INLINE void drli_##name##_body(__VA_ARGS__); \
+    DRLI_AVX512 static void drli_##name##_avx512(__VA_ARGS__) { drli_##name##_body ARGS; } \
+    DRLI_AVX2 static void drli_##name##_avx2(__VA_ARGS__) { drli_##name##_body ARGS; } \
+    static void drli_##name##_base(__VA_ARGS__) { drli_##name##_body ARGS; } \
+    DRLI_UNUSED static void drli_##name(int isa, __VA_ARGS__) \
+    { \
+        if (isa == DRL_ISA_AVX512) drli_##name##_avx512 ARGS; \
+        else if (isa == DRL_ISA_AVX2) drli_##name##_avx2 ARGS; \
+        else drli_##name##_base ARGS; \
+    } \
+    DRLI_INLINE void drli_##name##_body(__VA_ARGS__)
+#else
+#define DRLI_LOOP(name, ARGS, ...) \
+    DRLI_INLINE void drli_##name##_body(__VA_ARGS__); \
+    DRLI_UNUSED static void drli_##name(int isa, __VA_ARGS__) \
+    { \
+        (void)isa; \
+        drli_##name##_body ARGS; \
+    } \
+    DRLI_INLINE void drli_##name##_body(__VA_ARGS__)
+#endif
+
+/* Place of row r in a matrix of n columns. */
+#define DRLI_AT(r, n) ((size_t)(r) * (size_t)(n))
 #define DRLI_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define DRLI_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define DRLI_COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
@@ -4772,19 +4775,6 @@ static drl_tensor *drli_shape_error(drl_tape *tape, const char *op, const drl_te
                                           expected, a->rows, a->cols, b->rows, b->cols));
 }
 
-/* New tensor without data. */
-static drl_tensor *drli_tensor_new(drl_tape *tape, int rows, int cols)
-{
-    drl_tensor *y;
-    if (tape->status != DRL_OK) return &tape->poison;
-    y = (drl_tensor *)drl_arena_alloc(&tape->arena, sizeof(*y));
-    if (!y) return drli_tape_fail(tape, DRL_ERR_MEMORY);
-    memset(y, 0, sizeof(*y));
-    y->rows = rows;
-    y->cols = cols;
-    return y;
-}
-
 static float *drli_tape_floats(drl_tape *tape, size_t n)
 {
     float *p = (float *)drl_arena_alloc(&tape->arena, n * sizeof(float));
@@ -4797,21 +4787,43 @@ static size_t drli_tensor_size(const drl_tensor *x)
     return (size_t)x->rows * (size_t)x->cols;
 }
 
-/* New node of the record with its own data; the poison if an error is pending. */
-static drl_tensor *drli_node(drl_tape *tape, drl_op op, int rows, int cols, drl_tensor *a,
-                             drl_tensor *b)
+DRLDEF drl_tensor *drl_tape_input(drl_tape *tape, int rows, int cols, float *data)
 {
-    drl_tensor *y = drli_tensor_new(tape, rows, cols);
+    drl_tensor *x;
+    if (tape->status != DRL_OK) return &tape->poison;
+    x = (drl_tensor *)drl_arena_alloc(&tape->arena, sizeof(*x));
+    if (!x) return drli_tape_fail(tape, DRL_ERR_MEMORY);
+    memset(x, 0, sizeof(*x));
+    x->rows = rows;
+    x->cols = cols;
+    x->data = data ? data : drli_tape_floats(tape, drli_tensor_size(x));
+    return x->data ? x : &tape->poison;
+}
+
+static void drli_node_input(const drl_tape *tape, drl_tensor *y, int i, drl_tensor *x)
+{
+    y->in[i] = x;
+    if (x && x->needs_grad) y->needs_grad = tape->grad_enabled;
+}
+
+/* New node of the record with its data, NULL: new memory; the poison if an error is pending. */
+static drl_tensor *drli_node_on(drl_tape *tape, drl_op op, int rows, int cols, drl_tensor *a,
+                                drl_tensor *b, float *data)
+{
+    drl_tensor *y = drl_tape_input(tape, rows, cols, data);
     if (y == &tape->poison) return y;
-    y->data = drli_tape_floats(tape, drli_tensor_size(y));
-    if (!y->data) return &tape->poison;
     y->op = op;
-    y->in[0] = a;
-    y->in[1] = b;
-    y->needs_grad = tape->grad_enabled && ((a && a->needs_grad) || (b && b->needs_grad));
+    drli_node_input(tape, y, 0, a);
+    drli_node_input(tape, y, 1, b);
     y->prev = tape->last;
     tape->last = y;
     return y;
+}
+
+static drl_tensor *drli_node(drl_tape *tape, drl_op op, int rows, int cols, drl_tensor *a,
+                             drl_tensor *b)
+{
+    return drli_node_on(tape, op, rows, cols, a, b, NULL);
 }
 
 /* Gradient buffer of x for one more addend. NULL: not needed. *add: 0 if the caller must
@@ -4832,14 +4844,6 @@ static float *drli_grad_add(drl_tape *tape, drl_tensor *x)
     float *g = drli_grad(tape, x, &add);
     if (g && !add) memset(g, 0, drli_tensor_size(x) * sizeof(float));
     return g;
-}
-
-DRLDEF drl_tensor *drl_tape_input(drl_tape *tape, int rows, int cols, float *data)
-{
-    drl_tensor *x = drli_tensor_new(tape, rows, cols);
-    if (x == &tape->poison) return x;
-    x->data = data ? data : drli_tape_floats(tape, drli_tensor_size(x));
-    return x->data ? x : &tape->poison;
 }
 
 DRLDEF drl_tensor *drl_tape_variable(drl_tape *tape, int rows, int cols, float *data)
@@ -4949,254 +4953,147 @@ static drl_op drli_op(const char *name, void (*backward_fn)(drl_tape *tape, drl_
 
 /* ---- elementwise, two operands ---- */
 
-enum { DRLI_ADD, DRLI_SUB, DRLI_MUL, DRLI_DIV, DRLI_MINIMUM, DRLI_MAXIMUM };
-
-DRLI_INLINE float drli_binary_value(int kind, float a, float b)
-{
-    switch (kind) {
-    case DRLI_ADD: return a + b;
-    case DRLI_SUB: return a - b;
-    case DRLI_MUL: return a * b;
-    case DRLI_DIV: return a / b;
-    case DRLI_MINIMUM: return a <= b ? a : b;
-    default: return a >= b ? a : b;
-    }
-}
-
-/* Gradients of y = value(a, b): g is that of y. */
-DRLI_INLINE float drli_binary_da(int kind, float a, float b, float g)
-{
-    switch (kind) {
-    case DRLI_ADD: return g;
-    case DRLI_SUB: return g;
-    case DRLI_MUL: return g * b;
-    case DRLI_DIV: return g / b;
-    case DRLI_MINIMUM: return a <= b ? g : 0.0f;
-    default: return a >= b ? g : 0.0f;
-    }
-}
-
-DRLI_INLINE float drli_binary_db(int kind, float a, float b, float g)
-{
-    switch (kind) {
-    case DRLI_ADD: return g;
-    case DRLI_SUB: return -g;
-    case DRLI_MUL: return g * a;
-    case DRLI_DIV: return -(g / b) * (a / b);
-    case DRLI_MINIMUM: return a <= b ? 0.0f : g;
-    default: return a >= b ? 0.0f : g;
-    }
-}
-
-/* Same shape: three loops over n elements for each kind. */
-#define DRLI_EACH_BINARY(DO)                                                                     \
-    switch (kind) {                                                                              \
-    case DRLI_ADD: DO(DRLI_ADD); break;                                                          \
-    case DRLI_SUB: DO(DRLI_SUB); break;                                                          \
-    case DRLI_MUL: DO(DRLI_MUL); break;                                                          \
-    case DRLI_DIV: DO(DRLI_DIV); break;                                                          \
-    case DRLI_MINIMUM: DO(DRLI_MINIMUM); break;                                                  \
-    default: DO(DRLI_MAXIMUM); break;                                                            \
-    }
-
-static void drli_binary_forward(int kind, size_t n, const float *a, const float *b, float *y)
-{
-    size_t i;
-#define DRLI_DO(k) for (i = 0; i < n; i++) y[i] = drli_binary_value(k, a[i], b[i])
-    DRLI_EACH_BINARY(DRLI_DO)
-#undef DRLI_DO
-}
-/* side 0: gradient of a, side 1: of b. */
-static void drli_binary_backward(int kind, int side, size_t n, const float *a, const float *b,
-                                 const float *g, float *out, int add)
-{
-    size_t i;
-#define DRLI_DO(k)                                                                               \
-    if (side == 0 && add) for (i = 0; i < n; i++) out[i] += drli_binary_da(k, a[i], b[i], g[i]); \
-    else if (side == 0) for (i = 0; i < n; i++) out[i] = drli_binary_da(k, a[i], b[i], g[i]);    \
-    else if (add) for (i = 0; i < n; i++) out[i] += drli_binary_db(k, a[i], b[i], g[i]);         \
-    else for (i = 0; i < n; i++) out[i] = drli_binary_db(k, a[i], b[i], g[i])
-    DRLI_EACH_BINARY(DRLI_DO)
-#undef DRLI_DO
-}
 static int drli_same_shape(const drl_tensor *a, const drl_tensor *b)
 {
     return a->rows == b->rows && a->cols == b->cols;
 }
 
-static drl_tensor *drli_binary(drl_tape *tape, drl_op op, int kind, drl_tensor *a,
+/* out [n] = part 0: value, 1: gradient of a, 2: of b. step 0: one b for all n. */
+typedef void (*drli_binary_fn)(int part, int add, size_t step, size_t n, const float *a,
+                               const float *b, const float *g, float *out);
+
+/* Row by row of a, with the row, the element or the one number of b that belongs to it. */
+static void drli_binary_rows(drli_binary_fn fn, int part, int add, const drl_tensor *a,
+                             const drl_tensor *b, const float *g, float *out)
+{
+    int r, runs = drli_same_shape(a, b) ? 1 : a->rows;
+    size_t n = drli_tensor_size(a) / (size_t)runs;
+    for (r = 0; r < runs; r++) {
+        size_t at = (size_t)r * n, bt = b->rows == 1 ? 0 : DRLI_AT(r, b->cols);
+        fn(part, add, b->cols == a->cols, n, a->data + at, b->data + bt, g + at,
+           out + (part == 2 ? bt : at));
+    }
+}
+
+static drl_tensor *drli_binary(drl_tape *tape, drl_op op, drli_binary_fn fn, drl_tensor *a,
                                drl_tensor *b)
 {
     drl_tensor *y;
-    int r, c;
     if ((b->rows != a->rows && b->rows != 1) || (b->cols != a->cols && b->cols != 1))
         return drli_shape_error(tape, op.name, a, b, "equal shapes, or a second that broadcasts");
     y = drli_node(tape, op, a->rows, a->cols, a, b);
-    if (y == &tape->poison) return y;
-    y->i[0] = kind;
-    if (b->cols == a->cols) { /* whole rows at a time */
-        int runs = b->rows == a->rows ? 1 : a->rows;
-        size_t n = drli_tensor_size(a) / (size_t)runs;
-        for (r = 0; r < runs; r++)
-            drli_binary_forward(kind, n, a->data + (size_t)r * n, b->data,
-                                y->data + (size_t)r * n);
-        return y;
-    }
-    for (r = 0; r < a->rows; r++)
-        for (c = 0; c < a->cols; c++) {
-            size_t at = (size_t)r * (size_t)a->cols + (size_t)c;
-            y->data[at] = drli_binary_value(kind, a->data[at], b->data[b->rows == 1 ? 0 : r]);
-        }
+    if (y != &tape->poison) drli_binary_rows(fn, 0, 0, a, b, a->data, y->data);
     return y;
 }
 
-static void drli_binary_walk(drl_tape *tape, drl_tensor *y)
+static void drli_binary_back(drl_tape *tape, drli_binary_fn fn, drl_tensor *y)
 {
     drl_tensor *a = y->in[0], *b = y->in[1];
-    int kind = y->i[0], r, c, add_a = 0, add_b = 0;
-    int runs = b->rows == a->rows ? 1 : a->rows;
-    size_t n = drli_tensor_size(a) / (size_t)runs;
-    float *ga = drli_grad(tape, a, &add_a), *gb;
-    gb = drli_same_shape(a, b) ? drli_grad(tape, b, &add_b) : drli_grad_add(tape, b);
-    if (!drli_same_shape(a, b)) add_b = 1;
-    if (b->cols == a->cols) {
-        for (r = 0; r < runs; r++) {
-            size_t at = (size_t)r * n;
-            if (ga)
-                drli_binary_backward(kind, 0, n, a->data + at, b->data, y->grad + at, ga + at,
-                                     add_a);
-            if (gb)
-                drli_binary_backward(kind, 1, n, a->data + at, b->data, y->grad + at, gb,
-                                     add_b);
-        }
-        return;
-    }
-    for (r = 0; r < y->rows; r++)
-        for (c = 0; c < y->cols; c++) {
-            size_t at = (size_t)r * (size_t)y->cols + (size_t)c, bt = b->rows == 1 ? 0 : (size_t)r;
-            float g = y->grad[at], va = a->data[at], vb = b->data[bt];
-            if (ga) ga[at] = (add_a ? ga[at] : 0.0f) + drli_binary_da(kind, va, vb, g);
-            if (gb) gb[bt] += drli_binary_db(kind, va, vb, g);
-        }
+    int add = 1;
+    float *g = drli_grad(tape, a, &add);
+    if (g) drli_binary_rows(fn, 1, add, a, b, y->grad, g);
+    add = 1;
+    g = drli_same_shape(a, b) ? drli_grad(tape, b, &add) : drli_grad_add(tape, b);
+    if (g) drli_binary_rows(fn, 2, add, a, b, y->grad, g);
 }
 
-#define DRLI_BINARY_OP(name, kind)                                                               \
-    DRLI_BACKWARD(name) { drli_binary_walk(tape, y); }                                           \
-    DRLDEF drl_tensor *drl_##name(drl_tape *tape, drl_tensor *a, drl_tensor *b)                  \
-    {                                                                                            \
-        return drli_binary(tape, DRLI_OP(name), kind, a, b);                                 \
+/* Value and gradients beside each other; g is the gradient of y. The cases are copies of the loop
+   with constants, which the compiler vectorizes. */
+#define DRLI_BINARY_OP(name, value, da, db) \
+    DRLI_INLINE void drli_##name##_loop(int part, int add, size_t step, size_t n, \
+                                        const float *as, const float *bs, const float *gs, \
+                                        float *out) \
+    { \
+        size_t i; \
+        for (i = 0; i < n; i++) { \
+            float a = as[i], b = bs[i * step], g = gs[i]; \
+            float d = part == 0 ? (value) : part == 1 ? (da) : (db); \
+            float *to = out + (part == 2 ? i * step : i); \
+            *to = add ? *to + d : d; \
+        } \
+    } \
+    static void drli_##name##_run(int part, int add, size_t step, size_t n, const float *a, \
+                                  const float *b, const float *g, float *out) \
+    { \
+        switch (step ? 2 * part + add : -1) { \
+        case 0: drli_##name##_loop(0, 0, 1, n, a, b, g, out); break; \
+        case 2: drli_##name##_loop(1, 0, 1, n, a, b, g, out); break; \
+        case 3: drli_##name##_loop(1, 1, 1, n, a, b, g, out); break; \
+        case 4: drli_##name##_loop(2, 0, 1, n, a, b, g, out); break; \
+        case 5: drli_##name##_loop(2, 1, 1, n, a, b, g, out); break; \
+        default: drli_##name##_loop(part, add, step, n, a, b, g, out); break; \
+        } \
+    } \
+    DRLI_BACKWARD(name) { drli_binary_back(tape, drli_##name##_run, y); } \
+    DRLDEF drl_tensor *drl_##name(drl_tape *tape, drl_tensor *a, drl_tensor *b) \
+    { \
+        return drli_binary(tape, DRLI_OP(name), drli_##name##_run, a, b); \
     }
 
-DRLI_BINARY_OP(add, DRLI_ADD)
-DRLI_BINARY_OP(sub, DRLI_SUB)
-DRLI_BINARY_OP(mul, DRLI_MUL)
-DRLI_BINARY_OP(div, DRLI_DIV)
-DRLI_BINARY_OP(min, DRLI_MINIMUM)
-DRLI_BINARY_OP(max, DRLI_MAXIMUM)
+DRLI_BINARY_OP(add, a + b, g, g)
+DRLI_BINARY_OP(sub, a - b, g, -g)
+DRLI_BINARY_OP(mul, a * b, g * b, g * a)
+DRLI_BINARY_OP(div, a / b, g / b, -(g / b) * (a / b))
+DRLI_BINARY_OP(min, a <= b ? a : b, a <= b ? g : 0.0f, a <= b ? 0.0f : g)
+DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
 
 /* ---- elementwise, one operand: value and slope beside each other; p, q are constants ---- */
 
-#define DRLI_UNARY_OP(name, value, slope)                                                        \
-    DRLI_INLINE void drli_##name##_value_body(int isa, size_t n, const float *xs, float *ys,     \
-                                              float p, float q)                                  \
-    {                                                                                            \
-        size_t i;                                                                                \
-        (void)isa, (void)p, (void)q;                                                             \
-        for (i = 0; i < n; i++) {                                                                \
-            float x = xs[i];                                                                     \
-            ys[i] = value;                                                                       \
-        }                                                                                        \
-    }                                                                                            \
-    DRLI_KERNEL(name##_value, (int isa, size_t n, const float *xs, float *ys, float p, float q), \
-                (isa, n, xs, ys, p, q))                                                          \
-    DRLI_INLINE void drli_##name##_slope_body(int isa, size_t n, const float *xs,                \
-                                              const float *ys, const float *gs, float *out,      \
-                                              int add, float p, float q)                         \
-    {                                                                                            \
-        size_t i;                                                                                \
-        (void)isa, (void)p, (void)q;                                                             \
-        for (i = 0; i < n; i++) {                                                                \
-            float x = xs[i], y = ys[i], d = gs[i] * (slope);                                     \
-            (void)x, (void)y;                                                                    \
-            out[i] = add ? out[i] + d : d;                                                       \
-        }                                                                                        \
-    }                                                                                            \
-    DRLI_KERNEL(name##_slope,                                                                    \
-                (int isa, size_t n, const float *xs, const float *ys, const float *gs,           \
-                 float *out, int add, float p, float q),                                         \
-                (isa, n, xs, ys, gs, out, add, p, q))                                            \
-    DRLI_BACKWARD(name)                                                                          \
-    {                                                                                            \
-        int add;                                                                                 \
-        float *g = drli_grad(tape, y->in[0], &add);                                              \
-        if (g)                                                                                   \
-            drli_##name##_slope((int)tape->ctx->isa, drli_tensor_size(y), y->in[0]->data,        \
-                                y->data, y->grad, g, add, y->f[0], y->f[1]);                     \
-    }                                                                                            \
-    static drl_tensor *drli_##name##_forward(drl_tape *tape, drl_tensor *x, float p, float q)    \
-    {                                                                                            \
-        drl_tensor *y = drli_node(tape, DRLI_OP(name), x->rows, x->cols, x, NULL);           \
-        if (y == &tape->poison) return y;                                                        \
-        y->f[0] = p;                                                                             \
-        y->f[1] = q;                                                                             \
-        drli_##name##_value((int)tape->ctx->isa, drli_tensor_size(y), x->data, y->data, p, q);   \
-        return y;                                                                                \
+#define DRLI_UNARY_OP(name, PARAMS, low, high, value, slope) \
+    DRLI_LOOP(name##_value, (n, xs, p, q, ys), size_t n, const float *xs, float p, float q, \
+              float *ys) \
+    { \
+        size_t i; \
+        (void)p, (void)q; \
+        for (i = 0; i < n; i++) { \
+            float x = xs[i]; \
+            ys[i] = value; \
+        } \
+    } \
+    DRLI_LOOP(name##_slope, (n, xs, ys, gs, p, q, add, out), size_t n, const float *xs, \
+              const float *ys, const float *gs, float p, float q, int add, float *out) \
+    { \
+        size_t i; \
+        (void)p, (void)q; \
+        for (i = 0; i < n; i++) { \
+            float x = xs[i], y = ys[i], d = gs[i] * (slope); \
+            (void)x, (void)y; \
+            out[i] = add ? out[i] + d : d; \
+        } \
+    } \
+    DRLI_BACKWARD(name) \
+    { \
+        int add; \
+        float *g = drli_grad(tape, y->in[0], &add); \
+        if (g) \
+            drli_##name##_slope((int)tape->ctx->isa, drli_tensor_size(y), y->in[0]->data, \
+                                y->data, y->grad, y->f[0], y->f[1], add, g); \
+    } \
+    DRLDEF drl_tensor *drl_##name PARAMS \
+    { \
+        drl_tensor *y = drli_node(tape, DRLI_OP(name), x->rows, x->cols, x, NULL); \
+        if (y == &tape->poison) return y; \
+        y->f[0] = low; \
+        y->f[1] = high; \
+        drli_##name##_value((int)tape->ctx->isa, drli_tensor_size(y), x->data, y->f[0], y->f[1], \
+                            y->data); \
+        return y; \
     }
+#define DRLI_SIMPLE_OP(name, value, slope) \
+    DRLI_UNARY_OP(name, (drl_tape *tape, drl_tensor *x), 0, 0, value, slope)
 
-DRLI_UNARY_OP(affine, fmaf(p, x, q), p)
-DRLDEF drl_tensor *drl_affine(drl_tape *tape, drl_tensor *x, float scale, float shift)
-{
-    return drli_affine_forward(tape, x, scale, shift);
-}
-
-DRLI_UNARY_OP(exp, drli_expf(x), y)
-DRLDEF drl_tensor *drl_exp(drl_tape *tape, drl_tensor *x)
-{
-    return drli_exp_forward(tape, x, 0, 0);
-}
-
-DRLI_UNARY_OP(log, drli_logf(x), 1.0f / x)
-DRLDEF drl_tensor *drl_log(drl_tape *tape, drl_tensor *x)
-{
-    return drli_log_forward(tape, x, 0, 0);
-}
-
-DRLI_UNARY_OP(sqrt, sqrtf(x), 0.5f / y)
-DRLDEF drl_tensor *drl_sqrt(drl_tape *tape, drl_tensor *x)
-{
-    return drli_sqrt_forward(tape, x, 0, 0);
-}
-
-DRLI_UNARY_OP(square, x * x, 2.0f * x)
-DRLDEF drl_tensor *drl_square(drl_tape *tape, drl_tensor *x)
-{
-    return drli_square_forward(tape, x, 0, 0);
-}
-
-DRLI_UNARY_OP(sin, drli_sinf(x), drli_cosf(x))
-DRLDEF drl_tensor *drl_sin(drl_tape *tape, drl_tensor *x)
-{
-    return drli_sin_forward(tape, x, 0, 0);
-}
-
-DRLI_UNARY_OP(cos, drli_cosf(x), -drli_sinf(x))
-DRLDEF drl_tensor *drl_cos(drl_tape *tape, drl_tensor *x)
-{
-    return drli_cos_forward(tape, x, 0, 0);
-}
-
-DRLI_UNARY_OP(clip, x < p ? p : x > q ? q : x, x >= p && x <= q ? 1.0f : 0.0f)
-DRLDEF drl_tensor *drl_clip(drl_tape *tape, drl_tensor *x, float low, float high)
-{
-    return drli_clip_forward(tape, x, low, high);
-}
-
-DRLI_UNARY_OP(tanh_logdet, 2.0f * (0.69314718f - x - drli_softplusf(-2.0f * x)),
-              -2.0f * drli_tanhf(x))
-DRLDEF drl_tensor *drl_tanh_logdet(drl_tape *tape, drl_tensor *x)
-{
-    return drli_tanh_logdet_forward(tape, x, 0, 0);
-}
+DRLI_SIMPLE_OP(exp, drli_expf(x), y)
+DRLI_SIMPLE_OP(log, drli_logf(x), 1.0f / x)
+DRLI_SIMPLE_OP(sqrt, sqrtf(x), 0.5f / y)
+DRLI_SIMPLE_OP(square, x * x, 2.0f * x)
+DRLI_SIMPLE_OP(sin, drli_sinf(x), drli_cosf(x))
+DRLI_SIMPLE_OP(cos, drli_cosf(x), -drli_sinf(x))
+DRLI_SIMPLE_OP(tanh_logdet, 2.0f * (0.69314718f - x - drli_softplusf(-2.0f * x)),
+               -2.0f * drli_tanhf(x))
+DRLI_UNARY_OP(affine, (drl_tape *tape, drl_tensor *x, float scale, float shift), scale, shift,
+              fmaf(p, x, q), p)
+DRLI_UNARY_OP(clip, (drl_tape *tape, drl_tensor *x, float low, float high), low, high,
+              x < p ? p : x > q ? q : x, x >= p && x <= q ? 1.0f : 0.0f)
 
 DRLI_BACKWARD(activate)
 {
@@ -5263,10 +5160,8 @@ DRLDEF drl_tensor *drl_linear(drl_tape *tape, drl_tensor *x, drl_tensor *w, drl_
         return drli_shape_error(tape, "linear", base, w, "a base [rows of x, cols of w]");
     y = drli_node(tape, DRLI_OP(linear), x->rows, w->cols, x, w);
     if (y == &tape->poison) return y;
-    y->in[2] = bias;
-    y->in[3] = base;
-    if (tape->grad_enabled && ((bias && bias->needs_grad) || (base && base->needs_grad)))
-        y->needs_grad = 1;
+    drli_node_input(tape, y, 2, bias);
+    drli_node_input(tape, y, 3, base);
     y->i[0] = (int)act;
     memset(&e, 0, sizeof(e));
     if (y->needs_grad && drli_act_needs_input(act)) {
@@ -5287,21 +5182,20 @@ DRLDEF drl_tensor *drl_linear(drl_tape *tape, drl_tensor *x, drl_tensor *w, drl_
 
 DRLI_BACKWARD(sum_cols)
 {
-    drl_tensor *x = y->in[0];
-    int r, c;
-    float *g = drli_grad_add(tape, x);
-    if (!g) return;
-    for (r = 0; r < x->rows; r++)
-        for (c = 0; c < x->cols; c++) g[(size_t)r * (size_t)x->cols + (size_t)c] += y->grad[r];
+    float *g = drli_grad_add(tape, y->in[0]);
+    int r, c, n = y->in[0]->cols;
+    for (r = 0; g && r < y->rows; r++, g += n)
+        for (c = 0; c < n; c++) g[c] += y->grad[r];
 }
 DRLDEF drl_tensor *drl_sum_cols(drl_tape *tape, drl_tensor *x)
 {
     drl_tensor *y = drli_node(tape, DRLI_OP(sum_cols), x->rows, 1, x, NULL);
+    const float *row = x->data;
     int r, c;
     if (y == &tape->poison) return y;
-    for (r = 0; r < x->rows; r++) {
+    for (r = 0; r < x->rows; r++, row += x->cols) {
         float s = 0;
-        for (c = 0; c < x->cols; c++) s += x->data[(size_t)r * (size_t)x->cols + (size_t)c];
+        for (c = 0; c < x->cols; c++) s += row[c];
         y->data[r] = s;
     }
     return y;
@@ -5311,8 +5205,7 @@ DRLI_BACKWARD(mean)
 {
     size_t i, n = drli_tensor_size(y->in[0]);
     float *g = drli_grad_add(tape, y->in[0]), d = y->grad[0] / (float)n;
-    if (!g) return;
-    for (i = 0; i < n; i++) g[i] += d;
+    for (i = 0; g && i < n; i++) g[i] += d;
 }
 DRLDEF drl_tensor *drl_mean(drl_tape *tape, drl_tensor *x)
 {
@@ -5325,31 +5218,23 @@ DRLDEF drl_tensor *drl_mean(drl_tape *tape, drl_tensor *x)
     return y;
 }
 
-/* Copy or add a block of columns between matrices of different widths. */
-static void drli_copy_cols(int rows, int cols, const float *from, int from_ld, float *to, int to_ld)
-{
-    int r;
-    for (r = 0; r < rows; r++)
-        memcpy(to + (size_t)r * (size_t)to_ld, from + (size_t)r * (size_t)from_ld,
-               (size_t)cols * sizeof(float));
-}
-
-static void drli_add_cols(int rows, int cols, const float *from, int from_ld, float *to, int to_ld)
+/* Copy (or add) a block of columns between matrices of widths ld. */
+static void drli_move_cols(int rows, int cols, const float *from, int from_ld, int add, float *to,
+                           int to_ld)
 {
     int r, c;
-    for (r = 0; r < rows; r++)
-        for (c = 0; c < cols; c++)
-            to[(size_t)r * (size_t)to_ld + (size_t)c] +=
-                from[(size_t)r * (size_t)from_ld + (size_t)c];
+    for (r = 0; r < rows; r++, from += from_ld, to += to_ld)
+        for (c = 0; c < cols; c++) to[c] = add ? to[c] + from[c] : from[c];
 }
 
 DRLI_BACKWARD(concat)
 {
-    drl_tensor *a = y->in[0], *b = y->in[1];
-    float *g = drli_grad_add(tape, a);
-    if (g) drli_add_cols(a->rows, a->cols, y->grad, y->cols, g, a->cols);
-    g = drli_grad_add(tape, b);
-    if (g) drli_add_cols(b->rows, b->cols, y->grad + a->cols, y->cols, g, b->cols);
+    const float *from = y->grad;
+    int i;
+    for (i = 0; i < 2; from += y->in[i++]->cols) {
+        float *g = drli_grad_add(tape, y->in[i]);
+        if (g) drli_move_cols(y->rows, y->in[i]->cols, from, y->cols, 1, g, y->in[i]->cols);
+    }
 }
 DRLDEF drl_tensor *drl_concat(drl_tape *tape, drl_tensor *a, drl_tensor *b)
 {
@@ -5357,39 +5242,39 @@ DRLDEF drl_tensor *drl_concat(drl_tape *tape, drl_tensor *a, drl_tensor *b)
     if (a->rows != b->rows) return drli_shape_error(tape, "concat", a, b, "equal rows");
     y = drli_node(tape, DRLI_OP(concat), a->rows, a->cols + b->cols, a, b);
     if (y == &tape->poison) return y;
-    drli_copy_cols(a->rows, a->cols, a->data, a->cols, y->data, y->cols);
-    drli_copy_cols(b->rows, b->cols, b->data, b->cols, y->data + a->cols, y->cols);
+    drli_move_cols(a->rows, a->cols, a->data, a->cols, 0, y->data, y->cols);
+    drli_move_cols(b->rows, b->cols, b->data, b->cols, 0, y->data + a->cols, y->cols);
     return y;
+}
+
+/* Is first .. first + count - 1 within size? Else the tape's error. */
+static int drli_range(drl_tape *tape, const char *what, int first, int count, int size)
+{
+    if (tape->status == DRL_OK && (first < 0 || count < 1 || count > size - first))
+        drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_SHAPE,
+                                       "%s: expected a range within 0 .. %d, got %d .. %d", what,
+                                       size - 1, first, first + count - 1));
+    return tape->status == DRL_OK;
 }
 
 /* A view of a parameter shares its gradient too; otherwise the gradient is added back. */
 DRLI_BACKWARD(rows)
 {
     drl_tensor *x = y->in[0];
-    size_t i, n = drli_tensor_size(y), at = (size_t)y->i[0] * (size_t)x->cols;
+    size_t i, n = drli_tensor_size(y), at = DRLI_AT(y->i[0], x->cols);
     float *g;
     if (x->needs_grad && x->grad && y->grad == x->grad + at) return;
     g = drli_grad_add(tape, x);
-    if (!g) return;
-    for (i = 0; i < n; i++) g[at + i] += y->grad[i];
+    for (i = 0; g && i < n; i++) g[at + i] += y->grad[i];
 }
 DRLDEF drl_tensor *drl_rows(drl_tape *tape, drl_tensor *x, int first, int count)
 {
     drl_tensor *y;
-    size_t at = (size_t)first * (size_t)x->cols;
-    if (tape->status == DRL_OK && (first < 0 || count < 1 || count > x->rows - first))
-        return drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_SHAPE,
-                              "rows: expected a range within %d rows, got %d .. %d", x->rows, first,
-                              first + count - 1));
-    y = drli_tensor_new(tape, count, x->cols);
+    size_t at = DRLI_AT(first, x->cols);
+    if (!drli_range(tape, "rows", first, count, x->rows)) return &tape->poison;
+    y = drli_node_on(tape, DRLI_OP(rows), count, x->cols, x, NULL, x->data + at);
     if (y == &tape->poison) return y;
-    y->data = x->data + at;
-    y->op = DRLI_OP(rows);
-    y->in[0] = x;
     y->i[0] = first;
-    y->needs_grad = tape->grad_enabled && x->needs_grad;
-    y->prev = tape->last;
-    tape->last = y;
     if (y->needs_grad && !x->op.name && x->grad) {
         y->grad = x->grad + at;
         y->grad_full = 1;
@@ -5397,15 +5282,30 @@ DRLDEF drl_tensor *drl_rows(drl_tape *tape, drl_tensor *x, int first, int count)
     return y;
 }
 
-DRLI_BACKWARD(gather)
+DRLI_BACKWARD(cols)
 {
     drl_tensor *x = y->in[0];
     float *g = drli_grad_add(tape, x);
+    if (g) drli_move_cols(y->rows, y->cols, y->grad, y->cols, 1, g + y->i[0], x->cols);
+}
+DRLDEF drl_tensor *drl_cols(drl_tape *tape, drl_tensor *x, int first, int count)
+{
+    drl_tensor *y;
+    if (!drli_range(tape, "cols", first, count, x->cols)) return &tape->poison;
+    y = drli_node(tape, DRLI_OP(cols), x->rows, count, x, NULL);
+    if (y == &tape->poison) return y;
+    y->i[0] = first;
+    drli_move_cols(x->rows, count, x->data + first, x->cols, 0, y->data, count);
+    return y;
+}
+
+DRLI_BACKWARD(gather)
+{
+    float *g = drli_grad_add(tape, y->in[0]);
     const int *index = (const int *)y->saved;
-    int i;
+    int i, n = y->cols;
     for (i = 0; g && i < y->rows; i++)
-        drli_add_cols(1, y->cols, y->grad + (size_t)i * (size_t)y->cols, y->cols,
-                      g + (size_t)index[i] * (size_t)x->cols, x->cols);
+        drli_move_cols(1, n, y->grad + DRLI_AT(i, n), n, 1, g + DRLI_AT(index[i], n), n);
 }
 DRLDEF drl_tensor *drl_gather(drl_tape *tape, drl_tensor *x, const int *index, int count)
 {
@@ -5415,34 +5315,12 @@ DRLDEF drl_tensor *drl_gather(drl_tape *tape, drl_tensor *x, const int *index, i
     if (y == &tape->poison) return y;
     kept = (int *)drl_arena_alloc(&tape->arena, (size_t)count * sizeof(int));
     if (!kept) return drli_tape_fail(tape, DRL_ERR_MEMORY);
+    y->saved = kept;
     for (i = 0; i < count; i++) {
-        if (index[i] < 0 || index[i] >= x->rows)
-            return drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_SHAPE,
-                "gather: expected a row below %d, got %d", x->rows, index[i]));
+        if (!drli_range(tape, "gather", index[i], 1, x->rows)) return &tape->poison;
         kept[i] = index[i];
         memcpy(y->data + (size_t)i * n, x->data + (size_t)index[i] * n, n * sizeof(float));
     }
-    y->saved = kept;
-    return y;
-}
-
-DRLI_BACKWARD(cols)
-{
-    drl_tensor *x = y->in[0];
-    float *g = drli_grad_add(tape, x);
-    if (g) drli_add_cols(y->rows, y->cols, y->grad, y->cols, g + y->i[0], x->cols);
-}
-DRLDEF drl_tensor *drl_cols(drl_tape *tape, drl_tensor *x, int first, int count)
-{
-    drl_tensor *y;
-    if (tape->status == DRL_OK && (first < 0 || count < 1 || count > x->cols - first))
-        return drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_SHAPE,
-                              "cols: expected a range within %d columns, got %d .. %d", x->cols,
-                              first, first + count - 1));
-    y = drli_node(tape, DRLI_OP(cols), x->rows, count, x, NULL);
-    if (y == &tape->poison) return y;
-    y->i[0] = first;
-    drli_copy_cols(x->rows, count, x->data + first, x->cols, y->data, count);
     return y;
 }
 
@@ -5468,89 +5346,56 @@ DRLDEF drl_tensor *drl_detach(drl_tape *tape, drl_tensor *x)
     return drl_tape_input(tape, x->rows, x->cols, x->data);
 }
 
-/* ---- normalisation ---- */
+/* ---- Batch Renorm ---- */
 
-/* xhat = (x - m) / s;  dx = (h - mean(h) - xhat mean(h xhat)) / s  with  h = dy scale, per row. */
-DRLI_BACKWARD(layer_norm)
-{
-    drl_tensor *x = y->in[0], *scale = y->in[1], *shift = y->in[2];
-    const float *stats = (const float *)y->saved; /* mean and 1/s of each row */
-    float *gx = drli_grad_add(tape, x), *gs = drli_grad_add(tape, scale);
-    float *gb = drli_grad_add(tape, shift);
-    int r, c, n = x->cols;
-    for (r = 0; r < x->rows; r++) {
-        const float *xr = x->data + (size_t)r * (size_t)n, *g = y->grad + (size_t)r * (size_t)n;
-        float m = stats[2 * r], inv = stats[2 * r + 1], h1 = 0, h2 = 0;
-        for (c = 0; c < n; c++) {
-            float xhat = (xr[c] - m) * inv, h = g[c] * scale->data[c];
-            h1 += h;
-            h2 = fmaf(h, xhat, h2);
-            if (gs) gs[c] = fmaf(g[c], xhat, gs[c]);
-            if (gb) gb[c] += g[c];
-        }
-        if (!gx) continue;
-        h1 /= (float)n;
-        h2 /= (float)n;
-        for (c = 0; c < n; c++) {
-            float xhat = (xr[c] - m) * inv, h = g[c] * scale->data[c];
-            gx[(size_t)r * (size_t)n + (size_t)c] += (h - h1 - xhat * h2) * inv;
-        }
-    }
-}
-DRLDEF drl_tensor *drl_layer_norm(drl_tape *tape, drl_tensor *x, drl_tensor *scale,
-                                  drl_tensor *shift, float eps)
-{
-    drl_tensor *y;
-    float *stats;
-    int r, c, n = x->cols;
-    if (scale->rows != 1 || scale->cols != n || !drli_same_shape(scale, shift))
-        return drli_shape_error(tape, "layer_norm", x, scale, "scale and shift [1, cols]");
-    y = drli_node(tape, DRLI_OP(layer_norm), x->rows, n, x, scale);
-    stats = y == &tape->poison ? NULL : drli_tape_floats(tape, 2 * (size_t)x->rows);
-    if (!stats) return &tape->poison;
-    y->in[2] = shift;
-    y->saved = stats;
-    y->needs_grad = y->needs_grad || (tape->grad_enabled && shift->needs_grad);
-    for (r = 0; r < x->rows; r++) {
-        const float *xr = x->data + (size_t)r * (size_t)n;
-        float m = 0, v = 0, inv;
-        for (c = 0; c < n; c++) m += xr[c];
-        m /= (float)n;
-        for (c = 0; c < n; c++) v = fmaf(xr[c] - m, xr[c] - m, v);
-        inv = 1.0f / sqrtf(v / (float)n + eps);
-        for (c = 0; c < n; c++)
-            y->data[(size_t)r * (size_t)n + (size_t)c] =
-                fmaf((xr[c] - m) * inv, scale->data[c], shift->data[c]);
-        stats[2 * r] = m;
-        stats[2 * r + 1] = inv;
-    }
-    return y;
-}
-
-DRLI_INLINE void drli_column_square_body(int isa, int rows, int cols, const float *x,
-                                         const float *mean, float *out)
+DRLI_LOOP(column_square, (rows, cols, x, mean, out), int rows, int cols, const float *x,
+          const float *mean, float *out)
 {
     int r, c;
-    (void)isa;
-    for (r = 0; r < rows; r++)
-        for (c = 0; c < cols; c++) {
-            float d = x[(size_t)r * (size_t)cols + (size_t)c] - mean[c];
-            out[c] = fmaf(d, d, out[c]);
-        }
+    for (r = 0; r < rows; r++, x += cols)
+        for (c = 0; c < cols; c++) out[c] = fmaf(x[c] - mean[c], x[c] - mean[c], out[c]);
 }
-DRLI_KERNEL(column_square,
-            (int isa, int rows, int cols, const float *x, const float *mean, float *out),
-            (isa, rows, cols, x, mean, out))
 
-DRLDEF void drl_batch_stats(drl_context *ctx, int rows, int cols, const float *x, float *mean,
-                            float *var)
+/* Mean and biased variance [cols] of each column, rows in order, in float with a second pass. */
+static void drli_batch_stats(drl_context *ctx, const drl_tensor *x, float *mean, float *var)
 {
-    int c;
-    drl_column_sum(ctx, rows, cols, x, cols, mean, 0);
+    int c, rows = x->rows, cols = x->cols;
+    drl_column_sum(ctx, rows, cols, x->data, cols, mean, 0);
     for (c = 0; c < cols; c++) mean[c] /= (float)rows;
     memset(var, 0, (size_t)cols * sizeof(float));
-    drli_column_square((int)ctx->isa, rows, cols, x, mean, var);
+    drli_column_square((int)ctx->isa, rows, cols, x->data, mean, var);
     for (c = 0; c < cols; c++) var[c] /= (float)rows;
+}
+
+DRLI_LOOP(brn_value, (rows, cols, x, a, b, scale, shift, y), int rows, int cols, const float *x,
+          const float *a, const float *b, const float *scale, const float *shift, float *y)
+{
+    int r, c;
+    for (r = 0; r < rows; r++, x += cols, y += cols)
+        for (c = 0; c < cols; c++) y[c] = fmaf((x[c] + b[c]) * a[c], scale[c], shift[c]);
+}
+
+DRLI_LOOP(brn_sums, (rows, cols, x, g, a, b, sg, sx), int rows, int cols, const float *x,
+          const float *g, const float *a, const float *b, float *sg, float *sx)
+{
+    int r, c;
+    for (r = 0; r < rows; r++, x += cols, g += cols)
+        for (c = 0; c < cols; c++) {
+            sg[c] += g[c];
+            sx[c] = fmaf(g[c], (x[c] + b[c]) * a[c], sx[c]);
+        }
+}
+
+DRLI_LOOP(brn_dx, (rows, cols, x, g, scale, a, m, km, kv, add, gx), int rows, int cols,
+          const float *x, const float *g, const float *scale, const float *a, const float *m,
+          const float *km, const float *kv, int add, float *gx)
+{
+    int r, c;
+    for (r = 0; r < rows; r++, x += cols, g += cols, gx += cols)
+        for (c = 0; c < cols; c++) {
+            float d = fmaf(g[c] * scale[c], a[c], fmaf(x[c] - m[c], kv[c], km[c]));
+            gx[c] = add ? gx[c] + d : d;
+        }
 }
 
 /* y = scale (x - m + delta s / r) / D + shift with s = sqrt(v), D = sqrt(v / r^2 + eps). With
@@ -5558,75 +5403,23 @@ DRLDEF void drl_batch_stats(drl_context *ctx, int rows, int cols, const float *x
      dscale = sum dy xhat,  dshift = sum dy,  h = dy scale,  H = sum h,  X = sum h xhat
      dm = -H a,   dv = H a delta / (2 r s) - X a^2 / (2 r^2)
      dx = h a + dm / B + 2 (x - m) dv / B                                                     */
-DRLI_INLINE void drli_brn_dx_body(int isa, int cols, const float *x, const float *g,
-                                  const float *scale, const float *a, const float *m,
-                                  const float *km, const float *kv, float *gx, int add)
-{
-    int c;
-    (void)isa;
-    for (c = 0; c < cols; c++) {
-        float d = fmaf(g[c] * scale[c], a[c], fmaf(x[c] - m[c], kv[c], km[c]));
-        gx[c] = add ? gx[c] + d : d;
-    }
-}
-DRLI_KERNEL(brn_dx,
-            (int isa, int cols, const float *x, const float *g, const float *scale, const float *a,
-             const float *m, const float *km, const float *kv, float *gx, int add),
-            (isa, cols, x, g, scale, a, m, km, kv, gx, add))
-
-DRLI_INLINE void drli_brn_sums_body(int isa, int rows, int cols, const float *x, const float *g,
-                                    const float *a, const float *b, float *sg, float *sx)
-{
-    int r, c;
-    (void)isa;
-    for (r = 0; r < rows; r++)
-        for (c = 0; c < cols; c++) {
-            float gr = g[(size_t)r * (size_t)cols + (size_t)c];
-            float xhat = (x[(size_t)r * (size_t)cols + (size_t)c] + b[c]) * a[c];
-            sg[c] += gr;
-            sx[c] = fmaf(gr, xhat, sx[c]);
-        }
-}
-DRLI_KERNEL(brn_sums,
-            (int isa, int rows, int cols, const float *x, const float *g, const float *a,
-             const float *b, float *sg, float *sx),
-            (isa, rows, cols, x, g, a, b, sg, sx))
-
-DRLI_INLINE void drli_brn_value_body(int isa, int rows, int cols, const float *x, const float *a,
-                                     const float *b, const float *scale, const float *shift,
-                                     float *y)
-{
-    int r, c;
-    (void)isa;
-    for (r = 0; r < rows; r++)
-        for (c = 0; c < cols; c++) {
-            size_t at = (size_t)r * (size_t)cols + (size_t)c;
-            y[at] = fmaf((x[at] + b[c]) * a[c], scale[c], shift[c]);
-        }
-}
-DRLI_KERNEL(brn_value,
-            (int isa, int rows, int cols, const float *x, const float *a, const float *b,
-             const float *scale, const float *shift, float *y),
-            (isa, rows, cols, x, a, b, scale, shift, y))
-
 DRLI_BACKWARD(batch_renorm)
 {
     drl_tensor *x = y->in[0], *scale = y->in[1], *shift = y->in[2];
-    int c, r, n = x->cols, isa = (int)tape->ctx->isa, add = 0;
+    int c, n = x->cols, isa = (int)tape->ctx->isa, add = 0;
     size_t w = (size_t)n;
-    const float *a = (const float *)y->saved, *b = a + w, *m = b + w, *v = m + w, *rr = v + w,
-                *delta = rr + w; /* six rows of n */
-    float *work = drli_tape_floats(tape, 4 * w), *g;
-    float *sg = work, *sx = work + w, *km = sx + w, *kv = km + w;
-    if (!work) return;
-    memset(work, 0, 2 * w * sizeof(float));
+    const float *m = (const float *)y->saved, *v = m + w, *rr = v + w, *delta = rr + w;
+    const float *a = delta + w, *b = a + w;
+    float *sg = drli_tape_floats(tape, 4 * w), *sx, *km, *kv, *g;
+    if (!sg) return;
+    sx = sg + w, km = sx + w, kv = km + w;
+    memset(sg, 0, 2 * w * sizeof(float));
     drli_brn_sums(isa, x->rows, n, x->data, y->grad, a, b, sg, sx);
     g = drli_grad_add(tape, scale);
     for (c = 0; g && c < n; c++) g[c] += sx[c];
     g = drli_grad_add(tape, shift);
     for (c = 0; g && c < n; c++) g[c] += sg[c];
     g = drli_grad(tape, x, &add);
-    if (!g) return;
     for (c = 0; c < n; c++) {
         float H = sg[c] * scale->data[c], X = sx[c] * scale->data[c], s = sqrtf(v[c]);
         float dv = -X * a[c] * a[c] / (2.0f * rr[c] * rr[c]);
@@ -5634,36 +5427,27 @@ DRLI_BACKWARD(batch_renorm)
         km[c] = -H * a[c] / (float)x->rows;
         kv[c] = 2.0f * dv / (float)x->rows;
     }
-    for (r = 0; r < x->rows; r++)
-        drli_brn_dx(isa, n, x->data + (size_t)r * w, y->grad + (size_t)r * w, scale->data, a, m, km,
-                    kv, g + (size_t)r * w, add);
+    if (g) drli_brn_dx(isa, x->rows, n, x->data, y->grad, scale->data, a, m, km, kv, add, g);
 }
-DRLDEF drl_tensor *drl_batch_renorm(drl_tape *tape, drl_tensor *x, drl_tensor *scale,
-                                    drl_tensor *shift,
-                                    const float *mean, const float *var, const float *r,
-                                    const float *delta, float eps)
+
+/* Gradients flow through m, v too; r, delta are constants. stats [6, cols], in the tape's memory:
+   m, v, r, delta, and room for a, b. */
+static drl_tensor *drli_batch_renorm(drl_tape *tape, drl_tensor *x, drl_tensor *scale,
+                                     drl_tensor *shift, float *stats, float eps)
 {
     drl_tensor *y;
-    float *a, *b;
     int c, n = x->cols;
-    size_t w = (size_t)n;
+    float *m = stats, *v = m + n, *r = v + n, *delta = r + n, *a = delta + n, *b = a + n;
     if (scale->rows != 1 || scale->cols != n || !drli_same_shape(scale, shift))
         return drli_shape_error(tape, "batch_renorm", x, scale, "scale and shift [1, cols]");
     y = drli_node(tape, DRLI_OP(batch_renorm), x->rows, n, x, scale);
-    a = y == &tape->poison ? NULL : drli_tape_floats(tape, 6 * w);
-    if (!a) return &tape->poison;
-    b = a + w;
-    y->in[2] = shift;
-    y->saved = a;
-    y->needs_grad = y->needs_grad || (tape->grad_enabled && shift->needs_grad);
+    if (y == &tape->poison) return y;
+    drli_node_input(tape, y, 2, shift);
+    y->saved = stats;
     for (c = 0; c < n; c++) {
-        a[c] = 1.0f / sqrtf(var[c] / (r[c] * r[c]) + eps);
-        b[c] = delta[c] * sqrtf(var[c]) / r[c] - mean[c];
+        a[c] = 1.0f / sqrtf(v[c] / (r[c] * r[c]) + eps);
+        b[c] = delta[c] * sqrtf(v[c]) / r[c] - m[c];
     }
-    memcpy(b + w, mean, w * sizeof(float));
-    memcpy(b + 2 * w, var, w * sizeof(float));
-    memcpy(b + 3 * w, r, w * sizeof(float));
-    memcpy(b + 4 * w, delta, w * sizeof(float));
     drli_brn_value((int)tape->ctx->isa, x->rows, n, x->data, a, b, scale->data, shift->data,
                    y->data);
     return y;
@@ -5672,11 +5456,10 @@ DRLDEF drl_tensor *drl_batch_renorm(drl_tape *tape, drl_tensor *x, drl_tensor *s
 /* ---- softmax ---- */
 
 /* Each row: p = softmax(x), and log_p = ln p if log_p is not NULL. Sums run in order. */
-DRLI_INLINE void drli_softmax_rows_body(int isa, int rows, int n, const float *x, float *p,
-                                        float *log_p)
+DRLI_LOOP(softmax_rows, (rows, n, x, p, log_p), int rows, int n, const float *x, float *p,
+          float *log_p)
 {
     int r, c;
-    (void)isa;
     for (r = 0; r < rows; r++, x += n, p += n) {
         float top = x[0], sum = 0, inv;
         for (c = 1; c < n; c++) top = x[c] > top ? x[c] : top;
@@ -5690,56 +5473,51 @@ DRLI_INLINE void drli_softmax_rows_body(int isa, int rows, int n, const float *x
         log_p += n;
     }
 }
-DRLI_KERNEL(softmax_rows, (int isa, int rows, int n, const float *x, float *p, float *log_p),
-            (isa, rows, n, x, p, log_p))
 
-/* dx = p (dy - sum(dy p)) */
-DRLI_BACKWARD(softmax)
+/* g += up (d - p sum(d)): gradient of x, where d = p dy/dp = dy/dln p. */
+DRLI_LOOP(softmax_dx, (rows, n, p, d, up, g), int rows, int n, const float *p, const float *d,
+          float up, float *g)
 {
-    drl_tensor *x = y->in[0];
-    float *g = drli_grad_add(tape, x);
-    int r, c, n = x->cols;
-    if (!g) return;
-    for (r = 0; r < x->rows; r++) {
-        size_t at = (size_t)r * (size_t)n;
-        const float *p = y->data + at, *d = y->grad + at;
+    int r, c;
+    for (r = 0; r < rows; r++, p += n, d += n, g += n) {
         float s = 0;
-        for (c = 0; c < n; c++) s = fmaf(d[c], p[c], s);
-        for (c = 0; c < n; c++) g[at + (size_t)c] += p[c] * (d[c] - s);
+        for (c = 0; c < n; c++) s += d[c];
+        for (c = 0; c < n; c++) g[c] += up * (d[c] - p[c] * s);
     }
 }
-DRLDEF drl_tensor *drl_softmax(drl_tape *tape, drl_tensor *x)
+
+static drl_tensor *drli_softmax(drl_tape *tape, drl_op op, drl_tensor *x, int log)
 {
-    drl_tensor *y = drli_node(tape, DRLI_OP(softmax), x->rows, x->cols, x, NULL);
-    if (y == &tape->poison) return y;
-    drli_softmax_rows((int)tape->ctx->isa, x->rows, x->cols, x->data, y->data, NULL);
+    drl_tensor *y = drli_node(tape, op, x->rows, x->cols, x, NULL);
+    float *p = y->data;
+    if (y != &tape->poison && log) p = drli_tape_floats(tape, drli_tensor_size(x));
+    if (y == &tape->poison || !p) return &tape->poison;
+    y->saved = p;
+    drli_softmax_rows((int)tape->ctx->isa, x->rows, x->cols, x->data, p, log ? y->data : NULL);
     return y;
 }
 
-/* dx = dy - p sum(dy) */
 DRLI_BACKWARD(log_softmax)
 {
-    drl_tensor *x = y->in[0];
-    const float *p = (const float *)y->saved;
-    float *g = drli_grad_add(tape, x);
-    int r, c, n = x->cols;
-    if (!g) return;
-    for (r = 0; r < x->rows; r++) {
-        size_t at = (size_t)r * (size_t)n;
-        float s = 0;
-        for (c = 0; c < n; c++) s += y->grad[at + (size_t)c];
-        for (c = 0; c < n; c++)
-            g[at + (size_t)c] += y->grad[at + (size_t)c] - p[at + (size_t)c] * s;
-    }
+    float *g = drli_grad_add(tape, y->in[0]);
+    if (g)
+        drli_softmax_dx((int)tape->ctx->isa, y->rows, y->cols, (const float *)y->saved, y->grad,
+                        1.0f, g);
 }
 DRLDEF drl_tensor *drl_log_softmax(drl_tape *tape, drl_tensor *x)
 {
-    drl_tensor *y = drli_node(tape, DRLI_OP(log_softmax), x->rows, x->cols, x, NULL);
-    float *p = y == &tape->poison ? NULL : drli_tape_floats(tape, drli_tensor_size(x));
-    if (!p) return &tape->poison;
-    y->saved = p;
-    drli_softmax_rows((int)tape->ctx->isa, x->rows, x->cols, x->data, p, y->data);
-    return y;
+    return drli_softmax(tape, DRLI_OP(log_softmax), x, 1);
+}
+
+DRLI_BACKWARD(softmax)
+{
+    size_t i;
+    for (i = 0; i < drli_tensor_size(y); i++) y->grad[i] *= y->data[i];
+    drli_log_softmax_backward(tape, y);
+}
+DRLDEF drl_tensor *drl_softmax(drl_tape *tape, drl_tensor *x)
+{
+    return drli_softmax(tape, DRLI_OP(softmax), x, 0);
 }
 
 /* ============================================================================ >>nn
@@ -5832,14 +5610,11 @@ DRLDEF void drl_params_copy(drl_params *to, const drl_params *from)
     memcpy(to->value, from->value, from->size * sizeof(float));
 }
 
-DRLI_INLINE void drli_polyak_body(int isa, size_t n, const float *from, float tau, float *to)
+DRLI_LOOP(polyak, (n, from, tau, to), size_t n, const float *from, float tau, float *to)
 {
     size_t i;
-    (void)isa;
     for (i = 0; i < n; i++) to[i] = fmaf(tau, from[i] - to[i], to[i]);
 }
-DRLI_KERNEL(polyak, (int isa, size_t n, const float *from, float tau, float *to),
-            (isa, n, from, tau, to))
 
 DRLDEF void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
 {
@@ -5996,9 +5771,9 @@ DRLDEF drl_tensor *drl_mlp_forward(drl_tape *tape, const drl_mlp *mlp, drl_tenso
 }
 
 DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *prefix, int in,
-                           int width, int blocks, int out, int layer_norm, drl_act act)
+                           int width, int blocks, int out, drl_act act)
 {
-    char name[DRL_NAME_SIZE], full[DRL_NAME_SIZE];
+    char name[DRL_NAME_SIZE];
     int i;
     memset(net, 0, sizeof(*net));
     if (blocks < 0 || 2 * blocks > DRL_MLP_LAYERS) {
@@ -6009,16 +5784,10 @@ DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *pref
         return;
     }
     net->blocks = blocks;
-    net->layer_norm = layer_norm;
     net->act = act;
     drl_dense_add(&net->first, params, prefix, "first", in, width);
-    for (i = 0; i < 2 * blocks; i++) {
+    for (i = 0; i < 2 * blocks; i++)
         drl_dense_add(&net->layer[i], params, prefix, drli_layer_name(name, "l", i), width, width);
-        if (!layer_norm) continue;
-        drli_join(full, prefix, drli_layer_name(name, "norm", i));
-        net->scale[i] = drl_params_add(params, full, ".scale", 1, width);
-        net->shift[i] = drl_params_add(params, full, ".shift", 1, width);
-    }
     drl_dense_add(&net->last, params, prefix, "last", width, out);
 }
 
@@ -6026,10 +5795,7 @@ DRLDEF void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng 
 {
     int i;
     drl_dense_init(&net->first, kind, gain, rng);
-    for (i = 0; i < 2 * net->blocks; i++) {
-        drl_dense_init(&net->layer[i], kind, gain, rng);
-        if (net->layer_norm) drl_tensor_init(net->scale[i], DRL_INIT_CONSTANT, 1.0f, rng);
-    }
+    for (i = 0; i < 2 * net->blocks; i++) drl_dense_init(&net->layer[i], kind, gain, rng);
     drl_dense_init(&net->last, kind, gain, rng);
 }
 
@@ -6039,12 +5805,9 @@ static drl_tensor *drli_resmlp_body(drl_tape *tape, const drl_resmlp *net, drl_t
     int block, i;
     for (block = 0; block < net->blocks; block++) {
         drl_tensor *skip = h;
-        for (i = 2 * block; i < 2 * block + 2; i++) {
-            if (net->layer_norm)
-                h = drl_layer_norm(tape, h, net->scale[i], net->shift[i], 1e-5f);
+        for (i = 2 * block; i < 2 * block + 2; i++)
             h = drl_dense_forward(tape, &net->layer[i], drl_activate(tape, net->act, h),
                                   DRL_ACT_NONE);
-        }
         h = drl_add(tape, skip, h);
     }
     return drl_dense_forward(tape, &net->last, h, DRL_ACT_NONE);
@@ -6128,14 +5891,11 @@ static int drli_brn_fits(drl_tape *tape, const drl_brn *layer, const drl_tensor 
 DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, int renorm)
 {
     int c, n = x->cols;
-    size_t w = (size_t)n;
-    float *m = drli_brn_fits(tape, layer, x) ? drli_tape_floats(tape, 4 * w) : NULL, *v, *r, *delta;
-    float *M = layer->mean->data, *V = layer->var->data;
-    if (!m) return &tape->poison;
-    v = m + w;
-    r = v + w;
-    delta = r + w;
-    drl_batch_stats(tape->ctx, x->rows, n, x->data, m, v);
+    float *stats = drli_brn_fits(tape, layer, x) ? drli_tape_floats(tape, 6 * (size_t)n) : NULL;
+    float *M = layer->mean->data, *V = layer->var->data, *m, *v, *r, *delta;
+    if (!stats) return &tape->poison;
+    m = stats, v = m + n, r = v + n, delta = r + n;
+    drli_batch_stats(tape->ctx, x, m, v);
     for (c = 0; c < n; c++) {
         float S = sqrtf(V[c] + layer->eps);
         r[c] = 1.0f;
@@ -6147,7 +5907,7 @@ DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, 
         M[c] = fmaf(layer->momentum, M[c], (1.0f - layer->momentum) * m[c]);
         V[c] = fmaf(layer->momentum, V[c], (1.0f - layer->momentum) * v[c]);
     }
-    return drl_batch_renorm(tape, x, layer->scale, layer->shift, m, v, r, delta, layer->eps);
+    return drli_batch_renorm(tape, x, layer->scale, layer->shift, stats, layer->eps);
 }
 
 DRLDEF drl_tensor *drl_brn_eval(drl_tape *tape, const drl_brn *layer, drl_tensor *x)
@@ -6190,14 +5950,13 @@ static double drli_powi(double x, int64_t n)
 
 /* gain: factor of the gradient (norm clipping); cut: bound of an element; m1, v1: bias corrections;
    keep: 1 - lr weight_decay. */
-DRLI_INLINE void drli_adam_body(int isa, size_t n, float *w, const float *g, float *m, float *v,
-                                const drl_adam_config *cfg, float gain, float cut, float m1,
-                                float v1, float keep)
+DRLI_LOOP(adam, (n, w, g, m, v, cfg, gain, cut, m1, v1, keep), size_t n, float *w, const float *g,
+          float *m, float *v, const drl_adam_config *cfg, float gain, float cut, float m1, float v1,
+          float keep)
 {
     size_t i;
     float b1 = cfg->beta1, b2 = cfg->beta2, eps = cfg->eps, lr = cfg->lr;
     int zero_nan = cfg->zero_nan;
-    (void)isa;
     for (i = 0; i < n; i++) {
         float d = g[i], mi, vi;
         d = zero_nan && d != d ? 0.0f : d;
@@ -6211,10 +5970,6 @@ DRLI_INLINE void drli_adam_body(int isa, size_t n, float *w, const float *g, flo
         w[i] = w[i] * keep - lr * (mi * m1) / (sqrtf(vi * v1) + eps);
     }
 }
-DRLI_KERNEL(adam,
-            (int isa, size_t n, float *w, const float *g, float *m, float *v,
-             const drl_adam_config *cfg, float gain, float cut, float m1, float v1, float keep),
-            (isa, n, w, g, m, v, cfg, gain, cut, m1, v1, keep))
 
 DRLDEF void drl_adam_step(drl_params *params, const drl_adam_config *cfg)
 {
@@ -6378,7 +6133,7 @@ DRLDEF void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *
     for (i = 0; i <= DRL_MLP_LAYERS; i++) dims[i] = width;
     dims[0] = in;
     dims[layers < DRL_MLP_LAYERS ? layers + 1 : 0] = act_dim;
-    if (blocks) drl_resmlp_add(&net->res, params, prefix, in, width, blocks, act_dim, 0, act);
+    if (blocks) drl_resmlp_add(&net->res, params, prefix, in, width, blocks, act_dim, act);
     else drl_mlp_add(&net->mlp, params, prefix, dims, layers + 1, act, DRL_ACT_NONE);
 }
 
@@ -6509,13 +6264,12 @@ DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor
 
 /* Mass of atom m goes to the two atoms around its new place; at an integral place the upper part is
    0. */
-DRLI_INLINE void drli_c51_project_body(int isa, const drl_atoms *atoms, int rows, const float *p,
-                                       const float *shift, const float *scale, float weight,
-                                       float *out)
+DRLI_LOOP(c51_project, (atoms, rows, p, shift, scale, weight, out), const drl_atoms *atoms,
+          int rows, const float *p, const float *shift, const float *scale, float weight,
+          float *out)
 {
     int b, m, n = atoms->count;
     float low = atoms->v_min, high = atoms->v_max, gap = (high - low) / (float)(n - 1);
-    (void)isa;
     for (b = 0; b < rows; b++, p += n, out += n)
         for (m = 0; m < n; m++) {
             float y = fmaf(scale[b], fmaf((float)m, gap, low), shift[b]), at, part;
@@ -6529,10 +6283,6 @@ DRLI_INLINE void drli_c51_project_body(int isa, const drl_atoms *atoms, int rows
             out[left + (part > 0)] += weight * p[m] * part;
         }
 }
-DRLI_KERNEL(c51_project,
-            (int isa, const drl_atoms *atoms, int rows, const float *p, const float *shift,
-             const float *scale, float weight, float *out),
-            (isa, atoms, rows, p, shift, scale, weight, out))
 
 DRLDEF void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, const float *p,
                             const float *shift, const float *scale, float weight, int accumulate,
@@ -6545,42 +6295,23 @@ DRLDEF void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, 
 /* p = softmax(x), l = ln(p + 1e-15), w = p / (p + 1e-15); work [2 n].
    loss  = sum_m -T l + bonus p l
    dx    = up (d - p sum(d)),   d = p dloss/dp = -T w + bonus p (l + w) */
-DRLI_INLINE void drli_c51_terms_body(int isa, int rows, int n, const float *target, float bonus,
-                                     const float *p, float *terms, float *d)
+DRLI_LOOP(c51_terms, (rows, n, target, bonus, p, terms, d), int rows, int n, const float *target,
+          float bonus, const float *p, float *terms, float *d)
 {
     size_t i, size = (size_t)rows * (size_t)n;
-    (void)isa;
     for (i = 0; i < size; i++) {
         float e = p[i] + 1e-15f, l = drli_logf(e), w = p[i] / e;
         terms[i] = fmaf(bonus * p[i], l, -target[i] * l);
         d[i] = fmaf(bonus * p[i], l + w, -target[i] * w);
     }
 }
-DRLI_KERNEL(c51_terms,
-            (int isa, int rows, int n, const float *target, float bonus, const float *p,
-             float *terms, float *d),
-            (isa, rows, n, target, bonus, p, terms, d))
-
-DRLI_INLINE void drli_c51_dx_body(int isa, int rows, int n, const float *p, const float *d,
-                                  float up, float *g)
-{
-    int r, c;
-    (void)isa;
-    for (r = 0; r < rows; r++, p += n, d += n, g += n) {
-        float s = 0;
-        for (c = 0; c < n; c++) s += d[c];
-        for (c = 0; c < n; c++) g[c] += up * (d[c] - p[c] * s);
-    }
-}
-DRLI_KERNEL(c51_dx, (int isa, int rows, int n, const float *p, const float *d, float up, float *g),
-            (isa, rows, n, p, d, up, g))
 
 DRLI_BACKWARD(c51_loss)
 {
     drl_tensor *x = y->in[0];
     const float *p = (const float *)y->saved, *d = p + drli_tensor_size(x);
     float *g = drli_grad_add(tape, x), up = y->grad[0] / (float)x->rows;
-    if (g) drli_c51_dx((int)tape->ctx->isa, x->rows, x->cols, p, d, up, g);
+    if (g) drli_softmax_dx((int)tape->ctx->isa, x->rows, x->cols, p, d, up, g);
 }
 DRLDEF drl_tensor *drl_c51_loss(drl_tape *tape, drl_tensor *logits, const float *target,
                                 float bonus)
@@ -6600,32 +6331,24 @@ DRLDEF drl_tensor *drl_c51_loss(drl_tape *tape, drl_tensor *logits, const float 
 }
 
 /* Q = sum_m p_m z_m,  dx_m = dy p_m (z_m - Q) */
-DRLI_INLINE void drli_c51_value_body(int isa, int rows, int n, float v_min, float gap,
-                                     const float *p, float *q)
+DRLI_LOOP(c51_value, (rows, n, v_min, gap, p, q), int rows, int n, float v_min, float gap,
+          const float *p, float *q)
 {
     int r, c;
-    (void)isa;
     for (r = 0; r < rows; r++, p += n) {
         float s = 0;
         for (c = 0; c < n; c++) s = fmaf(p[c], fmaf((float)c, gap, v_min), s);
         q[r] = s;
     }
 }
-DRLI_KERNEL(c51_value, (int isa, int rows, int n, float v_min, float gap, const float *p, float *q),
-            (isa, rows, n, v_min, gap, p, q))
 
-DRLI_INLINE void drli_c51_slope_body(int isa, int rows, int n, float v_min, float gap,
-                                     const float *p, const float *q, const float *up, float *g)
+DRLI_LOOP(c51_slope, (rows, n, v_min, gap, p, q, up, g), int rows, int n, float v_min, float gap,
+          const float *p, const float *q, const float *up, float *g)
 {
     int r, c;
-    (void)isa;
     for (r = 0; r < rows; r++, p += n, g += n)
         for (c = 0; c < n; c++) g[c] += up[r] * p[c] * (fmaf((float)c, gap, v_min) - q[r]);
 }
-DRLI_KERNEL(c51_slope,
-            (int isa, int rows, int n, float v_min, float gap, const float *p, const float *q,
-             const float *up, float *g),
-            (isa, rows, n, v_min, gap, p, q, up, g))
 
 DRLI_BACKWARD(c51_mean)
 {
@@ -6778,20 +6501,6 @@ DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, const drl_twin *twin, drl_tenso
         loss[j] = drl_mean(tape, drl_square(tape, error));
     }
     return drl_add(tape, loss[0], loss[1]);
-}
-
-/* ---- list: an op is added here and in the gradient test ---- */
-
-#define DRLI_OP_LIST(X)                                                                          \
-    X(add) X(sub) X(mul) X(div) X(min) X(max) X(affine) X(exp) X(log) X(sqrt) X(square) X(sin)   \
-    X(cos) X(clip) X(tanh_logdet) X(activate) X(linear) X(sum_cols) X(mean) X(concat) X(rows)    \
-    X(cols) X(gather) X(layer_norm) X(batch_renorm) X(softmax) X(log_softmax) X(c51_loss) X(c51_mean)
-
-DRLDEF const char *drl_op_name(int index)
-{
-#define DRLI_OP_NAME(name) if (index-- == 0) return #name;
-    DRLI_OP_LIST(DRLI_OP_NAME)
-    return NULL;
 }
 
 /* ============================================================================ >>env
@@ -9013,7 +8722,7 @@ static drl_status drli_dppo_layout(drl_dppo *d)
     drli_dppo_net(d, &d->base_net, &d->base, "base.", 0, 1);
     drli_dppo_net(d, &d->net, &d->actor, "actor.", 1, 1);
     drli_agent_set(a, &d->critic, "critic.", 8, 1, 0);
-    drl_resmlp_add(&d->value, &d->critic, "", c->obs_dim, c->critic_width, 1, 1, 0, DRL_ACT_MISH);
+    drl_resmlp_add(&d->value, &d->critic, "", c->obs_dim, c->critic_width, 1, 1, DRL_ACT_MISH);
     drli_agent_set(a, &d->norm, "norm.", 4, 0, 1);
     drl_dense_add(&d->obs_range, &d->norm, "", "obs", 1, c->obs_dim);
     drl_dense_add(&d->act_range, &d->norm, "", "act", 1, c->act_dim);

@@ -85,7 +85,7 @@ TEST(params_errors)
         if (i == 2) drl_params_add(&p, "x.", "b", 1, 1), drl_params_add(&p, "x.", "bad", 1, 1);
         if (i == 3) CHECK(drl_params_add(&p, "x.bad", name50, 1, 1) == NULL);
         if (i == 4) drl_mlp_add(&mlp, &p, "x.bad", dims, 9, DRL_ACT_TANH, DRL_ACT_NONE);
-        if (i == 5) drl_resmlp_add(&res, &p, "x.bad", 3, 4, 5, 2, 1, DRL_ACT_TANH);
+        if (i == 5) drl_resmlp_add(&res, &p, "x.bad", 3, 4, 5, 2, DRL_ACT_TANH);
         CHECK(drl_params_add(&p, "x.", "later", 1, 1) == NULL); /* the error sticks */
         CHECK(drl_params_commit(&p) == (i == 3 ? DRL_ERR_NAME : DRL_ERR_RANGE));
         CHECK_TEXT(drl_context_error(&ctx), "x.bad");
@@ -253,53 +253,36 @@ TEST(mlp)
     stop();
 }
 
-static void norm_exact(int rows, int cols, const double *x, const float *scale, const float *shift,
-                       double *y)
-{
-    int i, j;
-    for (i = 0; i < rows; i++, x += cols, y += cols) {
-        double m = 0, v = 0;
-        for (j = 0; j < cols; j++) m += x[j] / cols;
-        for (j = 0; j < cols; j++) v += (x[j] - m) * (x[j] - m) / cols;
-        for (j = 0; j < cols; j++) y[j] = (x[j] - m) / sqrt(v + 1e-5) * scale[j] + shift[j];
-    }
-}
-
 TEST(residual_mlp)
 {
     float data[6] = {0.3f, -1.2f, 0.8f, 2.0f, 0.1f, -0.4f};
-    int norm, i, k;
+    double x[6], h[10], a[10], b[10], y[4];
+    drl_params p;
+    drl_resmlp net;
+    drl_tensor *out;
+    int i, k;
     drl_rng rng = drl_rng_make(1, "res");
     start();
-    for (norm = 0; norm < 2; norm++) {
-        double x[6], h[10], a[10], b[10], y[4];
-        drl_params p;
-        drl_resmlp net;
-        drl_tensor *out;
-        drl_params_init(&p, &ctx, 20, 1);
-        drl_resmlp_add(&net, &p, "r.", 3, 5, 2, 2, norm, DRL_ACT_MISH);
-        CHECK(drl_params_commit(&p) == DRL_OK);
-        CHECK(p.count == 12 + 8 * norm);
-        drl_resmlp_init(&net, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
-        if (norm) CHECK(net.scale[3]->data[4] == 1 && net.shift[3]->data[4] == 0);
-        for (i = 0; i < p.count; i++) fill(&p.list[i], 0.2f);
-        for (i = 0; i < 6; i++) x[i] = data[i];
-        dense_exact(&net.first, 2, x, DRL_ACT_NONE, h);
-        for (k = 0; k < 4; k++) { /* two blocks of two layers */
-            if (k % 2 == 0) memcpy(a, h, sizeof(h));
-            if (norm) norm_exact(2, 5, a, net.scale[k]->data, net.shift[k]->data, a);
-            for (i = 0; i < 10; i++) a[i] = act_exact(DRL_ACT_MISH, a[i]);
-            dense_exact(&net.layer[k], 2, a, DRL_ACT_NONE, b);
-            memcpy(a, b, sizeof(a));
-            for (i = 0; i < 10 && k % 2; i++) h[i] += b[i];
-        }
-        dense_exact(&net.last, 2, h, DRL_ACT_NONE, y);
-        out = drl_resmlp_forward(&tape, &net, drl_tape_input(&tape, 2, 3, data));
-        CHECK(drl_tape_status(&tape) == DRL_OK);
-        for (i = 0; i < 4; i++) CHECK_NEAR(out->data[i], y[i], 2e-5);
-        drl_tape_reset(&tape);
-        drl_params_free(&p);
+    drl_params_init(&p, &ctx, 20, 1);
+    drl_resmlp_add(&net, &p, "r.", 3, 5, 2, 2, DRL_ACT_MISH);
+    CHECK(drl_params_commit(&p) == DRL_OK);
+    CHECK(p.count == 12);
+    drl_resmlp_init(&net, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
+    for (i = 0; i < p.count; i++) fill(&p.list[i], 0.2f);
+    for (i = 0; i < 6; i++) x[i] = data[i];
+    dense_exact(&net.first, 2, x, DRL_ACT_NONE, h);
+    for (k = 0; k < 4; k++) { /* two blocks of two layers */
+        if (k % 2 == 0) memcpy(a, h, sizeof(h));
+        for (i = 0; i < 10; i++) a[i] = act_exact(DRL_ACT_MISH, a[i]);
+        dense_exact(&net.layer[k], 2, a, DRL_ACT_NONE, b);
+        memcpy(a, b, sizeof(a));
+        for (i = 0; i < 10 && k % 2; i++) h[i] += b[i];
     }
+    dense_exact(&net.last, 2, h, DRL_ACT_NONE, y);
+    out = drl_resmlp_forward(&tape, &net, drl_tape_input(&tape, 2, 3, data));
+    CHECK(drl_tape_status(&tape) == DRL_OK);
+    for (i = 0; i < 4; i++) CHECK_NEAR(out->data[i], y[i], 2e-5);
+    drl_params_free(&p);
     stop();
 }
 

@@ -149,7 +149,7 @@ static drl_tensor *net_loss(drl_tape *t, void *user)
     net *n = (net *)user;
     drl_tensor *x = drl_tape_input(t, B, IN, n->x), *h, *g;
     h = drl_brn_train(t, &n->bn, drl_dense_forward(t, &n->l0, x, DRL_ACT_MISH), 0);
-    g = drl_layer_norm(t, drl_activate(t, DRL_ACT_GELU, h), n->scale, n->shift, 1e-5f);
+    g = drl_add(t, drl_mul(t, drl_activate(t, DRL_ACT_GELU, h), n->scale), n->shift);
     h = drl_dense_forward(t, &n->l1, drl_concat(t, h, g), DRL_ACT_NONE);
     g = drl_mean(t, drl_mul(t, drl_log_softmax(t, drl_rows(t, h, 0, B / 2)),
                             drl_softmax(t, drl_rows(t, h, B / 2, B / 2))));
