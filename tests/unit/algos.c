@@ -60,7 +60,8 @@ static int begin(run *r, drl_algo algo, int threads, drl_isa isa)
         int value;
     } most[] = {{"random_steps", 40}, {"rollout", 64}, {"batch", 24}, {"candidates", 5},
                 {"target", 2}, {"evaluation", 3}, {"steps", 4}, {"actor_width", 24},
-                {"critic_width", 24}, {"width", 24}, {"tuned", 3}};
+                {"critic_width", 24}, {"width", 24}, {"tuned", 3}, {"alpha_delay", 50},
+                {"samples", 30}};
     drl_context_config cc = drl_context_config_default();
     int i;
     memset(r, 0, sizeof(*r));
