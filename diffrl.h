@@ -1024,8 +1024,8 @@ DRLDEF void drl_denoiser_init(drl_denoiser *net, drl_init kind, float gain, drl_
 DRLDEF drl_tensor *drl_denoiser_time(drl_tape *tape, const drl_denoiser *net, int steps);
 DRLDEF drl_tensor *drl_denoiser_state(drl_tape *tape, const drl_denoiser *net, drl_tensor *obs);
 
-/* Return eps [B, A] of x [B, A]; time is a row of drl_denoiser_time, [1, width], or one per row, [B,
-   width]; state as drl_denoiser_state. */
+/* Return eps [B, A] of x [B, A]; time: a row of drl_denoiser_time, [1, width], or one per row of x;
+   state as drl_denoiser_state. */
 DRLDEF drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl_tensor *x,
                                     drl_tensor *time, drl_tensor *state);
 
@@ -1875,29 +1875,11 @@ DRLDEF drl_algo drl_algo_find(const char *name);
 #define DRLI_NEON 1
 #endif
 
-/* DRLI_KERNEL(name, PARAMS, ARGS) compiles drli_<name>_body, a plain always-inline C loop, once per
-   instruction set and defines drli_<name> that picks one by its first parameter `int isa`. The
-   compiler vectorises each copy; fmaf is written out in the body, so all copies round alike. */
+/* DRLI_KERNEL(name, (n, x, y), size_t n, const float *x, float *y) { ... } compiles the plain C loop
+   in braces once per instruction set and defines drli_<name>(isa, n, x, y) that picks one. The
+   compiler vectorizes each copy; fmaf is written out in the loop, so all copies round alike. */
 #if defined(DRLI_X86)
-#define DRLI_KERNEL(name, PARAMS, ARGS)                                                          \
-    DRLI_AVX512 static void drli_##name##_avx512 PARAMS { drli_##name##_body ARGS; }             \
-    DRLI_AVX2 static void drli_##name##_avx2 PARAMS { drli_##name##_body ARGS; }                 \
-    static void drli_##name##_base PARAMS { drli_##name##_body ARGS; }                           \
-    DRLI_UNUSED static void drli_##name PARAMS                                                   \
-    {                                                                                            \
-        if (isa == DRL_ISA_AVX512) drli_##name##_avx512 ARGS;                                    \
-        else if (isa == DRL_ISA_AVX2) drli_##name##_avx2 ARGS;                                   \
-        else drli_##name##_base ARGS;                                                            \
-    }
-#else
-#define DRLI_KERNEL(name, PARAMS, ARGS)                                                          \
-    DRLI_UNUSED static void drli_##name PARAMS { drli_##name##_body ARGS; }
-#endif
-
-/* DRLI_LOOP(name, (n, x, y), size_t n, const float *x, float *y) { ... }: the same with the loop behind
-   it, whose parameters are written once; drli_<name> has `int isa` before them. */
-#if defined(DRLI_X86)
-#define DRLI_LOOP(name, ARGS, ...) \
+#define DRLI_KERNEL(name, ARGS, ...) \
     DRLI_INLINE void drli_##name##_body(__VA_ARGS__); \
     DRLI_AVX512 static void drli_##name##_avx512(__VA_ARGS__) { drli_##name##_body ARGS; } \
     DRLI_AVX2 static void drli_##name##_avx2(__VA_ARGS__) { drli_##name##_body ARGS; } \
@@ -1910,7 +1892,7 @@ DRLDEF drl_algo drl_algo_find(const char *name);
     } \
     DRLI_INLINE void drli_##name##_body(__VA_ARGS__)
 #else
-#define DRLI_LOOP(name, ARGS, ...) \
+#define DRLI_KERNEL(name, ARGS, ...) \
     DRLI_INLINE void drli_##name##_body(__VA_ARGS__); \
     DRLI_UNUSED static void drli_##name(int isa, __VA_ARGS__) \
     { \
@@ -2840,32 +2822,26 @@ DRLDEF float drl_erff(float x) { return drli_erff(x); }
 
 /* Two kernels: y = f(x), and dz = dy f' plus the old dz masked by `keep`. */
 #define DRLI_ACT_KERNELS(NAME, VALUE, SLOPE) \
-    DRLI_INLINE void drli_act_##NAME##_body(int isa, size_t n, const float *z, float *y) \
+    DRLI_KERNEL(act_##NAME, (n, z, y), size_t n, const float *z, float *y) \
     { \
         size_t i; \
-        (void)isa; \
         DRLI_INDEPENDENT \
         for (i = 0; i < n; i++) { \
             float x = z[i]; \
             y[i] = VALUE; \
         } \
     } \
-    DRLI_KERNEL(act_##NAME, (int isa, size_t n, const float *z, float *y), (isa, n, z, y)) \
-    DRLI_INLINE void drli_act_##NAME##_back_body(int isa, size_t n, const float *from, \
-                                                 const float *dy, float *dz, uint32_t keep) \
+    DRLI_KERNEL(act_##NAME##_back, (n, from, dy, dz, keep), size_t n, const float *from, \
+                const float *dy, float *dz, uint32_t keep) \
     { \
         size_t i; \
-        (void)isa; \
         DRLI_INDEPENDENT \
         for (i = 0; i < n; i++) { \
             float x = from[i]; \
             (void)x; \
             dz[i] = fmaf(dy[i], SLOPE, drli_float(drli_bits(dz[i]) & keep)); \
         } \
-    } \
-    DRLI_KERNEL(act_##NAME##_back, \
-                (int isa, size_t n, const float *from, const float *dy, float *dz, uint32_t keep), \
-                (isa, n, from, dy, dz, keep))
+    }
 
 #if defined(__clang__) /* it tells us where it cannot do as DRLI_INDEPENDENT says */
 #pragma clang diagnostic push
@@ -3001,11 +2977,10 @@ DRLI_INLINE float drli_normal_turn(uint32_t w, uint32_t quarter)
 /* Fills work in chunks of 16 blocks, 64 words, aligned to 64 positions. */
 #define DRLI_CHUNK 64u
 
-DRLI_INLINE void drli_fill_chunk_body(int isa, const drl_rng *rng, uint64_t block, float *x,
-                                      int normal, float low, float high)
+DRLI_KERNEL(fill_chunk, (rng, block, x, normal, low, high), const drl_rng *rng, uint64_t block,
+            float *x, int normal, float low, float high)
 {
     uint32_t w[DRLI_CHUNK], j, k;
-    (void)isa;
     drli_rng_blocks(rng, block, 16u, w);
     for (j = 0; j < 16u && normal; j++) {
         float r = drli_normal_radius(w[j]), s = drli_normal_radius(w[32u + j]);
@@ -3021,10 +2996,6 @@ DRLI_INLINE void drli_fill_chunk_body(int isa, const drl_rng *rng, uint64_t bloc
         }
     }
 }
-DRLI_KERNEL(fill_chunk,
-            (int isa, const drl_rng *rng, uint64_t block, float *x, int normal, float low,
-             float high),
-            (isa, rng, block, x, normal, low, high))
 
 typedef struct drli_fill {
     int isa, normal;
@@ -3611,11 +3582,10 @@ DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, 
     else drl_parallel_for(ctx, m, 12, drli_gemm_part, &g);
 }
 
-DRLI_INLINE void drli_column_sum_body(int isa, int rows, int cols, const float *x, ptrdiff_t ldx,
-                                      float *out, int accumulate)
+DRLI_KERNEL(column_sum, (rows, cols, x, ldx, out, accumulate), int rows, int cols, const float *x,
+            ptrdiff_t ldx, float *out, int accumulate)
 {
     int i, j;
-    (void)isa;
     for (j = 0; !accumulate && j < cols; j++) out[j] = 0.0f;
     for (i = 0; i + 4 <= rows; i += 4, x += 4 * ldx) {
         for (j = 0; j < cols; j++) {
@@ -3626,8 +3596,6 @@ DRLI_INLINE void drli_column_sum_body(int isa, int rows, int cols, const float *
         for (j = 0; j < cols; j++) out[j] += x[j];
     }
 }
-DRLI_KERNEL(column_sum, (int isa, int rows, int cols, const float *x, ptrdiff_t ldx, float *out,
-                         int accumulate), (isa, rows, cols, x, ldx, out, accumulate))
 
 typedef struct drli_column_job {
     drl_context *ctx;
@@ -3657,44 +3625,12 @@ DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x,
     drl_parallel_for(ctx, cols, (double)rows * cols < 1e5 ? cols : 64, drli_column_part, &g);
 }
 
-/* Elementwise, for the tape: z (+)= x + y, z (+)= x y, y (+)= s x, y += s x. */
-DRLI_INLINE void drli_add_body(int isa, size_t n, const float *x, const float *y, float *z,
-                               int accumulate)
+/* y += s x. */
+DRLI_KERNEL(axpy, (n, s, x, y), size_t n, float s, const float *x, float *y)
 {
     size_t i;
-    (void)isa;
-    if (accumulate) for (i = 0; i < n; i++) z[i] += x[i] + y[i];
-    else for (i = 0; i < n; i++) z[i] = x[i] + y[i];
-}
-DRLI_KERNEL(add, (int isa, size_t n, const float *x, const float *y, float *z, int accumulate),
-            (isa, n, x, y, z, accumulate))
-
-DRLI_INLINE void drli_mul_body(int isa, size_t n, const float *x, const float *y, float *z,
-                               int accumulate)
-{
-    size_t i;
-    (void)isa;
-    if (accumulate) for (i = 0; i < n; i++) z[i] = fmaf(x[i], y[i], z[i]);
-    else for (i = 0; i < n; i++) z[i] = x[i] * y[i];
-}
-DRLI_KERNEL(mul, (int isa, size_t n, const float *x, const float *y, float *z, int accumulate),
-            (isa, n, x, y, z, accumulate))
-
-DRLI_INLINE void drli_scale_body(int isa, size_t n, float s, const float *x, float *y)
-{
-    size_t i;
-    (void)isa;
-    for (i = 0; i < n; i++) y[i] = s * x[i];
-}
-DRLI_KERNEL(scale, (int isa, size_t n, float s, const float *x, float *y), (isa, n, s, x, y))
-
-DRLI_INLINE void drli_axpy_body(int isa, size_t n, float s, const float *x, float *y)
-{
-    size_t i;
-    (void)isa;
     for (i = 0; i < n; i++) y[i] = fmaf(s, x[i], y[i]);
 }
-DRLI_KERNEL(axpy, (int isa, size_t n, float s, const float *x, float *y), (isa, n, s, x, y))
 /* ============================================================================ >>io
    Lists of tensors and pairs; reader: UTF-8, JSON, places, sums; writer; files. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != 1234
@@ -5040,8 +4976,8 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
 /* ---- elementwise, one operand: value and slope beside each other; p, q are constants ---- */
 
 #define DRLI_UNARY_OP(name, PARAMS, low, high, value, slope) \
-    DRLI_LOOP(name##_value, (n, xs, p, q, ys), size_t n, const float *xs, float p, float q, \
-              float *ys) \
+    DRLI_KERNEL(name##_value, (n, xs, p, q, ys), size_t n, const float *xs, float p, float q, \
+                float *ys) \
     { \
         size_t i; \
         (void)p, (void)q; \
@@ -5050,8 +4986,8 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
             ys[i] = value; \
         } \
     } \
-    DRLI_LOOP(name##_slope, (n, xs, ys, gs, p, q, add, out), size_t n, const float *xs, \
-              const float *ys, const float *gs, float p, float q, int add, float *out) \
+    DRLI_KERNEL(name##_slope, (n, xs, ys, gs, p, q, add, out), size_t n, const float *xs, \
+                const float *ys, const float *gs, float p, float q, int add, float *out) \
     { \
         size_t i; \
         (void)p, (void)q; \
@@ -5348,8 +5284,8 @@ DRLDEF drl_tensor *drl_detach(drl_tape *tape, drl_tensor *x)
 
 /* ---- Batch Renorm ---- */
 
-DRLI_LOOP(column_square, (rows, cols, x, mean, out), int rows, int cols, const float *x,
-          const float *mean, float *out)
+DRLI_KERNEL(column_square, (rows, cols, x, mean, out), int rows, int cols, const float *x,
+            const float *mean, float *out)
 {
     int r, c;
     for (r = 0; r < rows; r++, x += cols)
@@ -5367,16 +5303,16 @@ static void drli_batch_stats(drl_context *ctx, const drl_tensor *x, float *mean,
     for (c = 0; c < cols; c++) var[c] /= (float)rows;
 }
 
-DRLI_LOOP(brn_value, (rows, cols, x, a, b, scale, shift, y), int rows, int cols, const float *x,
-          const float *a, const float *b, const float *scale, const float *shift, float *y)
+DRLI_KERNEL(brn_value, (rows, cols, x, a, b, scale, shift, y), int rows, int cols, const float *x,
+            const float *a, const float *b, const float *scale, const float *shift, float *y)
 {
     int r, c;
     for (r = 0; r < rows; r++, x += cols, y += cols)
         for (c = 0; c < cols; c++) y[c] = fmaf((x[c] + b[c]) * a[c], scale[c], shift[c]);
 }
 
-DRLI_LOOP(brn_sums, (rows, cols, x, g, a, b, sg, sx), int rows, int cols, const float *x,
-          const float *g, const float *a, const float *b, float *sg, float *sx)
+DRLI_KERNEL(brn_sums, (rows, cols, x, g, a, b, sg, sx), int rows, int cols, const float *x,
+            const float *g, const float *a, const float *b, float *sg, float *sx)
 {
     int r, c;
     for (r = 0; r < rows; r++, x += cols, g += cols)
@@ -5386,9 +5322,9 @@ DRLI_LOOP(brn_sums, (rows, cols, x, g, a, b, sg, sx), int rows, int cols, const 
         }
 }
 
-DRLI_LOOP(brn_dx, (rows, cols, x, g, scale, a, m, km, kv, add, gx), int rows, int cols,
-          const float *x, const float *g, const float *scale, const float *a, const float *m,
-          const float *km, const float *kv, int add, float *gx)
+DRLI_KERNEL(brn_dx, (rows, cols, x, g, scale, a, m, km, kv, add, gx), int rows, int cols,
+            const float *x, const float *g, const float *scale, const float *a, const float *m,
+            const float *km, const float *kv, int add, float *gx)
 {
     int r, c;
     for (r = 0; r < rows; r++, x += cols, g += cols, gx += cols)
@@ -5456,8 +5392,8 @@ static drl_tensor *drli_batch_renorm(drl_tape *tape, drl_tensor *x, drl_tensor *
 /* ---- softmax ---- */
 
 /* Each row: p = softmax(x), and log_p = ln p if log_p is not NULL. Sums run in order. */
-DRLI_LOOP(softmax_rows, (rows, n, x, p, log_p), int rows, int n, const float *x, float *p,
-          float *log_p)
+DRLI_KERNEL(softmax_rows, (rows, n, x, p, log_p), int rows, int n, const float *x, float *p,
+            float *log_p)
 {
     int r, c;
     for (r = 0; r < rows; r++, x += n, p += n) {
@@ -5475,8 +5411,8 @@ DRLI_LOOP(softmax_rows, (rows, n, x, p, log_p), int rows, int n, const float *x,
 }
 
 /* g += up (d - p sum(d)): gradient of x, where d = p dy/dp = dy/dln p. */
-DRLI_LOOP(softmax_dx, (rows, n, p, d, up, g), int rows, int n, const float *p, const float *d,
-          float up, float *g)
+DRLI_KERNEL(softmax_dx, (rows, n, p, d, up, g), int rows, int n, const float *p, const float *d,
+            float up, float *g)
 {
     int r, c;
     for (r = 0; r < rows; r++, p += n, d += n, g += n) {
@@ -5610,7 +5546,7 @@ DRLDEF void drl_params_copy(drl_params *to, const drl_params *from)
     memcpy(to->value, from->value, from->size * sizeof(float));
 }
 
-DRLI_LOOP(polyak, (n, from, tau, to), size_t n, const float *from, float tau, float *to)
+DRLI_KERNEL(polyak, (n, from, tau, to), size_t n, const float *from, float tau, float *to)
 {
     size_t i;
     for (i = 0; i < n; i++) to[i] = fmaf(tau, from[i] - to[i], to[i]);
@@ -5950,9 +5886,9 @@ static double drli_powi(double x, int64_t n)
 
 /* gain: factor of the gradient (norm clipping); cut: bound of an element; m1, v1: bias corrections;
    keep: 1 - lr weight_decay. */
-DRLI_LOOP(adam, (n, w, g, m, v, cfg, gain, cut, m1, v1, keep), size_t n, float *w, const float *g,
-          float *m, float *v, const drl_adam_config *cfg, float gain, float cut, float m1, float v1,
-          float keep)
+DRLI_KERNEL(adam, (n, w, g, m, v, cfg, gain, cut, m1, v1, keep), size_t n, float *w, const float *g,
+            float *m, float *v, const drl_adam_config *cfg, float gain, float cut, float m1,
+            float v1, float keep)
 {
     size_t i;
     float b1 = cfg->beta1, b2 = cfg->beta2, eps = cfg->eps, lr = cfg->lr;
@@ -6264,9 +6200,9 @@ DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor
 
 /* Mass of atom m goes to the two atoms around its new place; at an integral place the upper part is
    0. */
-DRLI_LOOP(c51_project, (atoms, rows, p, shift, scale, weight, out), const drl_atoms *atoms,
-          int rows, const float *p, const float *shift, const float *scale, float weight,
-          float *out)
+DRLI_KERNEL(c51_project, (atoms, rows, p, shift, scale, weight, out), const drl_atoms *atoms,
+            int rows, const float *p, const float *shift, const float *scale, float weight,
+            float *out)
 {
     int b, m, n = atoms->count;
     float low = atoms->v_min, high = atoms->v_max, gap = (high - low) / (float)(n - 1);
@@ -6295,8 +6231,8 @@ DRLDEF void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, 
 /* p = softmax(x), l = ln(p + 1e-15), w = p / (p + 1e-15); work [2 n].
    loss  = sum_m -T l + bonus p l
    dx    = up (d - p sum(d)),   d = p dloss/dp = -T w + bonus p (l + w) */
-DRLI_LOOP(c51_terms, (rows, n, target, bonus, p, terms, d), int rows, int n, const float *target,
-          float bonus, const float *p, float *terms, float *d)
+DRLI_KERNEL(c51_terms, (rows, n, target, bonus, p, terms, d), int rows, int n, const float *target,
+            float bonus, const float *p, float *terms, float *d)
 {
     size_t i, size = (size_t)rows * (size_t)n;
     for (i = 0; i < size; i++) {
@@ -6331,8 +6267,8 @@ DRLDEF drl_tensor *drl_c51_loss(drl_tape *tape, drl_tensor *logits, const float 
 }
 
 /* Q = sum_m p_m z_m,  dx_m = dy p_m (z_m - Q) */
-DRLI_LOOP(c51_value, (rows, n, v_min, gap, p, q), int rows, int n, float v_min, float gap,
-          const float *p, float *q)
+DRLI_KERNEL(c51_value, (rows, n, v_min, gap, p, q), int rows, int n, float v_min, float gap,
+            const float *p, float *q)
 {
     int r, c;
     for (r = 0; r < rows; r++, p += n) {
@@ -6342,8 +6278,8 @@ DRLI_LOOP(c51_value, (rows, n, v_min, gap, p, q), int rows, int n, float v_min, 
     }
 }
 
-DRLI_LOOP(c51_slope, (rows, n, v_min, gap, p, q, up, g), int rows, int n, float v_min, float gap,
-          const float *p, const float *q, const float *up, float *g)
+DRLI_KERNEL(c51_slope, (rows, n, v_min, gap, p, q, up, g), int rows, int n, float v_min, float gap,
+            const float *p, const float *q, const float *up, float *g)
 {
     int r, c;
     for (r = 0; r < rows; r++, p += n, g += n)
