@@ -541,8 +541,8 @@ DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *pa
 /* Kinds of config fields. */
 typedef enum drl_field_type {
     DRL_FIELD_INT, DRL_FIELD_INT64, DRL_FIELD_UINT64, DRL_FIELD_FLOAT, DRL_FIELD_DOUBLE,
-    DRL_FIELD_BOOL,  /* 0 or 1                                                        */
-    DRL_FIELD_CHOICE /* number of a name in doc: "relu|tanh|mish: activation"         */
+    DRL_FIELD_BOOL,  /* 0 or 1 */
+    DRL_FIELD_CHOICE /* number of a name in doc: "relu|tanh|mish: activation" */
 } drl_field_type;
 
 /* What they are in the struct. */
@@ -560,8 +560,8 @@ typedef struct drl_field {
     char name[24]; /* arrays, so that a table is read-only memory without relocations */
     drl_field_type type;
     size_t offset;
-    double value;        /* default                                                   */
-    double low, high;    /* allowed, ends included; both 0: any number                */
+    double value;        /* default */
+    double low, high;    /* allowed, ends included; both 0: any number */
     char doc[72];
 } drl_field;
 
@@ -630,15 +630,15 @@ typedef struct drl_op {
 } drl_op;
 
 typedef struct drl_tensor {
-    float *data;            /* [rows, cols] row-major                                             */
-    float *grad;            /* same shape; NULL until backward, always there for parameters       */
+    float *data;            /* [rows, cols] row-major */
+    float *grad;            /* same shape; NULL until backward, always there for parameters */
     int rows, cols;
-    int needs_grad;         /* 1: a gradient flows to it                                          */
-    int grad_full;          /* 1: grad holds a sum, 0: grad is not written yet                    */
-    drl_op op;              /* what made it; name NULL: input or parameter                        */
+    int needs_grad;         /* 1: a gradient flows to it */
+    int grad_full;          /* 1: grad holds a sum, 0: grad is not written yet */
+    drl_op op;              /* what made it; name NULL: input or parameter */
     struct drl_tensor *in[4];
-    struct drl_tensor *prev; /* tape order                                                        */
-    void *saved;            /* what the op keeps for its backward                                 */
+    struct drl_tensor *prev; /* tape order */
+    void *saved;            /* what the op keeps for its backward */
     float f[2];
     int i[2];
 } drl_tensor;
@@ -646,10 +646,10 @@ typedef struct drl_tensor {
 typedef struct drl_tape {
     drl_context *ctx;
     drl_arena arena;
-    drl_tensor *last;       /* newest node                                                        */
-    int grad_enabled;       /* 1; 0: ops compute only, nothing can be differentiated              */
-    int done;               /* 1: backward has run, reset before the next                         */
-    drl_status status;      /* first error since reset                                            */
+    drl_tensor *last;       /* newest node */
+    int grad_enabled;       /* 1; 0: ops compute only, nothing can be differentiated */
+    int done;               /* 1: backward has run, reset before the next */
+    drl_status status;      /* first error since reset */
     drl_tensor poison;
     float poison_data[16];
 } drl_tape;
@@ -770,13 +770,13 @@ DRLDEF drl_tensor *drl_log_softmax(drl_tape *tape, drl_tensor *x);
    updates, copies or averages all. Built in two steps: add, add, ..., commit. */
 typedef struct drl_params {
     drl_context *ctx;
-    drl_tensor *list;              /* [count] stays in place                                      */
-    char (*names)[DRL_NAME_SIZE];  /* [count]                                                     */
+    drl_tensor *list;              /* [count] stays in place */
+    char (*names)[DRL_NAME_SIZE];  /* [count] */
     int count, capacity, trainable;
-    float *value, *grad, *m, *v;   /* [size] each; grad, m, v NULL if not trainable               */
+    float *value, *grad, *m, *v;   /* [size] each; grad, m, v NULL if not trainable */
     size_t size;
-    int64_t step;                  /* Adam steps done                                             */
-    drl_status status;             /* sticky until commit                                         */
+    int64_t step;                  /* Adam steps done */
+    drl_status status;             /* sticky until commit */
 } drl_params;
 
 /* Start an empty set for at most `capacity` tensors. trainable 0: values only (targets, running
@@ -815,11 +815,11 @@ DRLDEF double drl_params_grad_norm(const drl_params *params);
 DRLDEF int drl_params_find_nan(const drl_params *params);
 
 typedef enum drl_init {
-    DRL_INIT_CONSTANT,         /* gain                                                            */
-    DRL_INIT_LECUN_NORMAL,     /* truncated at 2 sigma, variance gain^2 / in (flax's default)     */
-    DRL_INIT_XAVIER_UNIFORM,   /* +- gain sqrt(6 / (in + out))                                    */
-    DRL_INIT_KAIMING_UNIFORM,  /* +- gain / sqrt(in) (PyTorch's Linear with gain 1)               */
-    DRL_INIT_TRUNCATED_NORMAL  /* sigma = gain, cut at 2 sigma                                    */
+    DRL_INIT_CONSTANT,         /* gain */
+    DRL_INIT_LECUN_NORMAL,     /* truncated at 2 sigma, variance gain^2 / in (flax's default) */
+    DRL_INIT_XAVIER_UNIFORM,   /* +- gain sqrt(6 / (in + out)) */
+    DRL_INIT_KAIMING_UNIFORM,  /* +- gain / sqrt(in) (PyTorch's Linear with gain 1) */
+    DRL_INIT_TRUNCATED_NORMAL  /* sigma = gain, cut at 2 sigma */
 } drl_init;
 
 /* Fill x [in, out] with initial values; rows * cols draws of rng (none for a constant). */
@@ -902,10 +902,10 @@ DRLDEF void drl_time_sinusoidal(drl_time kind, int steps, int dim, float *out);
 /* Batch Renormalisation layer (Ioffe 2017, as CrossQ uses it). Running statistics live in a set of
    their own, not trained. */
 typedef struct drl_brn {
-    drl_tensor *scale, *shift; /* [1, cols] trained              */
-    drl_tensor *mean, *var;    /* [1, cols] running statistics   */
-    float momentum, eps;       /* 0.99, 1e-3                     */
-    float r_max, delta_max;    /* 3, 5                           */
+    drl_tensor *scale, *shift; /* [1, cols] trained */
+    drl_tensor *mean, *var;    /* [1, cols] running statistics */
+    float momentum, eps;       /* 0.99, 1e-3 */
+    float r_max, delta_max;    /* 3, 5 */
 } drl_brn;
 
 /* Add scale, shift to params and mean, var to running. */
@@ -928,13 +928,13 @@ DRLDEF drl_tensor *drl_brn_eval(drl_tape *tape, const drl_brn *layer, drl_tensor
 /* ============================================================================ >>optim
    Adam and AdamW in one pass over a parameter set, learning-rate schedules. */
 typedef struct drl_adam_config {
-    float lr;           /* 3e-4   learning rate                                                   */
-    float beta1, beta2; /* 0.9, 0.999                                                             */
-    float eps;          /* 1e-8   added to sqrt(v)                                                */
-    float weight_decay; /* 0      decoupled (AdamW): w -= lr weight_decay w                       */
-    float clip_element; /* 0      > 0: each gradient element is cut to +-clip_element             */
-    float clip_norm;    /* 0      > 0: the whole gradient is scaled down to this norm             */
-    int zero_nan;       /* 0      1: gradient elements that are nan count as 0                    */
+    float lr;           /* 3e-4   learning rate */
+    float beta1, beta2; /* 0.9, 0.999 */
+    float eps;          /* 1e-8   added to sqrt(v) */
+    float weight_decay; /* 0      decoupled (AdamW): w -= lr weight_decay w */
+    float clip_element; /* 0      > 0: each gradient element is cut to +-clip_element */
+    float clip_norm;    /* 0      > 0: the whole gradient is scaled down to this norm */
+    int zero_nan;       /* 0      1: gradient elements that are nan count as 0 */
 } drl_adam_config;
 
 /* Return the defaults written in drl_adam_config (Kingma & Ba 2015). */
@@ -958,9 +958,9 @@ DRLDEF float drl_lr_cosine(float first, float last, int64_t step, int64_t total)
 #define DRL_STEPS_MAX 128
 
 typedef enum drl_schedule {
-    DRL_SCHEDULE_LINEAR, /* beta from 1e-4 to 0.02, scaled by 1000 / T (Ho et al. 2020)           */
-    DRL_SCHEDULE_COSINE, /* abar = cos^2((t/T + s) / (1 + s) pi/2), s = 0.008 (Nichol 2021)       */
-    DRL_SCHEDULE_VP      /* beta_t = 1 - exp(-b0/T - (b1 - b0)(2t - 1)/(2 T^2)), b0 0.1, b1 10    */
+    DRL_SCHEDULE_LINEAR, /* beta from 1e-4 to 0.02, scaled by 1000 / T (Ho et al. 2020) */
+    DRL_SCHEDULE_COSINE, /* abar = cos^2((t/T + s) / (1 + s) pi/2), s = 0.008 (Nichol 2021) */
+    DRL_SCHEDULE_VP      /* beta_t = 1 - exp(-b0/T - (b1 - b0)(2t - 1)/(2 T^2)), b0 0.1, b1 10 */
 } drl_schedule;
 
 /* Constants of a variance-preserving chain; index t = 1 .. steps, abar[0] = 1. A step x_t ->
@@ -969,8 +969,8 @@ typedef enum drl_schedule {
    so that ancestral and DDIM steps, other variances and floors are tables, not code. */
 typedef struct drl_ddpm {
     int steps;
-    int time[DRL_STEPS_MAX + 1];   /* what the network is told at t: t - 1 of the full chain      */
-    float abar[DRL_STEPS_MAX + 1]; /* product of 1 - beta                                         */
+    int time[DRL_STEPS_MAX + 1];   /* what the network is told at t: t - 1 of the full chain */
+    float abar[DRL_STEPS_MAX + 1]; /* product of 1 - beta */
     float x_scale[DRL_STEPS_MAX + 1], eps_scale[DRL_STEPS_MAX + 1];
     float c0[DRL_STEPS_MAX + 1], c1[DRL_STEPS_MAX + 1], std[DRL_STEPS_MAX + 1];
 } drl_ddpm;
@@ -1133,24 +1133,24 @@ DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, const drl_twin *twin, drl_tenso
 
 /* ============================================================================ >>env
    What a task must offer, and a check that it keeps its promises. */
-#define DRL_ENV_TERMINATED 1 /* the task is over: the value after this step is 0             */
-#define DRL_ENV_TRUNCATED 2  /* cut off (time, simulator fault): the value goes on           */
+#define DRL_ENV_TERMINATED 1 /* the task is over: the value after this step is 0 */
+#define DRL_ENV_TRUNCATED 2  /* cut off (time, simulator fault): the value goes on */
 
 /* A task, as functions over a user pointer. Functions return 0, or not 0 if the simulator failed.
    The time limit is kept by the caller, not by the task. */
 typedef struct drl_env {
     const char *name;
     int obs_dim, act_dim;
-    const float *act_low, *act_high; /* [act_dim] finite bounds, in the task's units. Borrowed.   */
-    int time_limit;                  /* steps until truncation, 0: none                           */
+    const float *act_low, *act_high; /* [act_dim] finite bounds, in the task's units. Borrowed. */
+    int time_limit;                  /* steps until truncation, 0: none */
     void *user;
     int (*reset_fn)(void *user, uint64_t seed, float *obs);                  /* obs [obs_dim] out */
     int (*step_fn)(void *user, const float *action, float *obs, float *reward, int *flags);
-    int (*render_fn)(void *user);                               /* optional: NULL                 */
-    size_t (*state_size_fn)(const void *user);                  /* optional, all three or none    */
-    int (*save_fn)(const void *user, void *state, size_t size); /* bitwise, in mid-episode        */
+    int (*render_fn)(void *user);                               /* optional: NULL */
+    size_t (*state_size_fn)(const void *user);                  /* optional, all three or none */
+    int (*save_fn)(const void *user, void *state, size_t size); /* bitwise, in mid-episode */
     int (*load_fn)(void *user, const void *state, size_t size);
-    void (*free_fn)(void *user);                                /* optional                       */
+    void (*free_fn)(void *user);                                /* optional */
 } drl_env;
 
 /* Check a task for what beginners get wrong: dimensions, bounds, finite values, reset and step that
@@ -1174,10 +1174,10 @@ DRLDEF drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float
    What was experienced: uniform ring buffer, and running statistics of observations. */
 typedef struct drl_replay_config {
     int obs_dim, act_dim;
-    int64_t capacity; /* transitions, envs .. 2^31 - 1                                            */
-    int envs;         /* 1  environments, pushed in turn                                          */
-    int n_step;       /* 1  rewards summed before bootstrapping                                   */
-    float gamma;      /* 0.99                                                                     */
+    int64_t capacity; /* transitions, envs .. 2^31 - 1 */
+    int envs;         /* 1  environments, pushed in turn */
+    int n_step;       /* 1  rewards summed before bootstrapping */
+    float gamma;      /* 0.99 */
 } drl_replay_config;
 
 /* Ring of transitions. Termination and truncation are kept apart: only termination ends the
@@ -1185,20 +1185,20 @@ typedef struct drl_replay_config {
 typedef struct drl_replay {
     drl_replay_config cfg;
     drl_context *ctx;
-    float *obs, *act, *reward, *next_obs; /* [capacity, ...]                                      */
-    uint8_t *flags;                       /* [capacity] DRL_ENV_TERMINATED | DRL_ENV_TRUNCATED    */
+    float *obs, *act, *reward, *next_obs; /* [capacity, ...] */
+    uint8_t *flags;                       /* [capacity] DRL_ENV_TERMINATED | DRL_ENV_TRUNCATED */
     int32_t *next;                        /* [capacity] place of the episode's next one, -1: none */
-    int64_t *last;                        /* [envs] place of each environment's newest, -1: none  */
-    int64_t size, head;                   /* transitions held, next place to write                */
-    int64_t turn;                         /* environment that is pushed next                      */
+    int64_t *last;                        /* [envs] place of each environment's newest, -1: none */
+    int64_t size, head;                   /* transitions held, next place to write */
+    int64_t turn;                         /* environment that is pushed next */
     size_t bytes;
 } drl_replay;
 
 /* Rows sampled from a replay. discount = gamma^n (0 after a termination). Borrowed arrays. */
 typedef struct drl_batch {
     int rows;
-    float *obs, *act, *next_obs; /* [rows, obs_dim], [rows, act_dim] in [-1, 1], [rows, obs_dim]  */
-    float *reward, *discount;    /* [rows]                                                        */
+    float *obs, *act, *next_obs; /* [rows, obs_dim], [rows, act_dim] in [-1, 1], [rows, obs_dim] */
+    float *reward, *discount;    /* [rows] */
 } drl_batch;
 
 /* Return defaults for the given dimensions: capacity 1e6, 1 environment, 1 step, gamma 0.99. */
@@ -1256,8 +1256,8 @@ DRLDEF void drl_norm_apply(const drl_norm *norm, int rows, const float *x, float
 /* ============================================================================ >>agent
    What all algorithms have in common, the training loop, evaluation. */
 typedef enum drl_mode {
-    DRL_MODE_EXPLORE, /* as in training                                                           */
-    DRL_MODE_EVAL     /* deterministic where the method has it, else sampled                      */
+    DRL_MODE_EXPLORE, /* as in training */
+    DRL_MODE_EVAL     /* deterministic where the method has it, else sampled */
 } drl_mode;
 
 /* A figure of the last update, for logs. */
@@ -1279,24 +1279,24 @@ struct drl_agent;
 /* What an algorithm is: drl_dime_algo() and the like return one, drl_algo_find by name. Its
    configuration and its agent are structs of its own; the agent's first member is a drl_agent. */
 typedef struct drl_algo {
-    const char *name, *about; /* "dime"; one line with the paper                                  */
-    const char *presets;      /* lines "cpu steps=8 utd=1": what differs from the defaults        */
-    const char *metrics;      /* "critic_loss q ...", separated by spaces                         */
-    const drl_field *fields;  /* of the configuration: obs_dim, act_dim, seed, gamma, batch,      */
-    int field_count;          /* random_steps, update_every, time_limit_terminal by name          */
-    size_t size, config_offset, config_size; /* of the agent's struct, its config within          */
-    /* allocate and initialize beyond the common part (drli_agent_*)                              */
+    const char *name, *about; /* "dime"; one line with the paper */
+    const char *presets;      /* lines "cpu steps=8 utd=1": what differs from the defaults */
+    const char *metrics;      /* "critic_loss q ...", separated by spaces */
+    const drl_field *fields;  /* of the configuration: obs_dim, act_dim, seed, gamma, batch, */
+    int field_count;          /* random_steps, update_every, time_limit_terminal by name */
+    size_t size, config_offset, config_size; /* of the agent's struct, its config within */
+    /* allocate and initialize beyond the common part (drli_agent_*) */
     drl_status (*init_fn)(struct drl_agent *agent);
-    /* record the actions [rows, act_dim] for obs on the agent's tape, without gradients          */
+    /* record the actions [rows, act_dim] for obs on the agent's tape, without gradients */
     drl_tensor *(*act_fn)(struct drl_agent *agent, drl_mode mode, drl_tensor *obs);
-    /* what update_every environment steps pay for                                                */
+    /* what update_every environment steps pay for */
     drl_status (*update_fn)(struct drl_agent *agent, drl_replay *replay);
     /* the rest may be NULL: free what init_fn took beyond sets and memory; what sets do not hold */
     void (*free_fn)(struct drl_agent *agent);
     void (*state_fn)(struct drl_agent *agent, drl_state *state, int all);
-    /* an episode begins in environment env (-1: evaluation)                                      */
+    /* an episode begins in environment env (-1: evaluation) */
     void (*begin_fn)(struct drl_agent *agent, int env);
-    /* on-policy: gets each transition of environment env; then the trainer keeps no replay       */
+    /* on-policy: gets each transition of environment env; then the trainer keeps no replay */
     drl_status (*observe_fn)(struct drl_agent *agent, int env, const float *obs, const float *act,
                              float reward, const float *next_obs, int flags);
 } drl_algo;
@@ -1314,17 +1314,17 @@ typedef struct drl_agent {
     drl_context *ctx;
     int obs_dim, act_dim;
     float gamma;
-    int64_t random_steps; /* environment steps with uniform actions before the first update       */
-    int64_t update_every; /* environment steps per update                                         */
-    int time_limit_terminal; /* 1: the time limit counts as termination                           */
-    int64_t updates;      /* gradient updates so far, of the critic where there is one            */
+    int64_t random_steps; /* environment steps with uniform actions before the first update */
+    int64_t update_every; /* environment steps per update */
+    int time_limit_terminal; /* 1: the time limit counts as termination */
+    int64_t updates;      /* gradient updates so far, of the critic where there is one */
     drl_tape tape;
-    drl_arena memory;     /* buffers of fixed size                                                */
+    drl_arena memory;     /* buffers of fixed size */
     drl_set sets[DRL_SETS_MAX];
     int set_count;
     drl_batch batch;
     drl_rng rng_act, rng_eval, rng_batch, rng_noise;
-    drl_metric metrics[DRL_METRICS_MAX]; /* of the last update                                    */
+    drl_metric metrics[DRL_METRICS_MAX]; /* of the last update */
     int metric_count;
     char names[256];
 } drl_agent;
@@ -1377,30 +1377,30 @@ DRLDEF drl_status drl_agent_load(drl_agent *agent, drl_context *ctx, drl_algo al
 #endif
 
 typedef struct drl_trainer_config {
-    uint64_t seed;            /* 1                                                                */
-    int64_t replay_capacity;  /* 1000000  cut to what `steps` needs by the examples               */
-    int n_step;               /* 1                                                                */
+    uint64_t seed;            /* 1 */
+    int64_t replay_capacity;  /* 1000000  cut to what `steps` needs by the examples */
+    int n_step;               /* 1 */
 } drl_trainer_config;
 
 /* Training: environments, replay, agent. */
 typedef struct drl_trainer {
     drl_trainer_config cfg;
     drl_context *ctx;
-    drl_agent *agent;    /* borrowed                                                              */
-    const drl_env *envs; /* [env_count] borrowed                                                  */
+    drl_agent *agent;    /* borrowed */
+    const drl_env *envs; /* [env_count] borrowed */
     int env_count;
     drl_replay replay;
-    drl_rng random;      /* uniform actions at the start                                          */
-    float *obs, *next_obs, *act;        /* [env_count, ...]                                       */
-    int *length;                        /* [env_count] steps of the running episode               */
-    double *ret;                        /* [env_count] return of the running episode              */
-    int64_t *episode;                   /* [env_count] episodes started                           */
-    int64_t steps;                      /* environment steps so far, all environments             */
-    int64_t episodes;                   /* finished                                               */
-    int64_t faults;                     /* transitions dropped because a task failed or gave nan  */
+    drl_rng random;      /* uniform actions at the start */
+    float *obs, *next_obs, *act;        /* [env_count, ...] */
+    int *length;                        /* [env_count] steps of the running episode */
+    double *ret;                        /* [env_count] return of the running episode */
+    int64_t *episode;                   /* [env_count] episodes started */
+    int64_t steps;                      /* environment steps so far, all environments */
+    int64_t episodes;                   /* finished */
+    int64_t faults;                     /* transitions dropped because a task failed or gave nan */
     double last_return;
     int last_length;
-    double recent_return[100];          /* ring of the last finished episodes                     */
+    double recent_return[100];          /* ring of the last finished episodes */
     int recent_length[100];
 } drl_trainer;
 
@@ -1557,11 +1557,11 @@ typedef struct drl_dacer {
     drl_params actor, critic, target, scale, running;
     drl_denoiser net;
     drl_ddpm chain;
-    drl_mlp q[2], q_target[2];     /* [a, s] -> q and softplus^-1(sigma)                          */
-    drl_tensor *log_alpha, *omega; /* [1, 1], [1, 2]                                              */
+    drl_mlp q[2], q_target[2];     /* [a, s] -> q and softplus^-1(sigma) */
+    drl_tensor *log_alpha, *omega; /* [1, 1], [1, 2] */
     drl_adam_config adam_actor, adam_critic, adam_alpha;
     float *noise, *y, *y_sample, *actions;
-    double *work;                  /* of a mixture                                                */
+    double *work;                  /* of a mixture */
 } drl_dacer;
 
 /* Return the algorithm: presets "paper"; "cpu", see the head; "toy". Evaluation leaves out the
@@ -1693,15 +1693,15 @@ typedef struct drl_dppo {
     drl_params student, base, actor, critic, norm; /* cloned, its average, tuned, V, data's range */
     drl_denoiser student_net, base_net, net;
     drl_resmlp value;
-    drl_dense obs_range, act_range;     /* b + w is the largest of the data, b - w the least      */
-    drl_ddpm full, explore, eval;       /* chains of pre-training, of the modes                   */
-    float sigma[DRL_STEPS_MAX + 1];     /* of the likelihood, by t                                */
-    float weight[DRL_STEPS_MAX], low[DRL_STEPS_MAX], high[DRL_STEPS_MAX]; /* by tuned step        */
+    drl_dense obs_range, act_range;     /* b + w is the largest of the data, b - w the least */
+    drl_ddpm full, explore, eval;       /* chains of pre-training, of the modes */
+    float sigma[DRL_STEPS_MAX + 1];     /* of the likelihood, by t */
+    float weight[DRL_STEPS_MAX], low[DRL_STEPS_MAX], high[DRL_STEPS_MAX]; /* by tuned step */
     drl_adam_config adam_student, adam_actor, adam_critic;
-    int64_t epoch, batches, count;      /* of pre-training; chunks held                           */
-    double scale[3];                    /* mean, variance, count of discounted returns            */
-    size_t dim, stride;                 /* numbers of a chunk's actions, of a plan                */
-    float *plans, *obs, *next_obs, *chain, *reward, *end, *key; /* plans [2 envs]; [rollout]      */
+    int64_t epoch, batches, count;      /* of pre-training; chunks held */
+    double scale[3];                    /* mean, variance, count of discounted returns */
+    size_t dim, stride;                 /* numbers of a chunk's actions, of a plan */
+    float *plans, *obs, *next_obs, *chain, *reward, *end, *key; /* plans [2 envs]; [rollout] */
     float *v, *next_v, *advantage, *target, *old, *gain;
     uint32_t *order;
 } drl_dppo;
@@ -1775,10 +1775,10 @@ typedef struct drl_qvpo {
     drl_tensor *score; /* running mean and deviation of Q, for qexpn and the like */
     drl_ddpm chain;
     drl_adam_config adam_actor, adam_critic;
-    float *path;       /* [T + 1, K B, A] chains of all candidates                                */
-    float *y;          /* [B] targets                                                             */
-    float *act, *noise, *weight; /* the actor's rows: [(1 + N_e) B, A], same, [(1 + N_e) B]       */
-    int *time;         /* [(1 + N_e) B] t of each row                                             */
+    float *path;       /* [T + 1, K B, A] chains of all candidates */
+    float *y;          /* [B] targets */
+    float *act, *noise, *weight; /* the actor's rows: [(1 + N_e) B, A], same, [(1 + N_e) B] */
+    int *time;         /* [(1 + N_e) B] t of each row */
 } drl_qvpo;
 
 /* Return the algorithm: presets "paper"; "cpu", a hundredth of the cost, see the head; "toy". */
@@ -5338,7 +5338,7 @@ DRLI_KERNEL(brn_dx, (rows, cols, x, g, scale, a, m, km, kv, add, gx), int rows, 
    a[c] = 1 / D and b[c] = delta s / r - m:  xhat = (x + b) a.
      dscale = sum dy xhat,  dshift = sum dy,  h = dy scale,  H = sum h,  X = sum h xhat
      dm = -H a,   dv = H a delta / (2 r s) - X a^2 / (2 r^2)
-     dx = h a + dm / B + 2 (x - m) dv / B                                                     */
+     dx = h a + dm / B + 2 (x - m) dv / B */
 DRLI_BACKWARD(batch_renorm)
 {
     drl_tensor *x = y->in[0], *scale = y->in[1], *shift = y->in[2];
@@ -5767,7 +5767,7 @@ DRLDEF drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, 
 {
     drl_tensor *angle = drl_tape_input(tape, steps, time->frequencies, NULL);
     int t, f, n = time->frequencies;
-    if (drl_tape_status(tape) != DRL_OK) return angle;
+    if (tape->status) return angle;
     for (t = 0; t < steps; t++)
         for (f = 0; f < n; f++) {
             float omega = n > 1 ? fmaf(99.9f, (float)f / (float)(n - 1), 0.1f) : 0.1f;
@@ -6012,7 +6012,7 @@ static drl_tensor *drli_ddpm_column(drl_tape *tape, const float *table, const in
 {
     drl_tensor *y = drl_tape_input(tape, rows, 1, NULL);
     int r;
-    for (r = 0; r < rows && drl_tape_status(tape) == DRL_OK; r++) {
+    for (r = 0; r < rows && tape->status == DRL_OK; r++) {
         float v = table[t[r]];
         y->data[r] = root ? sqrtf(root > 0 ? v : 1.0f - v) : v;
     }
@@ -6090,7 +6090,7 @@ DRLDEF drl_tensor *drl_denoiser_time(drl_tape *tape, const drl_denoiser *net, in
 {
     const drl_dense *first = drli_denoiser_first(net);
     drl_tensor *e = drl_tape_input(tape, steps, net->time_dim, NULL);
-    if (drl_tape_status(tape) != DRL_OK) return e;
+    if (tape->status) return e;
     drl_time_sinusoidal(net->kind, steps, net->time_dim, e->data);
     e = drl_dense_forward(tape, &net->t0, e, DRL_ACT_MISH);
     e = drl_dense_forward(tape, &net->t1, e, DRL_ACT_NONE);
@@ -6156,14 +6156,14 @@ DRLDEF void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const d
     for (r = 0; r < rows; r += n) {
         float *at = path + (size_t)r * (size_t)A;
         n = DRLI_MIN(n, rows - r);
-        for (t = first; t >= last && drl_tape_status(tape) == DRL_OK; t--, at += all) {
+        for (t = first; t >= last && tape->status == DRL_OK; t--, at += all) {
             drl_tape_mark mark = drl_tape_save(tape);
             drl_tensor *x = drl_tape_input(tape, n, A, at), *z = NULL, *y;
             if (ddpm->std[t] > 0) z = drl_tape_input(tape, n, A, at + all);
             y = drl_denoiser_eps(tape, net, x, drl_rows(tape, time, ddpm->time[t], 1),
                                  drl_rows(tape, state, 0, n));
             y = drl_ddpm_step(tape, ddpm, t, x, y, z, clip);
-            if (drl_tape_status(tape) == DRL_OK)
+            if (tape->status == DRL_OK)
                 memcpy(at + all, y->data, (size_t)n * (size_t)A * sizeof(float));
             drl_tape_release(tape, mark);
         }
@@ -6417,7 +6417,7 @@ DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, const drl_twin *twin, drl_tensor
             h[j] = drli_mlp_rest(tape, &q[j], h[j]);
         }
         y = drl_min(tape, h[0], h[1]);
-        if (!all || drl_tape_status(tape) != DRL_OK) return y;
+        if (!all || tape->status) return y;
         memcpy(all->data + r, y->data, (size_t)n * sizeof(float));
         drl_tape_release(tape, mark);
     }
@@ -6430,7 +6430,7 @@ DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, const drl_twin *twin, drl_tenso
     drl_tensor *x = drl_concat(tape, act, obs), *loss[2];
     drl_tensor *target = drl_tape_input(tape, x->rows, 1, NULL);
     int j;
-    if (drl_tape_status(tape) != DRL_OK) return target;
+    if (tape->status) return target;
     memcpy(target->data, y, (size_t)x->rows * sizeof(float));
     for (j = 0; j < 2; j++) {
         drl_tensor *error = drl_sub(tape, drl_mlp_forward(tape, &twin->q[j], x), target);
@@ -6964,7 +6964,7 @@ DRLI_UNUSED static void drli_agent_set(drl_agent *a, drl_params *params, const c
 DRLI_UNUSED static drl_status drli_agent_commit(drl_agent *a)
 {
     int i;
-    drl_status s = drl_tape_status(&a->tape);
+    drl_status s = a->tape.status;
     for (i = 0; i < a->set_count && s == DRL_OK; i++) s = drl_params_commit(a->sets[i].params);
     return s;
 }
@@ -6987,7 +6987,7 @@ DRLI_UNUSED static double drli_mean(int n, const float *x)
 DRLI_UNUSED static drl_tensor *drli_agent_normals(drl_agent *a, drl_mode mode, int rows)
 {
     drl_tensor *x = drl_tape_input(&a->tape, rows, a->act_dim, NULL);
-    if (drl_tape_status(&a->tape) != DRL_OK) return x;
+    if (a->tape.status) return x;
     memset(x->data, 0, drli_tensor_size(x) * sizeof(float));
     if (mode == DRL_MODE_EXPLORE)
         drl_rng_normal_fill(a->ctx, &a->rng_act, x->data, drli_tensor_size(x));
@@ -7059,7 +7059,7 @@ static drl_status drli_agent_start(drl_agent *a, const void *config)
     a->batch.act = drli_agent_floats(a, B * A);
     a->batch.reward = drli_agent_floats(a, B);
     a->batch.discount = drli_agent_floats(a, B);
-    return drl_tape_status(&a->tape);
+    return a->tape.status;
 }
 
 DRLDEF drl_status drl_agent_init(drl_agent *agent, drl_context *ctx, drl_algo algo,
@@ -7101,14 +7101,14 @@ DRLDEF drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const
     drl_tape_reset(t);
     t->grad_enabled = 0;
     s = drl_tape_input(t, rows, agent->obs_dim, NULL);
-    if (drl_tape_status(t) == DRL_OK) {
+    if (t->status == DRL_OK) {
         memcpy(s->data, obs, drli_tensor_size(s) * sizeof(float));
         a = agent->algo.act_fn(agent, mode, s);
-        if (drl_tape_status(t) == DRL_OK)
+        if (t->status == DRL_OK)
             memcpy(act, a->data, (size_t)rows * (size_t)agent->act_dim * sizeof(float));
     }
     t->grad_enabled = 1;
-    return drl_tape_status(t);
+    return t->status;
 }
 
 /* Stop at the first figure that is not finite, and say which tensor broke. */
@@ -7589,7 +7589,7 @@ static drl_status drli_ppo_targets(drl_ppo *p)
     next = drl_mlp_forward(t, &p->value, drl_tape_input(t, N, S, r->next_obs));
     old = drli_ppo_density(p, x, drl_tape_input(t, N, p->cfg.act_dim, r->act));
     t->grad_enabled = 1;
-    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    if (t->status) return t->status;
     memcpy(p->old, old->data, (size_t)N * sizeof(float));
     drli_ppo_gae(p, v->data, next->data);
     return DRL_OK;
@@ -7626,7 +7626,7 @@ static drl_status drli_ppo_step(drl_ppo *p, const uint32_t *order)
     log_ratio = drli_ppo_density(p, x, drli_ppo_rows(p, p->rollout.act, c->act_dim, order));
     log_ratio = drl_sub(t, log_ratio, drli_ppo_rows(p, p->old, 1, order));
     ratio = drl_exp(t, log_ratio);
-    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    if (t->status) return t->status;
     drli_ppo_standardize(c->batch, adv->data);
     gain = drl_mul(t, drl_clip(t, ratio, 1.0f - c->clip, 1.0f + c->clip), adv);
     gain = drl_mean(t, drl_min(t, drl_mul(t, ratio, adv), gain));
@@ -7634,7 +7634,7 @@ static drl_status drli_ppo_step(drl_ppo *p, const uint32_t *order)
     error = drl_affine(t, drl_mean(t, drl_square(t, error)), 0.25f, 0.0f);
     loss = drl_sub(t, error, gain);
     drl_params_zero_grad(&p->net);
-    if (drl_tape_backward(t, loss) != DRL_OK) return drl_tape_status(t);
+    if (drl_tape_backward(t, loss) != DRL_OK) return t->status;
     drl_adam_step(&p->net, &p->adam);
     p->agent.updates++;
     m[0].value = -(double)gain->data[0];
@@ -7674,7 +7674,7 @@ static drl_tensor *drli_ppo_act(drl_agent *agent, drl_mode mode, drl_tensor *obs
     drli_ppo_see(p, obs->rows, obs->data, obs->data);
     x = drl_mlp_forward(t, &p->policy, obs);
     x = drl_add(t, x, drl_mul(t, noise, drl_exp(t, p->log_std)));
-    if (mode == DRL_MODE_EXPLORE && drl_tape_status(t) == DRL_OK)
+    if (mode == DRL_MODE_EXPLORE && t->status == DRL_OK)
         memcpy(p->raw, x->data, n * sizeof(float));
     return drl_clip(t, x, -1.0f, 1.0f);
 }
@@ -7775,14 +7775,14 @@ static drl_status drli_sac_critic(drl_sac *s, const drl_batch *b, float *noise)
     act = drli_sac_sample(s, obs, noise, &density);
     q = drl_twin_min(t, &s->q, obs, act, 1);
     t->grad_enabled = 1;
-    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    if (t->status) return t->status;
     for (r = 0; r < B; r++)
         s->y[r] = fmaf(b->discount[r], fmaf(-alpha, density->data[r], q->data[r]), b->reward[r]);
     obs = drl_tape_input(t, B, S, b->obs);
     act = drl_tape_input(t, B, s->cfg.act_dim, b->act);
     loss = drl_affine(t, drl_twin_loss(t, &s->q, obs, act, s->y), 0.5f, 0.0f);
     drl_params_zero_grad(&s->critic);
-    if (drl_tape_backward(t, loss) != DRL_OK) return drl_tape_status(t);
+    if (drl_tape_backward(t, loss) != DRL_OK) return t->status;
     drl_adam_step(&s->critic, &s->adam);
     s->agent.updates++;
     s->agent.metrics[0].value = (double)loss->data[0];
@@ -7810,7 +7810,7 @@ static drl_status drli_sac_actor(drl_sac *s, const drl_batch *b, float *noise)
     density = drl_mean(t, density);
     loss = drl_sub(t, drl_affine(t, density, drli_sac_alpha(s), 0.0f), q);
     drl_params_zero_grad(&s->actor);
-    if (drl_tape_backward(t, loss) != DRL_OK) return drl_tape_status(t);
+    if (drl_tape_backward(t, loss) != DRL_OK) return t->status;
     drl_adam_step(&s->actor, &s->adam);
     s->agent.metrics[1].value = (double)loss->data[0];
     s->agent.metrics[2].value = (double)q->data[0];
@@ -8089,7 +8089,7 @@ static drl_status drli_dacer_target(drl_dacer *d, const drl_batch *b, float *noi
     q[0] = drl_mlp_forward(t, &d->q_target[0], x);
     q[1] = drl_mlp_forward(t, &d->q_target[1], x);
     t->grad_enabled = 1;
-    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    if (t->status) return t->status;
     noise += B * (d->cfg.steps + 1) * d->cfg.act_dim;
     for (r = 0; r < B; r++) {
         int j = q[0]->data[2 * r] >= q[1]->data[2 * r];
@@ -8132,13 +8132,13 @@ static drl_status drli_dacer_critic(drl_dacer *d, const drl_batch *b)
         drl_tensor *out = drl_mlp_forward(t, &d->q[j], x), *q = drl_cols(t, out, 0, 1);
         drl_tensor *sigma = drl_activate(t, DRL_ACT_SOFTPLUS, drl_cols(t, out, 1, 1));
         drl_tensor *dq = drl_tape_input(t, B, 1, NULL), *dsigma = drl_tape_input(t, B, 1, NULL);
-        if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+        if (t->status) return t->status;
         drli_dacer_slopes(d, j, q->data, sigma->data, dq->data, dsigma->data);
         loss[j] = drl_mean(t, drl_add(t, drl_mul(t, q, dq), drl_mul(t, sigma, dsigma)));
     }
     loss[0] = drl_add(t, loss[0], loss[1]);
     drl_params_zero_grad(&d->critic);
-    if (drl_tape_backward(t, loss[0]) != DRL_OK) return drl_tape_status(t);
+    if (drl_tape_backward(t, loss[0]) != DRL_OK) return t->status;
     d->agent.metrics[0].value = (double)loss[0]->data[0];
     return DRL_OK;
 }
@@ -8157,7 +8157,7 @@ static drl_status drli_dacer_entropy(drl_dacer *d, const drl_batch *b)
         x = drl_tape_input(t, S, d->cfg.obs_dim, b->obs);
         x = drli_dacer_action(d, x, drli_dacer_noise(d, S, 0), drli_dacer_level(d));
         t->grad_enabled = 1;
-        if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+        if (t->status) return t->status;
         for (i = 0; i < S; i++)
             memcpy(d->actions + (size_t)i * n + k * A, x->data + i * A, (size_t)A * sizeof(float));
     }
@@ -8182,7 +8182,7 @@ static drl_status drli_dacer_actor(drl_dacer *d, const drl_batch *b, float *nois
     }
     loss = drl_affine(t, drl_mean(t, drl_min(t, q[0], q[1])), -1.0f, 0.0f);
     drl_params_zero_grad(&d->actor);
-    if (drl_tape_backward(t, loss) != DRL_OK) return drl_tape_status(t);
+    if (drl_tape_backward(t, loss) != DRL_OK) return t->status;
     drl_adam_step(&d->actor, &d->adam_actor);
     d->agent.metrics[1].value = (double)loss->data[0];
     return DRL_OK;
@@ -8223,7 +8223,7 @@ static drl_tensor *drli_dacer_act(drl_agent *agent, drl_mode mode, drl_tensor *o
     drl_dacer *d = (drl_dacer *)agent;
     int n = obs->rows * d->cfg.act_dim * (d->cfg.steps + 1);
     drl_tensor *noise = drl_tape_input(&agent->tape, 1, n, NULL);
-    if (drl_tape_status(&agent->tape) != DRL_OK) return noise;
+    if (agent->tape.status) return noise;
     drl_rng_normal_fill(agent->ctx, drli_agent_rng(agent, mode), noise->data, (size_t)n);
     return drli_dacer_action(d, obs, noise->data,
                              mode == DRL_MODE_EVAL ? 0.0f : drli_dacer_level(d));
@@ -8372,7 +8372,7 @@ static drl_tensor *drli_dime_prior(drl_dime *d, int rows, const float *z)
     drl_tensor *y = drl_tape_input(&d->agent.tape, rows, 1, NULL);
     int r, i, A = d->cfg.act_dim;
     float normalizer = drl_logf(d->cfg.prior_std) + 0.91893853f; /* ln sqrt(2 pi) */
-    if (drl_tape_status(&d->agent.tape) != DRL_OK) return y;
+    if (d->agent.tape.status) return y;
     for (r = 0; r < rows; r++) {
         float s = 0;
         for (i = 0; i < A; i++) s = fmaf(z[(size_t)r * (size_t)A + (size_t)i],
@@ -8406,7 +8406,7 @@ static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, float *nois
     x = drl_tape_input(t, B, A, noise);
     cost = drl_tape_input(t, B, 1, NULL);
     out.action = out.x = out.run_cost = out.density = cost;
-    if (drl_tape_status(t) != DRL_OK) return out;
+    if (t->status) return out;
     for (k = 0; k < A; k++) one->data[k] = 1.0f;
     for (k = 0; k < B; k++) cost->data[k] = 0.0f;
     for (i = 0; i < n; i++) noise[i] *= c->prior_std;
@@ -8419,7 +8419,7 @@ static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, float *nois
         u = drli_dime_control(d, x, state, time, k);
         drl_ou_step(t, x, u, eta, xi, c->prior_std, &x1, &ratio);
         ratio = drl_add(t, cost, ratio);
-        if (drl_tape_status(t) != DRL_OK) return out;
+        if (t->status) return out;
         if (t->grad_enabled) {
             x = x1;
             cost = ratio;
@@ -8451,7 +8451,7 @@ static drl_status drli_dime_next_action(drl_dime *d, const drl_batch *b, float *
     t->grad_enabled = 0;
     next = drli_dime_path(d, drl_tape_input(t, b->rows, d->cfg.obs_dim, b->next_obs), noise);
     t->grad_enabled = 1;
-    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    if (t->status) return t->status;
     memcpy(d->next_act, next.action->data, B * (size_t)d->cfg.act_dim * sizeof(float));
     memcpy(d->next_density, next.density->data, B * sizeof(float));
     d->agent.metrics[7].value = drli_mean(b->rows, d->next_density);
@@ -8487,7 +8487,7 @@ static drl_status drli_dime_critic(drl_dime *d, const drl_batch *b)
     drl_tensor *x, *logits[2], *loss[2];
     drl_tape_reset(t);
     x = drl_tape_input(t, 2 * B, S + A, NULL);
-    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    if (t->status) return t->status;
     for (r = 0; r < B; r++) {
         float *now = x->data + (size_t)r * (size_t)(S + A);
         float *next = now + (size_t)B * (size_t)(S + A);
@@ -8497,13 +8497,13 @@ static drl_status drli_dime_critic(drl_dime *d, const drl_batch *b)
         memcpy(next + S, d->next_act + (size_t)r * (size_t)A, (size_t)A * sizeof(float));
     }
     for (j = 0; j < 2; j++) logits[j] = drl_crossq_train(t, &d->q[j], x, renorm);
-    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    if (t->status) return t->status;
     drli_dime_target(d, b, logits);
     for (j = 0; j < 2; j++)
         loss[j] = drl_c51_loss(t, drl_rows(t, logits[j], 0, B), d->target, d->cfg.value_entropy);
     loss[0] = drl_add(t, loss[0], loss[1]);
     drl_params_zero_grad(&d->critic);
-    if (drl_tape_backward(t, loss[0]) != DRL_OK) return drl_tape_status(t);
+    if (drl_tape_backward(t, loss[0]) != DRL_OK) return t->status;
     drl_adam_step(&d->critic, &d->adam_critic);
     d->agent.updates++;
     d->agent.metrics[0].value = (double)loss[0]->data[0];
@@ -8567,7 +8567,7 @@ static drl_status drli_dime_update(drl_agent *agent, drl_replay *replay)
         if (s == DRL_OK) s = drli_dime_critic(d, b);
         if (s == DRL_OK && agent->updates % d->cfg.policy_delay == 0) {
             float run_cost = drli_dime_actor(d, b, drli_dime_noise(d));
-            s = drl_tape_status(&agent->tape);
+            s = agent->tape.status;
             if (s == DRL_OK) drli_dime_temperature(d, run_cost);
         }
     }
@@ -8579,7 +8579,7 @@ static drl_tensor *drli_dime_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
     drl_dime *d = (drl_dime *)agent;
     int n = obs->rows * d->cfg.act_dim * (d->cfg.steps + 1);
     drl_tensor *noise = drl_tape_input(&agent->tape, 1, n, NULL);
-    if (drl_tape_status(&agent->tape) != DRL_OK) return noise;
+    if (agent->tape.status) return noise;
     drl_rng_normal_fill(agent->ctx, drli_agent_rng(agent, mode), noise->data, (size_t)n);
     return drli_dime_path(d, obs, noise->data).action;
 }
@@ -8772,7 +8772,7 @@ static drl_tensor *drli_dppo_sample(drl_dppo *d, const drl_denoiser *net, const 
     int K = chain->steps, tuned = d->cfg.tuned;
     drl_tensor *path = drl_tape_input(t, (K + 1) * obs->rows, (int)d->dim, NULL);
     size_t i, n = (size_t)obs->rows * d->dim, size = drli_tensor_size(path);
-    if (drl_tape_status(t) != DRL_OK) return path;
+    if (t->status) return path;
     drl_rng_normal_fill(t->ctx, rng, path->data, size);
     for (i = n; i < size; i++)
         path->data[i] = drli_clampf(path->data[i], -d->cfg.noise_clip, d->cfg.noise_clip);
@@ -8795,7 +8795,7 @@ static void drli_dppo_plans(drl_dppo *d, drl_mode mode, drl_tensor *obs)
     if (B == 0) return;
     path = drli_dppo_sample(d, &d->net, chain, drli_agent_rng(&d->agent, mode),
                             drli_dppo_normal(d, &d->obs_range, drl_gather(t, obs, who, B)));
-    for (r = 0; r < B && drl_tape_status(t) == DRL_OK; r++) {
+    for (r = 0; r < B && t->status == DRL_OK; r++) {
         float *plan = drli_dppo_plan(d, mode, who[r]), *x = plan + DRLI_DPPO_OBS + S;
         memcpy(x - S, obs->data + (ptrdiff_t)who[r] * S, (size_t)S * sizeof(float));
         for (i = 0; i <= d->cfg.tuned; i++, x += d->dim)
@@ -8815,7 +8815,7 @@ static drl_tensor *drli_dppo_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
         return drli_tape_fail(t, drli_fail(agent->ctx, DRL_ERR_RANGE, "dppo: expected at most "
                                            "envs = %d rows, got %d", d->cfg.envs, obs->rows));
     drli_dppo_plans(d, mode, obs);
-    for (r = 0; r < obs->rows && drl_tape_status(t) == DRL_OK; r++) {
+    for (r = 0; r < obs->rows && t->status == DRL_OK; r++) {
         float *at = drli_dppo_plan(d, mode, r) + DRLI_DPPO_AT;
         memcpy(act->data + (ptrdiff_t)r * A, drli_dppo_plan(d, mode, r + 1) - d->dim + (int)*at * A,
                (size_t)A * sizeof(float));
@@ -8925,7 +8925,7 @@ static drl_status drli_dppo_before(drl_dppo *d)
         next = drli_dppo_value(d, d->next_obs, i, n);
         old = drli_dppo_pairs(d, n * K, d->order + i * K, &obs);
         t->grad_enabled = 1;
-        if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+        if (t->status) return t->status;
         memcpy(d->v + i, v->data, (size_t)n * sizeof(float));
         memcpy(d->next_v + i, next->data, (size_t)n * sizeof(float));
         memcpy(d->old + i * K, old->data, (size_t)(n * K) * sizeof(float));
@@ -9038,9 +9038,9 @@ static drl_status drli_dppo_step(drl_dppo *d, int B, const uint32_t *pair)
     drl_params_zero_grad(&d->actor);
     drl_params_zero_grad(&d->critic);
     for (i = 0; i < 4; i++) d->agent.metrics[i].value = 0;
-    for (i = 0; i < B && drl_tape_status(t) == DRL_OK; i += DRLI_DPPO_PIECE)
+    for (i = 0; i < B && t->status == DRL_OK; i += DRLI_DPPO_PIECE)
         drli_dppo_piece(d, DRLI_MIN(DRLI_DPPO_PIECE, B - i), B, pair + i, d->gain + i);
-    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    if (t->status) return t->status;
     drl_adam_step(&d->actor, &d->adam_actor);
     drl_adam_step(&d->critic, &d->adam_critic);
     d->agent.updates++;
@@ -9085,7 +9085,7 @@ static drl_status drli_dppo_clone(drl_dppo *d, drl_tensor *obs, drl_tensor *x, c
     drl_tape *tape = &d->agent.tape;
     drl_tensor *loss = drl_denoiser_loss(tape, &d->student_net, &d->full, obs, x, t, noise, NULL);
     drl_params_zero_grad(&d->student);
-    if (drl_tape_backward(tape, loss) != DRL_OK) return drl_tape_status(tape);
+    if (drl_tape_backward(tape, loss) != DRL_OK) return tape->status;
     d->adam_student.lr = d->epoch ? drl_lr_cosine(c->bc_lr, c->bc_lr_last, d->epoch - 1,
                                                   c->bc_epochs - 1) : c->bc_lr_last;
     drl_adam_step(&d->student, &d->adam_student);
@@ -9109,7 +9109,7 @@ static drl_status drli_dppo_draw(drl_dppo *d, int64_t rows, const float *obs, co
     x = drl_tape_input(t, B * d->cfg.chunk, A, NULL);
     noise = drl_tape_input(t, B, D, NULL);
     at = (int *)drl_arena_alloc(&t->arena, (size_t)B * sizeof(int));
-    if (drl_tape_status(t) != DRL_OK || !at) return DRL_ERR_MEMORY;
+    if (t->status || !at) return DRL_ERR_MEMORY;
     for (r = 0; r < B; r++) {
         int64_t row = rows;
         while (!drli_dppo_whole(d, rows, row, ends)) row = drl_rng_integer(rng, (uint32_t)rows);
@@ -9274,14 +9274,14 @@ static drl_status drli_qvpo_critic(drl_qvpo *q, const drl_batch *b, float *path)
     t->grad_enabled = 0;
     score = drli_qvpo_offer(q, drl_tape_input(t, B, S, b->next_obs), q->cfg.target, 1, path);
     t->grad_enabled = 1;
-    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    if (t->status) return t->status;
     for (r = 0; r < B; r++)
         q->y[r] = fmaf(b->discount[r], score->data[drli_qvpo_top(score, B, r)], b->reward[r]);
     drl_tape_reset(t);
     loss = drl_twin_loss(t, &q->q, drl_tape_input(t, B, S, b->obs),
                          drl_tape_input(t, B, q->cfg.act_dim, b->act), q->y);
     drl_params_zero_grad(&q->critic);
-    if (drl_tape_backward(t, loss) != DRL_OK) return drl_tape_status(t);
+    if (drl_tape_backward(t, loss) != DRL_OK) return t->status;
     drl_adam_step(&q->critic, &q->adam_critic);
     q->agent.updates++;
     q->agent.metrics[0].value = (double)loss->data[0];
@@ -9337,7 +9337,7 @@ static drl_status drli_qvpo_choose(drl_qvpo *q, const drl_batch *b, float *path)
     t->grad_enabled = 0;
     score = drli_qvpo_offer(q, drl_tape_input(t, B, c->obs_dim, b->obs), K, 0, path);
     t->grad_enabled = 1;
-    if (drl_tape_status(t) != DRL_OK) return drl_tape_status(t);
+    if (t->status) return t->status;
     q->agent.metrics[3].value = drli_qvpo_follow(score, q->score->data);
     for (r = 0; r < B; r++) {
         int top = drli_qvpo_top(score, B, r);
@@ -9366,7 +9366,7 @@ static drl_status drli_qvpo_actor(drl_qvpo *q, const drl_batch *b)
                              drl_tape_input(t, rows, A, q->noise),
                              drl_tape_input(t, rows, 1, q->weight));
     drl_params_zero_grad(&q->actor);
-    if (drl_tape_backward(t, loss) != DRL_OK) return drl_tape_status(t);
+    if (drl_tape_backward(t, loss) != DRL_OK) return t->status;
     drl_adam_step(&q->actor, &q->adam_actor);
     q->agent.metrics[1].value = (double)loss->data[0];
     return DRL_OK;
@@ -9420,11 +9420,11 @@ static drl_tensor *drli_qvpo_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
     int K = mode == DRL_MODE_EXPLORE ? q->cfg.behavior : q->cfg.evaluation;
     drl_tensor *path = drl_tape_input(t, (T + 1) * K * B, A, NULL), *score;
     drl_tensor *act = drl_tape_input(t, B, A, NULL);
-    if (drl_tape_status(t) != DRL_OK) return act;
+    if (t->status) return act;
     drl_rng_normal_fill(agent->ctx, drli_agent_rng(agent, mode), path->data,
                         drli_tensor_size(path));
     score = drli_qvpo_offer(q, obs, K, 0, path->data);
-    for (r = 0; r < B && drl_tape_status(t) == DRL_OK; r++)
+    for (r = 0; r < B && t->status == DRL_OK; r++)
         memcpy(act->data + r * A,
                path->data + ((size_t)(T * K * B) + (size_t)drli_qvpo_top(score, B, r)) * (size_t)A,
                (size_t)A * sizeof(float));
