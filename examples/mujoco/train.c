@@ -24,6 +24,7 @@
 #define _POSIX_C_SOURCE 200809L
 #define DIFFRL_IMPLEMENTATION
 #include "run.h"
+#include "npz.h"
 #include <signal.h>
 
 #define TRAIN_ROW 1000 /* steps between rows of progress.csv */
@@ -31,7 +32,7 @@
 /* ---------------------------------------------------------------------------------------- flags */
 
 typedef struct train_options {
-    const char *algo, *preset, *out;
+    const char *algo, *preset, *out, *data;
     run_task task;
     int64_t steps, eval_every; /* eval_every -1: steps / 20, at least 1000 */
     uint64_t seed;
@@ -45,7 +46,7 @@ static const drl_field train_numbers[] = {
     DRL_FIELD(train_options, eval_every, INT64, -1, 0, 1e12, "environment steps"),
     DRL_FIELD(train_options, seed, UINT64, 1, 0, 0, "of everything random"),
     DRL_FIELD(train_options, threads, INT, 1, 1, 256, "workers"),
-    DRL_FIELD(train_options, envs, INT, 1, 1, 1024, "environments"),
+    DRL_FIELD(train_options, envs, INT, 0, 0, 1024, "environments"),
     DRL_FIELD(train_options, eval_episodes, INT, 10, 0, 100000, "episodes"),
 };
 
@@ -57,7 +58,7 @@ static const drl_field train_fields[] = {
 
 enum {
     FLAG_ALGO, FLAG_TASK, FLAG_STEPS, FLAG_SEED, FLAG_PRESET, FLAG_SET, FLAG_THREADS, FLAG_ENVS,
-    FLAG_OUT, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC, FLAG_EVAL_EVERY,
+    FLAG_OUT, FLAG_DATA, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC, FLAG_EVAL_EVERY,
     FLAG_EVAL_EPISODES, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
 };
 
@@ -69,8 +70,9 @@ static const run_flag train_flags[] = {
     {"preset", "NAME", "settings to start from (cpu; toy for built-in tasks)"},
     {"set", "KEY=VALUE", "change a setting; may be repeated; --list shows all"},
     {"threads", "N", "workers (one per core); does not change results"},
-    {"envs", "N", "environments stepped in turn (1)"},
+    {"envs", "N", "environments stepped in turn (the setting envs of dppo; else 1)"},
     {"out", "DIR", "folder of the run's folder (runs)"},
+    {"data", "FILE.npz", "dppo, bc-diffusion: data to clone first"},
     RUN_TASK_FLAGS,
     {"eval-every", "N",
      "steps between evaluations, 0: only at the end (steps / 20, at least 1000)"},
@@ -129,6 +131,7 @@ static int train_list(run_task *task)
     printf("algorithms (--algo)\n");
     for (i = 0; algo = drl_algo_at(i), algo.name; i++)
         printf("  %-20s%s\n", algo.name, algo.about);
+    printf("  %-20s%s\n", "bc-diffusion", "the first half of dppo: clones --data and stops");
     printf("\ntasks (--task)\n");
     for (i = 0; run_task_name(i); i++)
         printf("  %-27s%s\n", run_task_name(i), run_task_family(i));
@@ -184,6 +187,7 @@ static int train_parse(train_options *o, int argc, char **argv)
         if (flag == FLAG_ALGO) o->algo = value;
         else if (flag == FLAG_PRESET) o->preset = value;
         else if (flag == FLAG_OUT) o->out = value;
+        else if (flag == FLAG_DATA) o->data = value;
         else if (flag == FLAG_QUIET) o->quiet = 1;
         else if (flag == FLAG_LIST) o->list = 1;
         else if (flag == FLAG_SET && o->set_count < RUN_COUNT(o->sets))
@@ -206,7 +210,7 @@ typedef struct train {
     drl_trainer_config trainer_config;
     drl_context ctx;
     drl_env *envs, eval_env;
-    int env_count;
+    int env_count, clone_only;
     drl_trainer trainer;
     char dir[1024];
     FILE *csv;
@@ -270,16 +274,41 @@ static int train_fail_file(train *t, const char *name)
     return RUN_FILE;
 }
 
+/* As many environments as --envs says; else as the setting envs of the preset does; else 1. */
+static void train_env_count(train *t)
+{
+    int built_in = !strcmp(run_task_family(t->opt.task.index), "built in");
+    char text[DRL_FIELD_TEXT] = "1";
+    void *config = calloc(1, t->algo.config_size);
+    drl_context none;
+    memset(&none, 0, sizeof none);
+    if (!t->opt.preset) t->opt.preset = built_in ? "toy" : "cpu";
+    if (!t->opt.envs && config) {
+        drl_algo_default(t->algo, config, 1, 1);
+        drl_algo_preset(&none, t->algo, config, t->opt.preset);
+        drl_fields_get(&none, t->algo.fields, t->algo.field_count, config, "envs", text);
+    }
+    if (!t->opt.envs) t->opt.envs = atoi(text);
+    free(config);
+}
+
 /* Find algorithm and task, make the environments. */
 static int train_open_envs(train *t)
 {
     const char *names[32];
     char error[512];
     int i;
-    for (i = 0; i < 32 && drl_algo_at(i).name; i++) names[i] = drl_algo_at(i).name;
-    t->algo = drl_algo_find(t->opt.algo);
+    for (i = 0; i < 31 && drl_algo_at(i).name; i++) names[i] = drl_algo_at(i).name;
+    names[i++] = "bc-diffusion";
+    t->clone_only = run_same(t->opt.algo, names[i - 1]);
+    t->algo = drl_algo_find(t->clone_only ? "dppo" : t->opt.algo);
     if (!t->algo.name) return run_unknown("train", "algorithm", t->opt.algo, names, i);
     if (run_task_find(&t->opt.task, "train")) return RUN_USAGE;
+    if (t->clone_only ? !t->opt.data : t->opt.data && strcmp(t->algo.name, "dppo")) {
+        fprintf(stderr, "train: --data FILE.npz goes with --algo dppo and --algo bc-diffusion\n");
+        return RUN_USAGE;
+    }
+    train_env_count(t);
     t->envs = (drl_env *)calloc((size_t)t->opt.envs, sizeof *t->envs);
     for (i = 0; t->envs && i <= t->opt.envs; i++) { /* the last one is for evaluation */
         drl_env *env = i < t->opt.envs ? &t->envs[i] : &t->eval_env;
@@ -327,8 +356,6 @@ static int train_configure(train *t)
 {
     int i, rc = RUN_OK;
     char seed[DRL_FIELD_TEXT];
-    int built_in = !strcmp(run_task_family(t->opt.task.index), "built in");
-    if (!t->opt.preset) t->opt.preset = built_in ? "toy" : "cpu";
     t->config = calloc(1, t->algo.config_size);
     t->agent = (drl_agent *)calloc(1, t->algo.size);
     if (!t->config || !t->agent) return fprintf(stderr, "train: out of memory\n"), RUN_FAILED;
@@ -682,6 +709,70 @@ static int train_evaluate(train *t)
     return RUN_OK;
 }
 
+/* The data of --data: observations, actions in [-1, 1], where episodes end. */
+typedef struct train_data {
+    int64_t rows;
+    float *obs, *act;
+    uint8_t *ends;
+} train_data;
+
+static int train_data_open(train *t, train_data *data)
+{
+    static const char *const keys[4] = {"observations", "actions", "terminals", "timeouts"};
+    const int64_t cols[4] = {t->agent->obs_dim, t->agent->act_dim, 1, 1};
+    const drl_env *env = &t->eval_env;
+    float *x[4] = {NULL, NULL, NULL, NULL};
+    char error[512] = "";
+    int64_t i, n = 0, c = 0;
+    int k, A = t->agent->act_dim;
+    for (k = 0; k < 4 && !*error; k++) {
+        x[k] = npz_read(t->opt.data, keys[k], &n, &c, error, sizeof error);
+        if (k == 0) data->rows = n;
+        if (x[k] && (c != cols[k] || n != data->rows))
+            snprintf(error, sizeof error, "%s: expected %s [%" PRId64 ", %" PRId64 "], got [%" PRId64
+                     ", %" PRId64 "]", t->opt.data, keys[k], data->rows, cols[k], n, c);
+    }
+    data->obs = x[0];
+    data->act = x[1];
+    data->ends = (uint8_t *)malloc((size_t)data->rows + 1);
+    for (i = 0; !*error && data->ends && i < data->rows; i++) {
+        data->ends[i] = x[2][i] != 0 || x[3][i] != 0;
+        for (k = 0; k < A; k++)
+            data->act[i * A + k] = 2 * (data->act[i * A + k] - env->act_low[k]) /
+                                       (env->act_high[k] - env->act_low[k]) - 1;
+    }
+    free(x[2]);
+    free(x[3]);
+    if (!*error && data->ends) return RUN_OK;
+    fprintf(stderr, "train: %s\n", *error ? error : "out of memory");
+    return RUN_FILE;
+}
+
+/* Clone the data of --data, then evaluate: the start of fine-tuning. */
+static int train_clone(train *t)
+{
+    drl_dppo *d = (drl_dppo *)t->agent;
+    train_data data = {0, NULL, NULL, NULL};
+    int rc = train_data_open(t, &data);
+    char rows[32], eta[32];
+    drl_status s = DRL_OK;
+    while (rc == RUN_OK && s == DRL_OK && d->epoch < d->cfg.bc_epochs && !train_stop) {
+        s = drl_dppo_pretrain(d, data.rows, data.obs, data.act, data.ends);
+        if (t->opt.quiet || (d->epoch % 10 && d->epoch > 1)) continue;
+        run_duration((run_now() - t->start) * (double)(d->cfg.bc_epochs - d->epoch) /
+                     (double)d->epoch, eta);
+        fprintf(stderr, "clone epoch %" PRId64 "/%d  loss %.4f  %s rows  %s left\n", d->epoch,
+                d->cfg.bc_epochs, t->agent->metrics[5].value, run_thousands(data.rows, rows), eta);
+    }
+    free(data.obs);
+    free(data.act);
+    free(data.ends);
+    if (s != DRL_OK) return train_fail(t, s);
+    if (rc == RUN_OK) rc = train_evaluate(t);
+    if (rc == RUN_OK) rc = train_row(t);
+    return rc == RUN_OK ? train_draw(t) : rc;
+}
+
 /* Step until done or told to stop; evaluate and write as it goes. Returns the exit code. */
 static int train_loop(train *t)
 {
@@ -712,7 +803,7 @@ static void train_show(train *t, int stopped)
     uint64_t faults = 0;
     char a[32], b[32];
     run_term_clear(&t->term);
-    if (!t->opt.quiet) {
+    if (!t->opt.quiet && t->trainer.steps) {
         printf("\n");
         run_plot(stdout, &term, evals ? &t->evals : &t->returns, (double)t->trainer.steps);
         printf("%11s%s return by environment steps\n\n", "", evals ? "evaluation" : "training");
@@ -793,7 +884,8 @@ int main(int argc, char **argv)
         t.next_eval = t.opt.eval_every;
         t.start = t.since = run_now();
         if (!t.term.tty) t.term.last = t.start;
-        rc = train_loop(&t);
+        if (t.opt.data) rc = train_clone(&t);
+        if (rc == RUN_OK && !t.clone_only) rc = train_loop(&t);
         if (rc == RUN_OK || rc == RUN_STOPPED) {
             train_show(&t, rc == RUN_STOPPED);
             train_tell(&t, argv[0]);
