@@ -1392,6 +1392,7 @@ typedef struct drl_trainer {
     drl_replay replay;
     drl_rng random;      /* uniform actions at the start */
     float *obs, *next_obs, *act;        /* [env_count, ...] */
+    struct drli_step *results;          /* [env_count] of the last step                           */
     int *length;                        /* [env_count] steps of the running episode */
     double *ret;                        /* [env_count] return of the running episode */
     int64_t *episode;                   /* [env_count] episodes started */
@@ -1414,9 +1415,10 @@ DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx,
                                    const drl_trainer_config *cfg, const drl_env *envs,
                                    int env_count, drl_agent *agent);
 
-/* One step of every environment, then the agent's updates, one share for each environment step. A
-   failed or nan step drops the transition, resets that environment and is counted; 1000 such steps
-   in total are an error.   Errors   the agent's, DRL_ERR_ENV. */
+/* One step of every environment, then the agent's updates, one share for each environment step.
+   Environments are stepped side by side on the context's workers: they must not share what they
+   change. A failed or nan step drops the transition, resets that environment and is counted; 1000
+   such steps in total are an error.   Errors   the agent's, DRL_ERR_ENV. */
 DRLDEF drl_status drl_trainer_step(drl_trainer *trainer);
 
 /* Mean return and length of the last (up to 100) finished episodes; 0 if there is none. */
@@ -6492,27 +6494,52 @@ DRLDEF drl_status drl_env_reset(drl_context *ctx, const drl_env *env, uint64_t s
     return drli_env_reset_at(ctx, env, -1, seed, obs);
 }
 
-/* drl_env_step of environment `index` of several, step `step` of its episode, from 1. */
-static drl_status drli_env_step_at(drl_context *ctx, const drl_env *env, int index, int step,
-                                   const float *action, float *obs, float *reward, int *flags)
+/* What a step gives, as it comes from the task. */
+typedef struct drli_step {
+    float reward;
+    int flags, code;
+} drli_step;
+
+/* Step with the action from [-1, 1] in the task's units, not at all if it is not finite. Touches
+   nothing but its arguments: environments may be stepped side by side. */
+static drli_step drli_env_step_raw(const drl_env *env, const float *action, float *obs)
 {
-    char place[120];
     float scaled[256];
-    int i, code;
+    drli_step out = {(float)NAN, 0, 0}; /* until the task writes it */
+    int i;
     for (i = 0; i < env->act_dim; i++) {
         float low = env->act_low[i], high = env->act_high[i];
+        if (!drli_finite(action[i])) return out;
+        scaled[i] = drli_clampf(fmaf(0.5f * (action[i] + 1.0f), high - low, low), low, high);
+    }
+    out.code = env->step_fn(env->user, scaled, obs, &out.reward, &out.flags);
+    return out;
+}
+
+/* Is all well with step number `step` of environment `index` of several? */
+static drl_status drli_env_step_check(drl_context *ctx, const drl_env *env, int index, int step,
+                                      const float *action, const float *obs, drli_step out)
+{
+    char place[120];
+    int i;
+    for (i = 0; i < env->act_dim; i++)
         if (!drli_finite(action[i]))
             return drli_fail(ctx, DRL_ERR_RANGE,
                 "%s: action[%d] is %g; expected -1 .. 1; the agent has diverged",
                 drli_env_place(place, env, index, step), i, (double)action[i]);
-        scaled[i] = drli_clampf(fmaf(0.5f * (action[i] + 1.0f), high - low, low), low, high);
-    }
-    *flags = 0;
-    code = env->step_fn(env->user, scaled, obs, reward, flags);
-    if (code)
+    if (out.code)
         return drli_fail(ctx, DRL_ERR_ENV, "%s: failed with code %d",
-                         drli_env_place(place, env, index, step), code);
-    return drli_env_values(ctx, env, index, step, obs, *reward);
+                         drli_env_place(place, env, index, step), out.code);
+    return drli_env_values(ctx, env, index, step, obs, out.reward);
+}
+
+static drl_status drli_env_step_at(drl_context *ctx, const drl_env *env, int index, int step,
+                                   const float *action, float *obs, float *reward, int *flags)
+{
+    drli_step out = drli_env_step_raw(env, action, obs);
+    *reward = out.reward;
+    *flags = out.flags;
+    return drli_env_step_check(ctx, env, index, step, action, obs, out);
 }
 
 DRLDEF drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *action,
@@ -7246,7 +7273,7 @@ static drl_status drli_trainer_reset(drl_trainer *trainer, int e)
 
 static size_t drli_trainer_bytes(const drl_trainer *trainer)
 {
-    size_t row = 2 * (size_t)trainer->agent->obs_dim + (size_t)trainer->agent->act_dim + 1;
+    size_t row = 2 * (size_t)trainer->agent->obs_dim + (size_t)trainer->agent->act_dim + 4;
     return (size_t)trainer->env_count * (row * sizeof(float) + sizeof(int64_t) + sizeof(double));
 }
 
@@ -7288,6 +7315,7 @@ DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx,
     trainer->next_obs = trainer->obs + n * (size_t)agent->obs_dim;
     trainer->act = trainer->next_obs + n * (size_t)agent->obs_dim;
     trainer->length = (int *)(trainer->act + n * (size_t)agent->act_dim);
+    trainer->results = (drli_step *)(trainer->length + n);
     for (e = 0; e < env_count && s == DRL_OK; e++) s = drli_trainer_reset(trainer, e);
     if (s != DRL_OK) drl_trainer_free(trainer);
     return s;
@@ -7312,16 +7340,27 @@ static void drli_trainer_finish(drl_trainer *trainer, int e)
     trainer->episodes++;
 }
 
-/* Step one environment and keep the transition. */
+/* Step environments begin .. end - 1. */
+static void drli_trainer_task(void *arg, int begin, int end, int worker)
+{
+    drl_trainer *t = (drl_trainer *)arg;
+    int e;
+    (void)worker;
+    for (e = begin; e < end; e++)
+        t->results[e] = drli_env_step_raw(&t->envs[e], t->act + e * t->agent->act_dim,
+                                          t->next_obs + e * t->agent->obs_dim);
+}
+
+/* Look at the step of one environment and keep the transition. */
 static drl_status drli_trainer_env(drl_trainer *trainer, int e)
 {
     size_t S = (size_t)trainer->agent->obs_dim, A = (size_t)trainer->agent->act_dim;
     float *obs = trainer->obs + (size_t)e * S, *next = trainer->next_obs + (size_t)e * S;
-    float *act = trainer->act + (size_t)e * A, reward = 0;
+    float *act = trainer->act + (size_t)e * A, reward = trainer->results[e].reward;
     const drl_env *env = &trainer->envs[e];
-    int flags = 0;
-    drl_status s = drli_env_step_at(trainer->ctx, env, e, trainer->length[e] + 1, act, next,
-                                    &reward, &flags);
+    int flags = trainer->results[e].flags;
+    drl_status s = drli_env_step_check(trainer->ctx, env, e, trainer->length[e] + 1, act, next,
+                                       trainer->results[e]);
     if (s != DRL_OK && s != DRL_ERR_ENV && s != DRL_ERR_NAN) return s; /* not the task's fault */
     if (s != DRL_OK) {
         if (!trainer->agent->algo.observe_fn) drl_replay_skip(&trainer->replay);
@@ -7359,6 +7398,8 @@ DRLDEF drl_status drl_trainer_step(drl_trainer *trainer)
         s = drl_agent_act(trainer->agent, DRL_MODE_EXPLORE, trainer->env_count, trainer->obs,
                           trainer->act);
     }
+    if (s == DRL_OK)
+        drl_parallel_for(trainer->ctx, trainer->env_count, 1, drli_trainer_task, trainer);
     for (e = 0; e < trainer->env_count && s == DRL_OK; e++) s = drli_trainer_env(trainer, e);
     for (e = 0; e < trainer->env_count && s == DRL_OK; e++) {
         trainer->steps++;

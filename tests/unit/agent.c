@@ -525,13 +525,14 @@ TEST(bookkeeping)
     drl_context_free(&ctx);
 }
 
-/* The same seed gives the same transitions, whatever is evaluated in between; another seed
-   others. */
+/* The same seed gives the same transitions, whatever is evaluated in between and on any number of
+   threads; another seed others. */
 TEST(training_repeats)
 {
-    static float kept[3][3 * 200];
+    static float kept[4][3 * 200];
     int run, i;
-    for (run = 0; run < 3; run++) {
+    for (run = 0; run < 4; run++) {
+        drl_context_config cc = drl_context_config_default();
         drl_context ctx;
         drl_trainer t;
         drl_trainer_config c = drl_trainer_config_default();
@@ -544,7 +545,8 @@ TEST(training_repeats)
         envs[1] = toy_env(&p[1], GOOD, 0);
         c.replay_capacity = 200;
         c.seed = run == 2 ? 8 : 7;
-        CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
+        cc.threads = run == 3 ? 2 : 1;
+        CHECK(drl_context_init(&ctx, &cc) == DRL_OK);
         agent = stub_agent(&s, &ctx);
         agent->random_steps = 50;
         CHECK(drl_trainer_init(&t, &ctx, &c, envs, 2, agent) == DRL_OK);
@@ -560,6 +562,7 @@ TEST(training_repeats)
     }
     CHECK(memcmp(kept[0], kept[1], sizeof(kept[0])) == 0);
     CHECK(memcmp(kept[0], kept[2], sizeof(kept[0])) != 0);
+    CHECK(memcmp(kept[0], kept[3], sizeof(kept[0])) == 0);
 }
 
 TEST(evaluation)
