@@ -362,7 +362,7 @@ DRLDEF void drl_rng_normal_fill(drl_context *ctx, drl_rng *rng, float *x, size_t
 DRLDEF void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n);
 
 /* ============================================================================ >>kernels
-   Matrix products and elementwise loops on plain arrays. Row-major; ld = distance of rows.
+   Matrix products on plain arrays. Row-major; ld = distance of rows.
    Rule of bits: every output element starts from 0 (or from its old value if accumulate is 1), adds
    its products over k in increasing order by fused multiply-add, then the epilogue. Blocking,
    vector width and threads do not change it. */
@@ -2188,9 +2188,10 @@ DRLDEF void drl_arena_free(drl_arena *arena)
     memset(arena, 0, sizeof(*arena));
 }
 
-/* The worker threads of a context. The caller is worker 0; the others wait for `generation` to
-   move, run their piece of the task and count `pending` down. They spin for about 20 us before they
-   sleep, because updates run hundreds of short tasks one after the other. */
+/* The worker threads of a context; the caller is worker 0. `ticket` is the number of the task, times
+   2048, plus its pieces that nobody has taken: whoever is awake takes one after the other, so that
+   a worker that the system keeps waiting holds nobody up. Idle workers spin for about 20 us before
+   they sleep, because updates run hundreds of short tasks one after the other. */
 #if !defined(DIFFRL_NO_THREADS) && (defined(__GNUC__) || defined(__clang__)) && \
     (defined(__unix__) || defined(__APPLE__))
 #define DRLI_THREADS 1
@@ -2201,8 +2202,8 @@ DRLDEF void drl_arena_free(drl_arena *arena)
 typedef struct drli_pool {
     pthread_mutex_t mutex; /* only for sleeping */
     pthread_cond_t wake;
-    unsigned generation;   /* atomic: which task this is */
-    int pending;           /* atomic: workers that have not finished it */
+    unsigned ticket;       /* atomic */
+    int pending;           /* atomic: its pieces that are not finished */
     int sleepers;          /* atomic, written under the mutex */
     int workers;           /* atomic: how many took their number */
     int started, stop;
@@ -2222,45 +2223,54 @@ DRLI_INLINE void drli_pause(int round)
 #endif
 }
 
-/* Piece p of the task: fixed contiguous ranges. */
-static void drli_pool_piece(const drli_pool *pool, int p)
+/* Take pieces, fixed contiguous ranges, until none is left. What was taken belongs to the task that
+   the pool describes, because that one cannot end before. */
+static void drli_pool_work(drli_pool *pool, int worker)
 {
-    int begin = (int)((int64_t)pool->n * p / pool->pieces);
-    int end = (int)((int64_t)pool->n * (p + 1) / pool->pieces);
-    if (p < pool->pieces) pool->fn(pool->arg, begin, end, p);
+    unsigned t = __atomic_load_n(&pool->ticket, __ATOMIC_ACQUIRE);
+    while (t % 2048) {
+        if (__atomic_compare_exchange_n(&pool->ticket, &t, t - 1, 0, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE)) {
+            int p = (int)(t % 2048) - 1;
+            pool->fn(pool->arg, (int)((int64_t)pool->n * p / pool->pieces),
+                     (int)((int64_t)pool->n * (p + 1) / pool->pieces), worker);
+            __atomic_sub_fetch(&pool->pending, 1, __ATOMIC_RELEASE);
+            t = __atomic_load_n(&pool->ticket, __ATOMIC_ACQUIRE);
+        }
+    }
 }
 
 static void *drli_pool_main(void *arg)
 {
     drli_pool *pool = (drli_pool *)arg;
     int i, self = __atomic_add_fetch(&pool->workers, 1, __ATOMIC_RELAXED);
-    unsigned seen;
-    for (seen = 0;; seen++) {
+    unsigned seen = 0;
+    for (;;) {
         for (i = 0; i < DRLI_SPIN; i++) {
-            if (__atomic_load_n(&pool->generation, __ATOMIC_ACQUIRE) != seen) break;
+            if (__atomic_load_n(&pool->ticket, __ATOMIC_ACQUIRE) / 2048 != seen) break;
             drli_pause(i);
         }
         if (i == DRLI_SPIN) {
             pthread_mutex_lock(&pool->mutex);
             __atomic_add_fetch(&pool->sleepers, 1, __ATOMIC_SEQ_CST);
-            while (__atomic_load_n(&pool->generation, __ATOMIC_SEQ_CST) == seen) {
+            while (__atomic_load_n(&pool->ticket, __ATOMIC_SEQ_CST) / 2048 == seen) {
                 pthread_cond_wait(&pool->wake, &pool->mutex);
             }
             __atomic_sub_fetch(&pool->sleepers, 1, __ATOMIC_SEQ_CST);
             pthread_mutex_unlock(&pool->mutex);
         }
+        seen = __atomic_load_n(&pool->ticket, __ATOMIC_ACQUIRE) / 2048;
         if (pool->stop) return NULL;
-        drli_pool_piece(pool, self);
-        __atomic_sub_fetch(&pool->pending, 1, __ATOMIC_RELEASE);
+        drli_pool_work(pool, self);
     }
 }
 
 /* Publish the task (or the stop) to the workers. A worker that goes to sleep counts itself before
-   it looks at generation for the last time: either it sees the new one or we see the sleeper. */
+   it looks at ticket for the last time: either it sees the new one or we see the sleeper. */
 static void drli_pool_start(drli_pool *pool)
 {
-    __atomic_store_n(&pool->pending, pool->started, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&pool->generation, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&pool->ticket, (pool->ticket / 2048 + 1) * 2048 + (unsigned)pool->pieces,
+                     __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&pool->sleepers, __ATOMIC_SEQ_CST) > 0) {
         pthread_mutex_lock(&pool->mutex);
         pthread_cond_broadcast(&pool->wake);
@@ -2278,6 +2288,7 @@ static void drli_pool_free(drl_context *ctx)
     drli_pool *pool = ctx->pool;
     if (!pool) return;
     pool->stop = 1;
+    pool->pieces = 0;
     drli_pool_start(pool);
     while (pool->started > 0) pthread_join(pool->threads[--pool->started], NULL);
     pthread_cond_destroy(&pool->wake);
@@ -2308,9 +2319,9 @@ static void drli_pool_run(drli_pool *pool, int n, int pieces, drl_task_fn fn, vo
     pool->fn = fn;
     pool->arg = arg;
     pool->n = n;
-    pool->pieces = pieces;
+    pool->pieces = pool->pending = pieces;
     drli_pool_start(pool);
-    drli_pool_piece(pool, 0);
+    drli_pool_work(pool, 0);
     for (i = 0; __atomic_load_n(&pool->pending, __ATOMIC_ACQUIRE) > 0; i++) {
         drli_pause(i < DRLI_SPIN ? i : 63); /* a long wait leaves the core to others */
     }
@@ -2367,9 +2378,7 @@ static int drli_isa_supported(drl_isa isa)
     return isa == DRL_ISA_SCALAR;
 }
 
-/* Each worker keeps a packed block of DRLI_KC rows and DRLI_NC columns of B (>>kernels). */
-#define DRLI_KC 512
-#define DRLI_NC 256
+#define DRLI_BLOCK 131072 /* floats of B that each worker packs (>>kernels) */
 
 static drl_status drli_context_start(drl_context *ctx)
 {
@@ -2390,7 +2399,7 @@ static drl_status drli_context_start(drl_context *ctx)
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: this CPU or build has no isa %d "
                          "(DRL_ISA_*); use DRL_ISA_AUTO", (int)ctx->isa);
     }
-    ctx->scratch_size = (size_t)threads * DRLI_KC * DRLI_NC * sizeof(float);
+    ctx->scratch_size = (size_t)threads * DRLI_BLOCK * sizeof(float);
     ctx->scratch = drl_memory_alloc(ctx, ctx->scratch_size);
     if (!ctx->scratch) return DRL_ERR_MEMORY;
     return threads > 1 && !ctx->cfg.parallel_fn ? drli_pool_init(ctx) : DRL_OK;
@@ -2724,7 +2733,7 @@ DRLI_INLINE float drli_geluf(float x)
     f = fmaf(-a, lo, fmaf(-a, hi, -n));
     s = drli_exp_scaled(f * 0.693147182f, t);
     n = fmaf((1.0f + s.q) * s.a, s.b, 1.0f);
-    return x < 0.0f ? fmaf(low, s.q, low) * s.a / n * s.b : x / n;
+    return (x < 0.0f ? fmaf(low, s.q, low) * s.a : x) / n * (x < 0.0f ? s.b : 1.0f);
 }
 
 /* s + z s (1 - s) w', s = 1 / (1 + exp(-w)), w' = c0 + 3 c1 z^2 */
@@ -3224,6 +3233,7 @@ typedef struct drli_tile {
     int k, cols;              /* cols counts only if the tile is one vector wide  */
     const float *a;
     ptrdiff_t a_row, a_col;   /* element (i, p) of A is a[i * a_row + p * a_col]  */
+    ptrdiff_t next, next_row; /* where the next tiles find A: called from memory  */
     const float *b;
     ptrdiff_t b_row;          /* row p of the panel starts at b + p * b_row       */
     float *copy;              /* the panel is packed here on the way; NULL: not   */
@@ -3274,7 +3284,7 @@ typedef struct drli_tile {
                 if (W > 8) __builtin_prefetch(b + vecs * W + 16);                                \
                 copy += vecs * W;                                                                \
             }                                                                                    \
-            __builtin_prefetch(a + 32); /* for A', whose rows the hardware does not foresee */   \
+            if (vecs == 2) __builtin_prefetch(a + p % 16 * t->next_row + t->next, 0, 2);         \
             DRLI_EACH(r, rows) {                                                                 \
                 y = SET1(a[r * t->a_row]);                                                       \
                 DRLI_EACH(v, vecs) s[r * vecs + v] = FMA(y, x[v], s[r * vecs + v]);              \
@@ -3488,6 +3498,8 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
             const int in_place = !nt && (few || i == 0);
             rows = (ic + mc - i + tiles - 1) / tiles;
             t.a = g->a + i * t.a_row + pc * t.a_col;
+            t.next = t.a_row == 1 ? 32 : rows * t.a_row + 64;
+            t.next_row = t.a_row == 1 ? 0 : t.a_row;
             t.b = in_place ? b : panel;
             t.b_row = in_place ? g->ldb : cols;
             t.copy = in_place && !few ? panel : NULL;
@@ -3508,18 +3520,21 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
     }
 }
 
-/* Blocks: DRLI_KC x DRLI_NC of B fill half of a second-level cache of 1 MiB; DRLI_MC rows of C are
-   finished, activation included, while they are near. */
+/* Blocks of kc x nc of B, DRLI_BLOCK floats at most, fill half of a second-level cache of 1 MiB;
+   DRLI_MC rows of C are finished, activation included, while they are near. A long kc spares
+   visits to C; A' wants a short one, each of its rows lies in another page. */
 #define DRLI_MC 48
 static void drli_gemm_run(const drli_gemm_job *g, int worker)
 {
-    float *packed = (float *)g->ctx->scratch + (size_t)worker * DRLI_KC * DRLI_NC;
+    float *packed = (float *)g->ctx->scratch + (size_t)worker * DRLI_BLOCK;
+    const int kc = DRLI_MAX(DRLI_MIN(g->k, g->form == DRL_GEMM_TN ? 512 : 2048), 1);
+    const int nc = DRLI_BLOCK / 32 / kc * 32;
     int jc, pc, ic;
-    for (jc = 0; jc < g->n; jc += DRLI_NC) {
-        for (pc = 0; pc == 0 || pc < g->k; pc += DRLI_KC) {
+    for (jc = 0; jc < g->n; jc += nc) {
+        for (pc = 0; pc == 0 || pc < g->k; pc += kc) {
             for (ic = 0; ic < g->m; ic += DRLI_MC) {
-                drli_gemm_block(g, packed, jc, DRLI_MIN(DRLI_NC, g->n - jc), pc,
-                                DRLI_MIN(DRLI_KC, g->k - pc), ic, DRLI_MIN(DRLI_MC, g->m - ic));
+                drli_gemm_block(g, packed, jc, DRLI_MIN(nc, g->n - jc), pc,
+                                DRLI_MIN(kc, g->k - pc), ic, DRLI_MIN(DRLI_MC, g->m - ic));
             }
         }
     }
@@ -3627,12 +3642,6 @@ DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x,
     drl_parallel_for(ctx, cols, (double)rows * cols < 1e5 ? cols : 64, drli_column_part, &g);
 }
 
-/* y += s x. */
-DRLI_KERNEL(axpy, (n, s, x, y), size_t n, float s, const float *x, float *y)
-{
-    size_t i;
-    for (i = 0; i < n; i++) y[i] = fmaf(s, x[i], y[i]);
-}
 /* ============================================================================ >>io
    Lists of tensors and pairs; reader: UTF-8, JSON, places, sums; writer; files. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != 1234
@@ -5078,7 +5087,7 @@ DRLI_BACKWARD(linear)
     g = drli_grad(tape, bias, &add);
     if (g) drl_column_sum(ctx, y->rows, y->cols, dz, y->cols, g, add);
     g = drli_grad(tape, base, &add);
-    if (g && add) drli_axpy((int)ctx->isa, drli_tensor_size(y), 1.0f, dz, g);
+    if (g && add) drl_act_backward(ctx, DRL_ACT_NONE, drli_tensor_size(y), NULL, NULL, dz, g, 1);
     else if (g) memcpy(g, dz, drli_tensor_size(y) * sizeof(float));
     g = drli_grad(tape, x, &add);
     sum.accumulate = add;

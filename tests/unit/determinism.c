@@ -93,7 +93,7 @@ static uint64_t train(setup *s)
     CHECK(drl_params_find_nan(&d.actor) < 0 && drl_params_find_nan(&d.critic) < 0);
     h = hash_bytes(hash_state(&d), act, sizeof(act));
 #if defined(DRLI_THREADS)
-    if (ctx.pool) s->splits = ctx.pool->generation > 0;
+    if (ctx.pool) s->splits = ctx.pool->ticket > 0;
 #endif
     drl_replay_free(&r);
     drl_agent_free(&d.agent);

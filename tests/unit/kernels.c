@@ -1,5 +1,5 @@
 /* Matrix product against its definition, bit by bit: forms, odd sizes, distances of rows,
-   epilogues, instruction sets, threads. Column sums and elementwise loops.
+   epilogues, instruction sets, threads. Column sums.
    build: cc -O2 kernels.c -o kernels -lm */
 #define _DEFAULT_SOURCE /* mmap */
 #define DIFFRL_IMPLEMENTATION
@@ -210,29 +210,10 @@ TEST(column_sums)
     contexts_free(ctx, count);
 }
 
-TEST(elementwise)
-{
-    drl_context ctx[16];
-    int count = contexts_make(ctx, 16), q, i, n = 1037;
-    float *x, *z, *old;
-    slot = 0;
-    x = numbers((size_t)n);
-    old = numbers((size_t)n);
-    z = numbers((size_t)n);
-    for (q = 0; q < count; q++) {
-        int isa = (int)ctx[q].isa;
-        memcpy(z, old, (size_t)n * sizeof(float));
-        drli_axpy(isa, (size_t)n, 1.7f, x, z);
-        for (i = 0; i < n; i++) CHECK(z[i] == fmaf(1.7f, x[i], old[i]));
-    }
-    contexts_free(ctx, count);
-}
-
 int main(int argc, char **argv)
 {
     static const test_entry tests[] = {TEST_ENTRY(gemm_by_hand), TEST_ENTRY(gemm_is_the_definition),
-                                       TEST_ENTRY(gemm_of_many_blocks), TEST_ENTRY(column_sums),
-                                       TEST_ENTRY(elementwise)};
+                                       TEST_ENTRY(gemm_of_many_blocks), TEST_ENTRY(column_sums)};
     slots_make();
     return test_run(tests, (int)(sizeof(tests) / sizeof(tests[0])), argc, argv);
 }
