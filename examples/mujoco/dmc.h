@@ -1,11 +1,12 @@
 /* DeepMind Control's tasks, for mujoco_env.h, which includes this file.
 
    Rewards, observations and resets are ours; the models are dm_control's own MJCF files, which
-   tools/get-dmc.sh fetches. They are looked for in model_dir, $DIFFRL_DMC, and the folder where
-   that tool puts them: $XDG_CACHE_HOME/diffrl/dmc, or $HOME/.cache/diffrl/dmc.
+   tools/get-dmc.sh fetches. They are looked for in options->dmc_dir or else $DIFFRL_DMC or else
+   where that tool puts them: $XDG_CACHE_HOME/diffrl/dmc, or $HOME/.cache/diffrl/dmc.
 
    Exact     same physics, observations, rewards as dm_control 1.0.14 to 1.0.44 (whose files for
              these tasks are the same): tests/env/dmc.c replays recorded trajectories
+   MuJoCo    2.2.2 and 3.3.7, 3.12.0, 3.17.0 were tried; the dog is another there, see README
    Episodes  1000 steps, no termination, actions and rewards in [-1, 1] and [0, 1]
    Step      dm_control's default: what depends on place and velocity belongs to the state after the
              step; touch, force and accelerometer to the one before the last substep
@@ -856,6 +857,11 @@ static int dmc_bind(mujoco_model *model, char *error, size_t error_size)
         model->id[k] = at[0] == 's' ? m->sensor_adr[id] : id;
         at += 2 + strlen(name);
         at += *at == ' ';
+    }
+    id = mj_name2id(m, mjOBJ_GEOM, "floor");
+    if (*t->cut && id >= 0) { /* seen as far as the robot gets; to physics it has no end anyway */
+        double seconds = m->opt.timestep * t->task.frame_skip * t->task.time_limit;
+        m->geom_size[3 * id] = m->geom_size[3 * id + 1] = seconds * (t->goal > 0 ? t->goal : 1);
     }
     if (t->task.kind.reward_fn == dmc_reward_turn)
         m->site_size[3 * model->id[DMC_TARGET]] = t->goal;
