@@ -7010,7 +7010,6 @@ DRLI_UNUSED static drl_rng *drli_agent_rng(drl_agent *a, drl_mode mode)
     return mode == DRL_MODE_EXPLORE ? &a->rng_act : &a->rng_eval;
 }
 
-/* For metrics. */
 DRLI_UNUSED static double drli_mean(int n, const float *x)
 {
     double s = 0;
@@ -7019,15 +7018,44 @@ DRLI_UNUSED static double drli_mean(int n, const float *x)
     return s / n;
 }
 
-/* Normals [rows, act_dim] for exploring; zeros for evaluating. */
-DRLI_UNUSED static drl_tensor *drli_agent_normals(drl_agent *a, drl_mode mode, int rows)
+/* Return the standard deviation (n - 1) of x, and its mean. */
+DRLI_UNUSED static double drli_deviation(int n, const float *x, double *mean)
 {
-    drl_tensor *x = drl_tape_input(&a->tape, rows, a->act_dim, NULL);
+    double square = 0;
+    int i;
+    *mean = drli_mean(n, x);
+    for (i = 0; i < n; i++) square += ((double)x[i] - *mean) * ((double)x[i] - *mean);
+    return sqrt(square / DRLI_MAX(n - 1, 1));
+}
+
+/* x = (x - mean) / standard deviation */
+DRLI_UNUSED static void drli_standardize(int n, float *x)
+{
+    double mean, sd = drli_deviation(n, x, &mean) + 1e-8;
+    int i;
+    for (i = 0; i < n; i++) x[i] = (float)(((double)x[i] - mean) / sd);
+}
+
+/* Normals [rows, cols] of rng; zeros if it is NULL. */
+DRLI_UNUSED static drl_tensor *drli_agent_normals(drl_agent *a, drl_rng *rng, int rows, int cols)
+{
+    drl_tensor *x = drl_tape_input(&a->tape, rows, cols, NULL);
     if (a->tape.status) return x;
-    memset(x->data, 0, drli_tensor_size(x) * sizeof(float));
-    if (mode == DRL_MODE_EXPLORE)
-        drl_rng_normal_fill(a->ctx, &a->rng_act, x->data, drli_tensor_size(x));
+    if (rng) drl_rng_normal_fill(a->ctx, rng, x->data, drli_tensor_size(x));
+    else memset(x->data, 0, drli_tensor_size(x) * sizeof(float));
     return x;
+}
+
+/* One step of params down the gradient of loss [1, 1], whose value is the agent's metric m. */
+DRLI_UNUSED static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
+                                               const drl_adam_config *adam, drl_tensor *loss,
+                                               int m)
+{
+    drl_params_zero_grad(params);
+    if (drl_tape_backward(&a->tape, loss) != DRL_OK) return a->tape.status;
+    drl_adam_step(params, adam);
+    a->metrics[m].value = (double)loss->data[0];
+    return DRL_OK;
 }
 
 /* Define drl_NAME_config_default, drl_NAME_init and drli_NAME_base: the drl_algo, but for texts and
@@ -7653,16 +7681,6 @@ static drl_tensor *drli_ppo_rows(drl_ppo *p, float *array, int cols, const uint3
                       (const int *)(const void *)order, p->cfg.batch);
 }
 
-/* x = (x - mean) / standard deviation */
-static void drli_ppo_standardize(int n, float *x)
-{
-    double mean = drli_mean(n, x), square = 0;
-    int i;
-    for (i = 0; i < n; i++) square += ((double)x[i] - mean) * ((double)x[i] - mean);
-    for (i = 0; i < n; i++)
-        x[i] = (float)(((double)x[i] - mean) / (sqrt(square / (n - 1)) + 1e-8));
-}
-
 /* One Adam step on -mean min(R A, clip(R) A) + mean((V - target)^2) / 4. */
 static drl_status drli_ppo_step(drl_ppo *p, const uint32_t *order)
 {
@@ -7677,15 +7695,13 @@ static drl_status drli_ppo_step(drl_ppo *p, const uint32_t *order)
     log_ratio = drl_sub(t, log_ratio, drli_ppo_rows(p, p->old, 1, order));
     ratio = drl_exp(t, log_ratio);
     if (t->status) return t->status;
-    drli_ppo_standardize(c->batch, adv->data);
+    drli_standardize(c->batch, adv->data);
     gain = drl_mul(t, drl_clip(t, ratio, 1.0f - c->clip, 1.0f + c->clip), adv);
     gain = drl_mean(t, drl_min(t, drl_mul(t, ratio, adv), gain));
     error = drl_sub(t, drl_mlp_forward(t, &p->value, x), drli_ppo_rows(p, p->target, 1, order));
     error = drl_affine(t, drl_mean(t, drl_square(t, error)), 0.25f, 0.0f);
     loss = drl_sub(t, error, gain);
-    drl_params_zero_grad(&p->net);
-    if (drl_tape_backward(t, loss) != DRL_OK) return t->status;
-    drl_adam_step(&p->net, &p->adam);
+    if (drli_agent_learn(&p->agent, &p->net, &p->adam, loss, 0) != DRL_OK) return t->status;
     p->agent.updates++;
     m[0].value = -(double)gain->data[0];
     m[1].value = (double)error->data[0];
@@ -7719,7 +7735,8 @@ static drl_tensor *drli_ppo_act(drl_agent *agent, drl_mode mode, drl_tensor *obs
 {
     drl_ppo *p = (drl_ppo *)agent;
     drl_tape *t = &agent->tape;
-    drl_tensor *noise = drli_agent_normals(agent, mode, obs->rows), *x;
+    drl_rng *rng = mode == DRL_MODE_EXPLORE ? &agent->rng_act : NULL;
+    drl_tensor *noise = drli_agent_normals(agent, rng, obs->rows, p->cfg.act_dim), *x;
     size_t n = (size_t)DRLI_MIN(obs->rows, p->cfg.rollout) * (size_t)p->cfg.act_dim;
     drli_ppo_see(p, obs->rows, obs->data, obs->data);
     x = drl_mlp_forward(t, &p->policy, obs);
@@ -7831,12 +7848,8 @@ static drl_status drli_sac_critic(drl_sac *s, const drl_batch *b, float *noise)
     obs = drl_tape_input(t, B, S, b->obs);
     act = drl_tape_input(t, B, s->cfg.act_dim, b->act);
     loss = drl_affine(t, drl_twin_loss(t, &s->q, obs, act, s->y), 0.5f, 0.0f);
-    drl_params_zero_grad(&s->critic);
-    if (drl_tape_backward(t, loss) != DRL_OK) return t->status;
-    drl_adam_step(&s->critic, &s->adam);
     s->agent.updates++;
-    s->agent.metrics[0].value = (double)loss->data[0];
-    return DRL_OK;
+    return drli_agent_learn(&s->agent, &s->critic, &s->adam, loss, 0);
 }
 
 /* kappa descends -alpha (mean L + H): alpha grows while the entropy is below H. */
@@ -7859,10 +7872,7 @@ static drl_status drli_sac_actor(drl_sac *s, const drl_batch *b, float *noise)
     q = drl_mean(t, drl_twin_min(t, &s->q, obs, act, 0));
     density = drl_mean(t, density);
     loss = drl_sub(t, drl_affine(t, density, drli_sac_alpha(s), 0.0f), q);
-    drl_params_zero_grad(&s->actor);
-    if (drl_tape_backward(t, loss) != DRL_OK) return t->status;
-    drl_adam_step(&s->actor, &s->adam);
-    s->agent.metrics[1].value = (double)loss->data[0];
+    if (drli_agent_learn(&s->agent, &s->actor, &s->adam, loss, 1) != DRL_OK) return t->status;
     s->agent.metrics[2].value = (double)q->data[0];
     drli_sac_temperature(s, density->data[0]);
     return DRL_OK;
@@ -7888,7 +7898,8 @@ static drl_status drli_sac_update(drl_agent *agent, drl_replay *replay)
 static drl_tensor *drli_sac_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
 {
     drl_sac *s = (drl_sac *)agent;
-    drl_tensor *noise = drli_agent_normals(agent, mode, obs->rows), *density;
+    drl_rng *rng = mode == DRL_MODE_EXPLORE ? &agent->rng_act : NULL;
+    drl_tensor *noise = drli_agent_normals(agent, rng, obs->rows, s->cfg.act_dim), *density;
     return drli_sac_sample(s, obs, noise->data, &density);
 }
 
@@ -8231,11 +8242,7 @@ static drl_status drli_dacer_actor(drl_dacer *d, const drl_batch *b, float *nois
         q[j] = drl_cols(t, drli_mlp_rest(t, &d->q[j], q[j]), 0, 1);
     }
     loss = drl_affine(t, drl_mean(t, drl_min(t, q[0], q[1])), -1.0f, 0.0f);
-    drl_params_zero_grad(&d->actor);
-    if (drl_tape_backward(t, loss) != DRL_OK) return t->status;
-    drl_adam_step(&d->actor, &d->adam_actor);
-    d->agent.metrics[1].value = (double)loss->data[0];
-    return DRL_OK;
+    return drli_agent_learn(&d->agent, &d->actor, &d->adam_actor, loss, 1);
 }
 
 /* ln alpha descends H - target: too much entropy, less noise. */
@@ -8271,10 +8278,9 @@ static drl_status drli_dacer_update(drl_agent *agent, drl_replay *replay)
 static drl_tensor *drli_dacer_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
 {
     drl_dacer *d = (drl_dacer *)agent;
-    int n = obs->rows * d->cfg.act_dim * (d->cfg.steps + 1);
-    drl_tensor *noise = drl_tape_input(&agent->tape, 1, n, NULL);
+    drl_tensor *noise = drli_agent_normals(agent, drli_agent_rng(agent, mode),
+                                           obs->rows * (d->cfg.steps + 1), d->cfg.act_dim);
     if (agent->tape.status) return noise;
-    drl_rng_normal_fill(agent->ctx, drli_agent_rng(agent, mode), noise->data, (size_t)n);
     return drli_dacer_action(d, obs, noise->data,
                              mode == DRL_MODE_EVAL ? 0.0f : drli_dacer_level(d));
 }
@@ -8552,12 +8558,8 @@ static drl_status drli_dime_critic(drl_dime *d, const drl_batch *b)
     for (j = 0; j < 2; j++)
         loss[j] = drl_c51_loss(t, drl_rows(t, logits[j], 0, B), d->target, d->cfg.value_entropy);
     loss[0] = drl_add(t, loss[0], loss[1]);
-    drl_params_zero_grad(&d->critic);
-    if (drl_tape_backward(t, loss[0]) != DRL_OK) return t->status;
-    drl_adam_step(&d->critic, &d->adam_critic);
     d->agent.updates++;
-    d->agent.metrics[0].value = (double)loss[0]->data[0];
-    return DRL_OK;
+    return drli_agent_learn(&d->agent, &d->critic, &d->adam_critic, loss[0], 0);
 }
 
 /* Actor step on mean(alpha L - (Q_1 + Q_2)(s, a) / 2), critics constant and in eval mode. Returns
@@ -8576,11 +8578,8 @@ static float drli_dime_actor(drl_dime *d, const drl_batch *b, float *noise)
                 drl_c51_mean(t, drl_crossq_eval(t, &d->q[1], in), &d->support));
     q = drl_affine(t, q, 0.5f, 0.0f);
     loss = drl_mean(t, drl_sub(t, drl_affine(t, path.density, drli_dime_alpha(d), 0.0f), q));
-    drl_params_zero_grad(&d->actor);
-    if (drl_tape_backward(t, loss) != DRL_OK) return 0.0f;
-    drl_adam_step(&d->actor, &d->adam_actor);
+    if (drli_agent_learn(&d->agent, &d->actor, &d->adam_actor, loss, 1) != DRL_OK) return 0.0f;
     run_cost = (float)drli_mean(b->rows, path.run_cost->data);
-    d->agent.metrics[1].value = (double)loss->data[0];
     d->agent.metrics[2].value = drli_mean(b->rows, q->data);
     d->agent.metrics[4].value = (double)run_cost;
     d->agent.metrics[5].value = drli_mean(b->rows, path.density->data);
@@ -8627,10 +8626,9 @@ static drl_status drli_dime_update(drl_agent *agent, drl_replay *replay)
 static drl_tensor *drli_dime_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
 {
     drl_dime *d = (drl_dime *)agent;
-    int n = obs->rows * d->cfg.act_dim * (d->cfg.steps + 1);
-    drl_tensor *noise = drl_tape_input(&agent->tape, 1, n, NULL);
+    drl_tensor *noise = drli_agent_normals(agent, drli_agent_rng(agent, mode),
+                                           obs->rows * (d->cfg.steps + 1), d->cfg.act_dim);
     if (agent->tape.status) return noise;
-    drl_rng_normal_fill(agent->ctx, drli_agent_rng(agent, mode), noise->data, (size_t)n);
     return drli_dime_path(d, obs, noise->data).action;
 }
 
@@ -8820,10 +8818,9 @@ static drl_tensor *drli_dppo_sample(drl_dppo *d, const drl_denoiser *net, const 
 {
     drl_tape *t = &d->agent.tape;
     int K = chain->steps, tuned = d->cfg.tuned;
-    drl_tensor *path = drl_tape_input(t, (K + 1) * obs->rows, (int)d->dim, NULL);
+    drl_tensor *path = drli_agent_normals(&d->agent, rng, (K + 1) * obs->rows, (int)d->dim);
     size_t i, n = (size_t)obs->rows * d->dim, size = drli_tensor_size(path);
     if (t->status) return path;
-    drl_rng_normal_fill(t->ctx, rng, path->data, size);
     for (i = n; i < size; i++)
         path->data[i] = drli_clampf(path->data[i], -d->cfg.noise_clip, d->cfg.noise_clip);
     drl_denoiser_sample(t, &d->base_net, chain, obs, 1, K, tuned + 1, 1.0f, path->data);
@@ -9023,14 +9020,10 @@ static void drli_dppo_targets(drl_dppo *d)
 static void drli_dppo_gain(drl_dppo *d, int B, const uint32_t *pair)
 {
     uint32_t K = (uint32_t)d->cfg.tuned;
-    double mean, square = 0;
     int r;
     for (r = 0; r < B; r++) d->gain[r] = d->advantage[pair[r] / K];
-    mean = drli_mean(B, d->gain);
-    for (r = 0; r < B; r++) square += ((double)d->gain[r] - mean) * ((double)d->gain[r] - mean);
-    square = sqrt(square / DRLI_MAX(B - 1, 1)) + 1e-8;
-    for (r = 0; r < B; r++)
-        d->gain[r] = (float)(((double)d->gain[r] - mean) / square) * d->weight[pair[r] % K];
+    drli_standardize(B, d->gain);
+    for (r = 0; r < B; r++) d->gain[r] *= d->weight[pair[r] % K];
 }
 
 /* Mean ln pi of a step of the base policy's chain from each state. */
@@ -9134,15 +9127,15 @@ static drl_status drli_dppo_clone(drl_dppo *d, drl_tensor *obs, drl_tensor *x, c
     const drl_dppo_config *c = &d->cfg;
     drl_tape *tape = &d->agent.tape;
     drl_tensor *loss = drl_denoiser_loss(tape, &d->student_net, &d->full, obs, x, t, noise, NULL);
-    drl_params_zero_grad(&d->student);
-    if (drl_tape_backward(tape, loss) != DRL_OK) return tape->status;
+    double mean = d->agent.metrics[5].value;
     d->adam_student.lr = d->epoch ? drl_lr_cosine(c->bc_lr, c->bc_lr_last, d->epoch - 1,
                                                   c->bc_epochs - 1) : c->bc_lr_last;
-    drl_adam_step(&d->student, &d->adam_student);
+    if (drli_agent_learn(&d->agent, &d->student, &d->adam_student, loss, 5) != DRL_OK)
+        return tape->status;
     if (d->batches++ % c->ema_every == 0)
         drl_params_polyak(&d->base, &d->student,
                           d->epoch + 1 < c->ema_first ? 1.0f : 1.0f - c->ema);
-    d->agent.metrics[5].value += (double)loss->data[0];
+    d->agent.metrics[5].value += mean;
     return DRL_OK;
 }
 
@@ -9157,7 +9150,7 @@ static drl_status drli_dppo_draw(drl_dppo *d, int64_t rows, const float *obs, co
     drl_tape_reset(t);
     s = drl_tape_input(t, B, S, NULL);
     x = drl_tape_input(t, B * d->cfg.chunk, A, NULL);
-    noise = drl_tape_input(t, B, D, NULL);
+    noise = drli_agent_normals(&d->agent, &d->agent.rng_noise, B, D);
     at = (int *)drl_arena_alloc(&t->arena, (size_t)B * sizeof(int));
     if (t->status || !at) return DRL_ERR_MEMORY;
     for (r = 0; r < B; r++) {
@@ -9167,7 +9160,6 @@ static drl_status drli_dppo_draw(drl_dppo *d, int64_t rows, const float *obs, co
         memcpy(s->data + (ptrdiff_t)r * S, obs + row * S, (size_t)S * sizeof(float));
         memcpy(x->data + (ptrdiff_t)r * D, act + row * A, d->dim * sizeof(float));
     }
-    drl_rng_normal_fill(t->ctx, &d->agent.rng_noise, noise->data, drli_tensor_size(noise));
     x = drli_dppo_normal(d, &d->act_range, x);
     return drli_dppo_clone(d, drli_dppo_normal(d, &d->obs_range, s),
                            drl_tape_input(t, B, D, x->data), at, noise);
@@ -9330,13 +9322,9 @@ static drl_status drli_qvpo_critic(drl_qvpo *q, const drl_batch *b, float *path)
     drl_tape_reset(t);
     loss = drl_twin_loss(t, &q->q, drl_tape_input(t, B, S, b->obs),
                          drl_tape_input(t, B, q->cfg.act_dim, b->act), q->y);
-    drl_params_zero_grad(&q->critic);
-    if (drl_tape_backward(t, loss) != DRL_OK) return t->status;
-    drl_adam_step(&q->critic, &q->adam_critic);
     q->agent.updates++;
-    q->agent.metrics[0].value = (double)loss->data[0];
     q->agent.metrics[2].value = drli_mean(B, q->y);
-    return DRL_OK;
+    return drli_agent_learn(&q->agent, &q->critic, &q->adam_critic, loss, 0);
 }
 
 /* w of an action of value best, where v is the mean value of the state's candidates, m and s the
@@ -9364,11 +9352,9 @@ static float drli_qvpo_entropy(const drl_qvpo_config *c, int64_t n)
 /* Mean of all values, which the running mean and deviation (n - 1) follow by a thousandth. */
 static double drli_qvpo_follow(const drl_tensor *score, float *running)
 {
-    double mean = drli_mean(score->rows, score->data), square = 0;
-    int r, n = score->rows;
-    for (r = 0; r < n; r++) square += ((double)score->data[r] - mean) * (score->data[r] - mean);
+    double mean, sd = drli_deviation(score->rows, score->data, &mean);
     running[0] = fmaf(0.001f, (float)mean - running[0], running[0]);
-    running[1] = fmaf(0.001f, (float)sqrt(square / DRLI_MAX(n - 1, 1)) - running[1], running[1]);
+    running[1] = fmaf(0.001f, (float)sd - running[1], running[1]);
     return mean;
 }
 
@@ -9415,11 +9401,7 @@ static drl_status drli_qvpo_actor(drl_qvpo *q, const drl_batch *b)
                              drl_tape_input(t, rows, A, q->act), q->time,
                              drl_tape_input(t, rows, A, q->noise),
                              drl_tape_input(t, rows, 1, q->weight));
-    drl_params_zero_grad(&q->actor);
-    if (drl_tape_backward(t, loss) != DRL_OK) return t->status;
-    drl_adam_step(&q->actor, &q->adam_actor);
-    q->agent.metrics[1].value = (double)loss->data[0];
-    return DRL_OK;
+    return drli_agent_learn(&q->agent, &q->actor, &q->adam_actor, loss, 1);
 }
 
 /* Normals for K chains of each state of the batch. */
@@ -9468,11 +9450,9 @@ static drl_tensor *drli_qvpo_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
     drl_tape *t = &agent->tape;
     int r, B = obs->rows, A = agent->act_dim, T = q->cfg.steps;
     int K = mode == DRL_MODE_EXPLORE ? q->cfg.behavior : q->cfg.evaluation;
-    drl_tensor *path = drl_tape_input(t, (T + 1) * K * B, A, NULL), *score;
-    drl_tensor *act = drl_tape_input(t, B, A, NULL);
+    drl_tensor *path = drli_agent_normals(agent, drli_agent_rng(agent, mode), (T + 1) * K * B, A);
+    drl_tensor *act = drl_tape_input(t, B, A, NULL), *score;
     if (t->status) return act;
-    drl_rng_normal_fill(agent->ctx, drli_agent_rng(agent, mode), path->data,
-                        drli_tensor_size(path));
     score = drli_qvpo_offer(q, obs, K, 0, path->data);
     for (r = 0; r < B && t->status == DRL_OK; r++)
         memcpy(act->data + r * A,
