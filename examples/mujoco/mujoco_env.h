@@ -135,6 +135,7 @@ typedef struct mujoco_env {
     double *obs, *next, *noise, *action;
     double before[MUJOCO_MEASURES], after[MUJOCO_MEASURES]; /* of the last step                  */
     double reward;
+    int healthy;       /* after the last step                                                    */
     int elapsed;       /* steps since reset                                                      */
     int ready;         /* 0 before the first reset and after a fault: step refuses               */
     uint64_t faults;   /* episodes broken by the simulator: it diverged, or a bad action         */
@@ -268,26 +269,6 @@ static void mujoco_run_reset(void *arg)
     mj_resetData(e->model->m, e->data);
 }
 
-static void mujoco_run_forward(void *arg)
-{
-    mujoco_env *e = (mujoco_env *)arg;
-    if (e->model->task.kind.physics_fn) e->model->task.kind.physics_fn(e, MUJOCO_STARTED);
-    else mj_forward(e->model->m, e->data);
-}
-
-static void mujoco_run_step(void *arg)
-{
-    mujoco_env *e = (mujoco_env *)arg;
-    const mujoco_task *t = &e->model->task;
-    int k;
-    if (t->kind.physics_fn) {
-        t->kind.physics_fn(e, MUJOCO_STEP);
-        return;
-    }
-    for (k = 0; k < t->frame_skip; k++) mj_step(e->model->m, e->data);
-    if (t->rules.forces) mj_rnePostConstraint(e->model->m, e->data); /* cfrc_ext; no state */
-}
-
 static void mujoco_run_loaded(void *arg)
 {
     mujoco_env *e = (mujoco_env *)arg;
@@ -333,6 +314,35 @@ static int mujoco_finite(const double *x, int n)
     return ok;
 }
 
+/* What follows physics, and under the same trap: the functions may be the user's. */
+static void mujoco_see(mujoco_env *e)
+{
+    mujoco_observe(e, e->next);
+    if (e->model->task.kind.measure_fn) e->model->task.kind.measure_fn(e, e->after);
+}
+
+static void mujoco_run_forward(void *arg)
+{
+    mujoco_env *e = (mujoco_env *)arg;
+    if (e->model->task.kind.physics_fn) e->model->task.kind.physics_fn(e, MUJOCO_STARTED);
+    else mj_forward(e->model->m, e->data);
+    mujoco_see(e);
+}
+
+static void mujoco_run_step(void *arg)
+{
+    mujoco_env *e = (mujoco_env *)arg;
+    const mujoco_task *t = &e->model->task;
+    int k;
+    if (t->kind.physics_fn) t->kind.physics_fn(e, MUJOCO_STEP);
+    else
+        for (k = 0; k < t->frame_skip; k++) mj_step(e->model->m, e->data);
+    if (t->rules.forces) mj_rnePostConstraint(e->model->m, e->data); /* cfrc_ext; no state */
+    mujoco_see(e);
+    e->healthy = !t->kind.healthy_fn || t->kind.healthy_fn(e);
+    e->reward = t->kind.reward_fn(e, e->action, e->healthy);
+}
+
 /* Begin an episode in the state that mjData holds. */
 static int mujoco_episode_start(mujoco_env *e)
 {
@@ -341,14 +351,12 @@ static int mujoco_episode_start(mujoco_env *e)
     e->reward = 0;
     e->ready = 0;
     if (mujoco_run(e, mujoco_run_forward)) return -1;
-    mujoco_observe(e, e->next);
     if (mujoco_broken(e) || !mujoco_finite(e->next, t->obs_dim)) {
         snprintf(e->error, sizeof e->error, "the initial state has no finite acceleration");
         return -1;
     }
     e->ready = 1;
     memcpy(e->obs, e->next, (size_t)t->obs_dim * sizeof(double));
-    if (t->kind.measure_fn) t->kind.measure_fn(e, e->after);
     return 0;
 }
 
@@ -402,7 +410,6 @@ static int mujoco_episode_noise(mujoco_env *e, drl_rng *rng)
 int mujoco_env_step(mujoco_env *e, const double *action, int *flags)
 {
     const mujoco_task *t = &e->model->task;
-    int healthy, fault;
     *flags = 0;
     if (!e->ready) {
         snprintf(e->error, sizeof e->error, "reset must come before step");
@@ -410,15 +417,14 @@ int mujoco_env_step(mujoco_env *e, const double *action, int *flags)
     }
     e->ready = 0;
     memcpy(e->before, e->after, sizeof e->before);
-    memcpy(e->data->ctrl, action, (size_t)t->act_dim * sizeof(double));
-    if (mujoco_run(e, mujoco_run_step)) return -1;
+    memmove(e->action, action, (size_t)t->act_dim * sizeof(double));
+    memcpy(e->data->ctrl, e->action, (size_t)t->act_dim * sizeof(double));
+    if (mujoco_run(e, mujoco_run_step)) {
+        e->reward = 0;
+        return -1;
+    }
     e->elapsed++;
-    fault = mujoco_broken(e);
-    mujoco_observe(e, e->next);
-    if (t->kind.measure_fn) t->kind.measure_fn(e, e->after);
-    healthy = !t->kind.healthy_fn || t->kind.healthy_fn(e);
-    e->reward = t->kind.reward_fn(e, action, healthy);
-    if (fault || !mujoco_finite(e->next, t->obs_dim) || !mujoco_finite(&e->reward, 1)) {
+    if (mujoco_broken(e) || !mujoco_finite(e->next, t->obs_dim) || !mujoco_finite(&e->reward, 1)) {
         e->faults++;
         e->reward = 0;
         *flags = DRL_ENV_TRUNCATED;
@@ -426,7 +432,7 @@ int mujoco_env_step(mujoco_env *e, const double *action, int *flags)
     }
     e->ready = 1;
     memcpy(e->obs, e->next, (size_t)t->obs_dim * sizeof(double));
-    if (!healthy && t->rules.terminate) *flags = DRL_ENV_TERMINATED;
+    if (!e->healthy && t->rules.terminate) *flags = DRL_ENV_TERMINATED;
     return 0;
 }
 

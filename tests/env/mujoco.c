@@ -701,6 +701,13 @@ static double own_reward(const mujoco_env *e, const double *action, int healthy)
     return healthy ? e->data->qpos[2] : 0;
 }
 
+static double own_failing_reward(const mujoco_env *e, const double *action, int healthy)
+{
+    (void)action, (void)healthy;
+    if (e->elapsed == 2) mju_error("the reward cannot go on");
+    return 1;
+}
+
 /* Make it of a root joint and legs with the damping, for a task or (NULL) for mjcf: */
 static int own(drl_env *env, const mujoco_task *task, const char *root, const char *damping,
                const char *set, char *error)
@@ -766,6 +773,17 @@ TEST(own_models)
     env.step_fn(env.user, action, obs, &reward, &flags);
     CHECK_NEAR(e->data->time, .03, 1e-12);
     CHECK(e->reward == e->data->qpos[2]);
+    env.free_fn(env.user);
+    task.kind.reward_fn = own_failing_reward; /* an error comes back, the program goes on */
+    CHECK(own(&env, &task, free_root, "1", NULL, error) == 0);
+    e = mujoco_env_get(&env);
+    env.reset_fn(env.user, 1, obs);
+    CHECK(env.step_fn(env.user, action, obs, &reward, &flags) == 0);
+    CHECK(env.step_fn(env.user, action, obs, &reward, &flags) == 0);
+    CHECK(env.step_fn(env.user, action, obs, &reward, &flags) == -1 && reward == 0);
+    CHECK_TEXT(e->error, "the reward cannot go on");
+    CHECK(env.reset_fn(env.user, 1, obs) == 0);
+    CHECK(env.step_fn(env.user, action, obs, &reward, &flags) == 0 && reward == 1);
     env.free_fn(env.user);
     task.act_dim = 3;
     CHECK(own(&env, &task, free_root, "1", NULL, error) == -1);
