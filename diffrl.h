@@ -1450,7 +1450,7 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env
     X(INT,   width,     64,   1, 65536,   "two hidden layers of policy and of value, tanh") \
     X(BOOL,  normalize, 1,    0, 1,       "observations and rewards by running statistics") \
     X(INT,   rollout,   2048, 2, 1 << 24, "environment steps of an iteration, all environments") \
-    X(INT,   batch,     64,   2, 1 << 24, "rows of a gradient step, a divisor of rollout") \
+    X(INT,   batch,     64,   2, 1 << 24, "rows of a gradient step; what does not fill one waits") \
     X(INT,   epochs,    10,   1, 1000,    "passes over a rollout") \
     X(FLOAT, gamma,     0.99, 0, 1,       "discount") \
     X(FLOAT, lambda,    0.95, 0, 1,       "of the advantage estimate") \
@@ -7541,8 +7541,8 @@ static drl_status drli_ppo_start(drl_agent *a)
     drl_rng rng = drl_rng_make(c->seed, "ppo weights");
     size_t N = (size_t)c->rollout, S = (size_t)c->obs_dim, A = (size_t)c->act_dim;
     int dims[4] = {c->obs_dim, c->width, c->width, c->act_dim};
-    if (c->rollout % c->batch)
-        return drli_fail(a->ctx, DRL_ERR_RANGE, "ppo: expected batch to divide rollout, got %d, %d",
+    if (c->batch > c->rollout)
+        return drli_fail(a->ctx, DRL_ERR_RANGE, "ppo: expected batch <= rollout, got %d > %d",
                          c->batch, c->rollout);
     drli_agent_set(a, &p->net, "", 13, 1, 1);
     drl_mlp_add(&p->policy, &p->net, "policy.", dims, 3, DRL_ACT_TANH, DRL_ACT_NONE);
@@ -7722,7 +7722,8 @@ static drl_status drli_ppo_update(drl_agent *agent, drl_replay *replay)
     s = drli_ppo_targets(p);
     for (e = 0; e < c->epochs && s == DRL_OK; e++) {
         drl_rng_permutation(&agent->rng_batch, p->order, (uint32_t)N);
-        for (i = 0; i < N && s == DRL_OK; i += c->batch) s = drli_ppo_step(p, p->order + i);
+        for (i = 0; i + c->batch <= N && s == DRL_OK; i += c->batch)
+            s = drli_ppo_step(p, p->order + i);
     }
     for (i = 0; i < N; i++)
         drl_norm_update(&p->norm, p->rollout.obs + (size_t)i * (size_t)c->obs_dim);
