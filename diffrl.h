@@ -3528,7 +3528,8 @@ static void drli_gemm_run(const drli_gemm_job *g, int worker)
 {
     float *packed = (float *)g->ctx->scratch + (size_t)worker * DRLI_BLOCK;
     const int kc = DRLI_MAX(DRLI_MIN(g->k, g->form == DRL_GEMM_TN ? 512 : 2048), 1);
-    const int nc = DRLI_BLOCK / 32 / kc * 32;
+    const int one = g->m == 1 && g->form != DRL_GEMM_NT; /* nothing is packed */
+    const int nc = one ? g->n : DRLI_BLOCK / 32 / kc * 32;
     int jc, pc, ic;
     for (jc = 0; jc < g->n; jc += nc) {
         for (pc = 0; pc == 0 || pc < g->k; pc += kc) {

@@ -147,6 +147,8 @@ TEST(gemm_of_many_blocks)
         CHECK(!product_differs(ctx, count, f, 2, 530, 300, 3, 1 + 8 + 16));
         CHECK(!product_differs(ctx, count, f, 300, 20, 270, 1, 8 + 2));
         CHECK(!product_differs(ctx, count, f, 256, 64, 260, 0, 8 + 4));
+        CHECK(!product_differs(ctx, count, f, 60, 100, 2100, 1, 8 + 1));
+        CHECK(!product_differs(ctx, count, f, 1, 200, 2100, 0, 8 + 1));
     }
     contexts_free(ctx, count);
 }
