@@ -278,7 +278,7 @@ static int train_fail_file(train *t, const char *name)
 static void train_env_count(train *t)
 {
     int built_in = !strcmp(run_task_family(t->opt.task.index), "built in");
-    char text[DRL_FIELD_TEXT] = "1";
+    char text[DRL_FIELD_TEXT];
     void *config = calloc(1, t->algo.config_size);
     drl_context none;
     memset(&none, 0, sizeof none);
@@ -286,9 +286,11 @@ static void train_env_count(train *t)
     if (!t->opt.envs && config) {
         drl_algo_default(t->algo, config, 1, 1);
         drl_algo_preset(&none, t->algo, config, t->opt.preset);
-        drl_fields_get(&none, t->algo.fields, t->algo.field_count, config, "envs", text);
+        if (drl_fields_get(&none, t->algo.fields, t->algo.field_count, config, "envs", text) ==
+            DRL_OK)
+            t->opt.envs = atoi(text);
     }
-    if (!t->opt.envs) t->opt.envs = atoi(text);
+    if (!t->opt.envs) t->opt.envs = 1;
     free(config);
 }
 
