@@ -102,6 +102,10 @@ exits "unknown task" 2 "did you mean Pendulum?" train --task Pendulm
 exits "unknown algorithm" 2 "did you mean dime?" train --algo dim --task Pendulum
 exits "unknown preset" 2 "there are paper, cpu, toy" train --preset papr --task Pendulum
 exits "unknown setting" 2 "did you mean 'lr_actor'?" train --task Pendulum --set lr_actr=1
+exits "clone without data" 2 "--data FILE.npz goes with" train --algo bc-diffusion --task Pendulum
+exits "data for another algorithm" 2 "goes with --algo dppo" train --data x --task Pendulum
+exits "data that are not there" 3 "cannot open x.npz" \
+    train --algo dppo --task Pendulum --data x.npz --out "$work/x"
 exits "setting out of range" 2 "gamma: expected" train --task Pendulum --set gamma=2
 exits "setting of the task" 2 "the task has it" train --task Pendulum --set obs_dim=4
 exits "setting without value" 2 "KEY=VALUE" train --task Pendulum --set gamma
