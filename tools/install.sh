@@ -110,9 +110,11 @@ advice() # THING
 {
     case $1 in
     mujoco)
-        echo "MuJoCo is missing. Install libmujoco-dev (Debian 12 or newer), or unpack a release of"
-        echo "github.com/google-deepmind/mujoco into DIR and set CPATH=DIR/include" \
-            "LIBRARY_PATH=DIR/lib LD_LIBRARY_PATH=DIR/lib." ;;
+        echo "MuJoCo is missing. Install libmujoco-dev (Debian 12 or newer), or run" \
+            "tools/train.sh --mujoco 3,"
+        echo "which fetches it with pip (tools/get-mujoco.sh), or unpack a release of" \
+            "github.com/google-deepmind/mujoco"
+        echo "into DIR and set CPATH=DIR/include LIBRARY_PATH=DIR/lib LD_LIBRARY_PATH=DIR/lib." ;;
     cc) echo "A C compiler is missing. Install gcc and the headers of libc, or set CC." ;;
     c++) echo "A C++ compiler is missing. Install g++, or set CXX." ;;
     clang) echo "clang is missing. Install clang." ;;
