@@ -808,9 +808,6 @@ DRLDEF void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
 DRLDEF void drl_params_state(drl_params *params, drl_state *state, const char *prefix,
                              int optimizer);
 
-/* Return the Euclidean norm of all gradients (in double, in order). */
-DRLDEF double drl_params_grad_norm(const drl_params *params);
-
 /* Return the index of the first tensor that holds a value that is not finite, -1 if none. */
 DRLDEF int drl_params_find_nan(const drl_params *params);
 
@@ -1090,7 +1087,7 @@ DRLDEF drl_tensor *drl_c51_mean(drl_tape *tape, drl_tensor *logits, const drl_at
 /* One critic of CrossQ (Bhatt et al. 2024): BRN(input) -> 2 x [Linear, ReLU, BRN] -> Linear. */
 typedef struct drl_crossq {
     drl_brn bn[3];
-    drl_dense l0, l1, out;
+    drl_dense layer[3];
 } drl_crossq;
 
 /* Add the tensors of a critic in -> width -> width -> out; running statistics go to `running`. */
@@ -5471,6 +5468,19 @@ DRLDEF drl_tensor *drl_softmax(drl_tape *tape, drl_tensor *x)
 /* ============================================================================ >>nn
    Parameters, initialisers, layers. */
 
+#define DRLI_NAME (2 * DRL_NAME_SIZE)
+
+/* A name by a format of drli_text_vadd, to buffer [DRLI_NAME]. */
+static const char *drli_name(char *buffer, const char *format, ...)
+{
+    va_list args;
+    drli_text t = drli_text_begin(buffer, DRLI_NAME);
+    va_start(args, format);
+    drli_text_vadd(&t, format, args);
+    va_end(args);
+    return buffer;
+}
+
 DRLDEF drl_status drl_params_init(drl_params *params, drl_context *ctx, int capacity, int trainable)
 {
     memset(params, 0, sizeof(*params));
@@ -5504,8 +5514,7 @@ DRLDEF drl_tensor *drl_params_add(drl_params *params, const char *prefix, const 
         return NULL;
     }
     t = drli_text_begin(params->names[params->count], DRL_NAME_SIZE);
-    drli_text_add(&t, prefix);
-    drli_text_add(&t, name);
+    drli_text_format(&t, "%s%s", prefix, name);
     x = &params->list[params->count++];
     x->rows = rows;
     x->cols = cols;
@@ -5569,39 +5578,28 @@ DRLDEF void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
     drli_polyak((int)to->ctx->isa, to->size, from->value, tau, to->value);
 }
 
-static void drli_state_add_named(drl_state *state, const char *prefix, const char *middle,
-                                 const char *name, const drl_tensor *x, float *data)
-{
-    char full[2 * DRL_NAME_SIZE];
-    drli_text t = drli_text_begin(full, sizeof(full));
-    drli_text_add(&t, prefix);
-    drli_text_add(&t, middle);
-    drli_text_add(&t, name);
-    drl_state_add_f32(state, full, data, x->rows, x->cols);
-}
-
 DRLDEF void drl_params_state(drl_params *params, drl_state *state, const char *prefix,
                              int optimizer)
 {
-    int i;
-    int64_t shape[1] = {1};
+    int i, moments = optimizer && params->trainable;
+    int64_t one = 1;
+    char name[DRLI_NAME];
     for (i = 0; i < params->count; i++) {
         const drl_tensor *x = &params->list[i];
         size_t at = (size_t)(x->data - params->value);
-        drli_state_add_named(state, prefix, "", params->names[i], x, x->data);
-        if (!optimizer || !params->trainable) continue;
-        drli_state_add_named(state, prefix, "adam_m.", params->names[i], x, params->m + at);
-        drli_state_add_named(state, prefix, "adam_v.", params->names[i], x, params->v + at);
+        drli_name(name, "%s%s", prefix, params->names[i]);
+        drl_state_add_f32(state, name, x->data, x->rows, x->cols);
+        if (!moments) continue;
+        drli_name(name, "%sadam_m.%s", prefix, params->names[i]);
+        drl_state_add_f32(state, name, params->m + at, x->rows, x->cols);
+        drli_name(name, "%sadam_v.%s", prefix, params->names[i]);
+        drl_state_add_f32(state, name, params->v + at, x->rows, x->cols);
     }
-    if (optimizer && params->trainable) {
-        char full[2 * DRL_NAME_SIZE];
-        drli_text t = drli_text_begin(full, sizeof(full));
-        drli_text_add(&t, prefix);
-        drli_text_add(&t, "adam_step");
-        drl_state_add(state, full, DRL_I64, 1, shape, &params->step);
-    }
+    drli_name(name, "%sadam_step", prefix);
+    if (moments) drl_state_add(state, name, DRL_I64, 1, &one, &params->step);
 }
 
+/* Euclidean norm of all gradients, in order; zero_nan 1: nan counts as 0. */
 static double drli_grad_norm(const drl_params *params, int zero_nan)
 {
     double s = 0;
@@ -5611,11 +5609,6 @@ static double drli_grad_norm(const drl_params *params, int zero_nan)
         if (!zero_nan || g == g) s += g * g;
     }
     return sqrt(s);
-}
-
-DRLDEF double drl_params_grad_norm(const drl_params *params)
-{
-    return drli_grad_norm(params, 0);
 }
 
 DRLDEF int drl_params_find_nan(const drl_params *params)
@@ -5645,20 +5638,11 @@ DRLDEF void drl_tensor_init(drl_tensor *x, drl_init kind, float gain, drl_rng *r
     }
 }
 
-/* prefix + name, for a layer's tensors */
-static const char *drli_join(char *buffer, const char *a, const char *b)
-{
-    drli_text t = drli_text_begin(buffer, DRL_NAME_SIZE);
-    drli_text_add(&t, a);
-    drli_text_add(&t, b);
-    return buffer;
-}
-
 DRLDEF void drl_dense_add(drl_dense *layer, drl_params *params, const char *prefix,
                           const char *name, int in, int out)
 {
-    char full[DRL_NAME_SIZE];
-    drli_join(full, prefix, name);
+    char full[DRLI_NAME];
+    drli_name(full, "%s%s", prefix, name);
     layer->w = drl_params_add(params, full, ".w", in, out);
     layer->b = drl_params_add(params, full, ".b", 1, out);
 }
@@ -5675,18 +5659,17 @@ DRLDEF drl_tensor *drl_dense_forward(drl_tape *tape, const drl_dense *layer, drl
     return drl_linear(tape, x, layer->w, layer->b, NULL, act);
 }
 
-/* "l0", "l1", ... */
-static const char *drli_layer_name(char *buffer, const char *letter, int i)
+/* A layer whose parameters are constants. */
+static drl_tensor *drli_dense_frozen(drl_tape *tape, const drl_dense *layer, drl_tensor *x,
+                                     drl_act act)
 {
-    drli_text t = drli_text_begin(buffer, DRL_NAME_SIZE);
-    drli_text_format(&t, "%s%d", letter, i);
-    return buffer;
+    return drl_linear(tape, x, drl_detach(tape, layer->w), drl_detach(tape, layer->b), NULL, act);
 }
 
 DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *params, const char *prefix, const int *dims,
                         int layers, drl_act act, drl_act out_act)
 {
-    char name[DRL_NAME_SIZE];
+    char name[DRLI_NAME];
     int i;
     memset(mlp, 0, sizeof(*mlp));
     if (layers < 1 || layers > DRL_MLP_LAYERS) {
@@ -5699,8 +5682,19 @@ DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *params, const char *prefix, co
     mlp->act = act;
     mlp->out_act = out_act;
     for (i = 0; i < layers; i++)
-        drl_dense_add(&mlp->layer[i], params, prefix, drli_layer_name(name, "l", i), dims[i],
+        drl_dense_add(&mlp->layer[i], params, prefix, drli_name(name, "l%d", i), dims[i],
                       dims[i + 1]);
+}
+
+/* in -> `layers` times width -> out. */
+DRLI_UNUSED static void drli_mlp_even(drl_mlp *mlp, drl_params *params, const char *prefix, int in,
+                                      int width, int layers, int out, drl_act act)
+{
+    int dims[DRL_MLP_LAYERS + 1], i;
+    for (i = 0; i <= DRL_MLP_LAYERS; i++) dims[i] = width;
+    dims[0] = in;
+    dims[DRLI_MAX(DRLI_MIN(layers + 1, DRL_MLP_LAYERS), 0)] = out;
+    drl_mlp_add(mlp, params, prefix, dims, layers + 1, act, DRL_ACT_NONE);
 }
 
 DRLDEF void drl_mlp_init(drl_mlp *mlp, drl_init kind, float gain, drl_rng *rng)
@@ -5709,19 +5703,31 @@ DRLDEF void drl_mlp_init(drl_mlp *mlp, drl_init kind, float gain, drl_rng *rng)
     for (i = 0; i < mlp->layers; i++) drl_dense_init(&mlp->layer[i], kind, gain, rng);
 }
 
-DRLDEF drl_tensor *drl_mlp_forward(drl_tape *tape, const drl_mlp *mlp, drl_tensor *x)
+static drl_act drli_mlp_act(const drl_mlp *mlp, int layer)
+{
+    return layer + 1 < mlp->layers ? mlp->act : mlp->out_act;
+}
+
+/* The layers from `first` on; frozen 1: as constants. */
+static drl_tensor *drli_mlp_from(drl_tape *tape, const drl_mlp *mlp, int first, drl_tensor *x,
+                                 int frozen)
 {
     int i;
-    for (i = 0; i < mlp->layers; i++)
-        x = drl_dense_forward(tape, &mlp->layer[i], x, i + 1 < mlp->layers ?
-                              mlp->act : mlp->out_act);
+    for (i = first; i < mlp->layers; i++)
+        x = (frozen ? drli_dense_frozen : drl_dense_forward)(tape, &mlp->layer[i], x,
+                                                             drli_mlp_act(mlp, i));
     return x;
+}
+
+DRLDEF drl_tensor *drl_mlp_forward(drl_tape *tape, const drl_mlp *mlp, drl_tensor *x)
+{
+    return drli_mlp_from(tape, mlp, 0, x, 0);
 }
 
 DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *prefix, int in,
                            int width, int blocks, int out, drl_act act)
 {
-    char name[DRL_NAME_SIZE];
+    char name[DRLI_NAME];
     int i;
     memset(net, 0, sizeof(*net));
     if (blocks < 0 || 2 * blocks > DRL_MLP_LAYERS) {
@@ -5735,7 +5741,7 @@ DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *pref
     net->act = act;
     drl_dense_add(&net->first, params, prefix, "first", in, width);
     for (i = 0; i < 2 * blocks; i++)
-        drl_dense_add(&net->layer[i], params, prefix, drli_layer_name(name, "l", i), width, width);
+        drl_dense_add(&net->layer[i], params, prefix, drli_name(name, "l%d", i), width, width);
     drl_dense_add(&net->last, params, prefix, "last", width, out);
 }
 
@@ -5807,8 +5813,8 @@ DRLDEF void drl_time_sinusoidal(drl_time kind, int steps, int dim, float *out)
 DRLDEF void drl_brn_add(drl_brn *layer, drl_params *params, drl_params *running, const char *prefix,
                         const char *name, int cols)
 {
-    char full[DRL_NAME_SIZE];
-    drli_join(full, prefix, name);
+    char full[DRLI_NAME];
+    drli_name(full, "%s%s", prefix, name);
     layer->scale = drl_params_add(params, full, ".scale", 1, cols);
     layer->shift = drl_params_add(params, full, ".shift", 1, cols);
     layer->mean = drl_params_add(running, full, ".mean", 1, cols);
@@ -5860,8 +5866,8 @@ DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, 
 
 DRLDEF drl_tensor *drl_brn_eval(drl_tape *tape, const drl_brn *layer, drl_tensor *x)
 {
-    drl_tensor *a = drl_tape_input(tape, 1, x->cols, NULL), *b = drl_tape_input(tape, 1, x->cols,
-                                                                                NULL);
+    drl_tensor *a = drl_tape_input(tape, 1, x->cols, NULL);
+    drl_tensor *b = drl_tape_input(tape, 1, x->cols, NULL);
     int c;
     if (!drli_brn_fits(tape, layer, x)) return &tape->poison;
     for (c = 0; c < x->cols; c++) {
@@ -6070,7 +6076,7 @@ DRLDEF void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *
                              int obs_dim, int act_dim, drl_time kind, int time_dim,
                              int time_hidden, int width, int layers, int blocks, drl_act act)
 {
-    int dims[DRL_MLP_LAYERS + 1], i, in = act_dim + time_dim + obs_dim;
+    int in = act_dim + time_dim + obs_dim;
     memset(net, 0, sizeof(*net));
     net->act_dim = act_dim;
     net->obs_dim = obs_dim;
@@ -6078,11 +6084,8 @@ DRLDEF void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *
     net->kind = kind;
     drl_dense_add(&net->t0, params, prefix, "t0", time_dim, time_hidden);
     drl_dense_add(&net->t1, params, prefix, "t1", time_hidden, time_dim);
-    for (i = 0; i <= DRL_MLP_LAYERS; i++) dims[i] = width;
-    dims[0] = in;
-    dims[layers < DRL_MLP_LAYERS ? layers + 1 : 0] = act_dim;
     if (blocks) drl_resmlp_add(&net->res, params, prefix, in, width, blocks, act_dim, act);
-    else drl_mlp_add(&net->mlp, params, prefix, dims, layers + 1, act, DRL_ACT_NONE);
+    else drli_mlp_even(&net->mlp, params, prefix, in, width, layers, act_dim, act);
 }
 
 DRLDEF void drl_denoiser_init(drl_denoiser *net, drl_init kind, float gain, drl_rng *rng)
@@ -6121,15 +6124,11 @@ DRLDEF drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl
                                     drl_tensor *time, drl_tensor *state)
 {
     drl_tensor *w = drl_rows(tape, drli_denoiser_first(net)->w, 0, net->act_dim), *h;
-    const drl_mlp *mlp = &net->mlp;
-    drl_act act = mlp->layers ? mlp->act : DRL_ACT_NONE;
-    int i;
+    drl_act act = net->mlp.layers ? drli_mlp_act(&net->mlp, 0) : DRL_ACT_NONE;
     if (time->rows == 1) h = drl_linear(tape, x, w, time, state, act);
     else h = drl_linear(tape, x, w, NULL, drl_add(tape, time, state), act);
-    if (!mlp->layers) return drli_resmlp_body(tape, &net->res, h);
-    for (i = 1; i < mlp->layers; i++)
-        h = drl_dense_forward(tape, &mlp->layer[i], h, i + 1 < mlp->layers ? act : DRL_ACT_NONE);
-    return h;
+    return net->mlp.layers ? drli_mlp_from(tape, &net->mlp, 1, h, 0)
+                           : drli_resmlp_body(tape, &net->res, h);
 }
 
 DRLDEF drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
@@ -6327,65 +6326,54 @@ DRLDEF drl_tensor *drl_c51_mean(drl_tape *tape, drl_tensor *logits, const drl_at
 DRLDEF void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *running,
                            const char *prefix, int in, int width, int out)
 {
-    drl_brn_add(&q->bn[0], params, running, prefix, "bn0", in);
-    drl_dense_add(&q->l0, params, prefix, "l0", in, width);
-    drl_brn_add(&q->bn[1], params, running, prefix, "bn1", width);
-    drl_dense_add(&q->l1, params, prefix, "l1", width, width);
-    drl_brn_add(&q->bn[2], params, running, prefix, "bn2", width);
-    drl_dense_add(&q->out, params, prefix, "out", width, out);
+    char name[DRLI_NAME];
+    int i;
+    for (i = 0; i < 3; i++) {
+        int from = i ? width : in, to = i < 2 ? width : out;
+        drl_brn_add(&q->bn[i], params, running, prefix, drli_name(name, "bn%d", i), from);
+        drl_dense_add(&q->layer[i], params, prefix, drli_name(name, i < 2 ? "l%d" : "out", i),
+                      from, to);
+    }
 }
 
 DRLDEF void drl_crossq_init(drl_crossq *q, drl_rng *rng)
 {
     int i;
-    for (i = 0; i < 3; i++) drl_brn_init(&q->bn[i]);
-    drl_dense_init(&q->l0, DRL_INIT_LECUN_NORMAL, 1.0f, rng);
-    drl_dense_init(&q->l1, DRL_INIT_LECUN_NORMAL, 1.0f, rng);
-    drl_dense_init(&q->out, DRL_INIT_LECUN_NORMAL, 1.0f, rng);
+    for (i = 0; i < 3; i++) {
+        drl_brn_init(&q->bn[i]);
+        drl_dense_init(&q->layer[i], DRL_INIT_LECUN_NORMAL, 1.0f, rng);
+    }
 }
 
 DRLDEF drl_tensor *drl_crossq_train(drl_tape *tape, drl_crossq *q, drl_tensor *x, int renorm)
 {
-    x = drl_brn_train(tape, &q->bn[0], x, renorm);
-    x = drl_dense_forward(tape, &q->l0, x, DRL_ACT_RELU);
-    x = drl_brn_train(tape, &q->bn[1], x, renorm);
-    x = drl_dense_forward(tape, &q->l1, x, DRL_ACT_RELU);
-    x = drl_brn_train(tape, &q->bn[2], x, renorm);
-    return drl_dense_forward(tape, &q->out, x, DRL_ACT_NONE);
-}
-
-/* A layer whose parameters are constants. */
-static drl_tensor *drli_dense_frozen(drl_tape *tape, const drl_dense *layer, drl_tensor *x,
-                                     drl_act act)
-{
-    return drl_linear(tape, x, drl_detach(tape, layer->w), drl_detach(tape, layer->b), NULL, act);
+    int i;
+    for (i = 0; i < 3; i++)
+        x = drl_dense_forward(tape, &q->layer[i], drl_brn_train(tape, &q->bn[i], x, renorm),
+                              i < 2 ? DRL_ACT_RELU : DRL_ACT_NONE);
+    return x;
 }
 
 DRLDEF drl_tensor *drl_crossq_eval(drl_tape *tape, const drl_crossq *q, drl_tensor *x)
 {
-    x = drl_brn_eval(tape, &q->bn[0], x);
-    x = drli_dense_frozen(tape, &q->l0, x, DRL_ACT_RELU);
-    x = drl_brn_eval(tape, &q->bn[1], x);
-    x = drli_dense_frozen(tape, &q->l1, x, DRL_ACT_RELU);
-    x = drl_brn_eval(tape, &q->bn[2], x);
-    return drli_dense_frozen(tape, &q->out, x, DRL_ACT_NONE);
+    int i;
+    for (i = 0; i < 3; i++)
+        x = drli_dense_frozen(tape, &q->layer[i], drl_brn_eval(tape, &q->bn[i], x),
+                              i < 2 ? DRL_ACT_RELU : DRL_ACT_NONE);
+    return x;
 }
 
 DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target,
                          const char *prefix, int obs_dim, int act_dim, int width, int layers,
                          drl_act act)
 {
-    int dims[DRL_MLP_LAYERS + 1], i, j;
-    char name[DRL_NAME_SIZE];
-    for (i = 0; i <= DRL_MLP_LAYERS; i++) dims[i] = width;
-    dims[0] = act_dim + obs_dim;
-    dims[layers < 0 || layers > DRL_MLP_LAYERS ? 0 : layers] = 1;
+    char name[DRLI_NAME];
+    int j, in = act_dim + obs_dim;
     twin->act_dim = act_dim;
     for (j = 0; j < 2; j++) {
-        drli_text t = drli_text_begin(name, sizeof(name));
-        drli_text_format(&t, "%sq%d.", prefix, j);
-        drl_mlp_add(&twin->q[j], params, name, dims, layers, act, DRL_ACT_NONE);
-        drl_mlp_add(&twin->target[j], target, name, dims, layers, act, DRL_ACT_NONE);
+        drli_name(name, "%sq%d.", prefix, j);
+        drli_mlp_even(&twin->q[j], params, name, in, width, layers - 1, 1, act);
+        drli_mlp_even(&twin->target[j], target, name, in, width, layers - 1, 1, act);
     }
 }
 
@@ -6393,16 +6381,6 @@ DRLDEF void drl_twin_init(drl_twin *twin, drl_init kind, float gain, drl_rng *rn
 {
     int j;
     for (j = 0; j < 2; j++) drl_mlp_init(&twin->q[j], kind, gain, rng);
-}
-
-/* The layers after the first, as constants. */
-static drl_tensor *drli_mlp_rest(drl_tape *tape, const drl_mlp *mlp, drl_tensor *h)
-{
-    int i;
-    for (i = 1; i < mlp->layers; i++)
-        h = drli_dense_frozen(tape, &mlp->layer[i], h, i + 1 < mlp->layers ? mlp->act :
-                                                                             mlp->out_act);
-    return h;
 }
 
 DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
@@ -6425,8 +6403,8 @@ DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, const drl_twin *twin, drl_tensor
         for (j = 0; j < 2; j++) {
             drl_tensor *w = drl_detach(tape, drl_rows(tape, q[j].layer[0].w, 0, A));
             h[j] = drl_linear(tape, x, w, NULL, drl_rows(tape, state[j], 0, n),
-                              q[j].layers > 1 ? q[j].act : q[j].out_act);
-            h[j] = drli_mlp_rest(tape, &q[j], h[j]);
+                              drli_mlp_act(&q[j], 0));
+            h[j] = drli_mlp_from(tape, &q[j], 1, h[j], 1);
         }
         y = drl_min(tape, h[0], h[1]);
         if (!all || tape->status) return y;
@@ -6818,11 +6796,11 @@ DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch 
 static void drli_state_add_array(drl_state *state, const char *prefix, const char *name,
                                  drl_dtype dtype, int64_t rows, int64_t cols, void *data)
 {
-    char full[DRL_NAME_SIZE];
+    char full[DRLI_NAME];
     int64_t shape[2];
     shape[0] = rows;
     shape[1] = cols;
-    drl_state_add(state, drli_join(full, prefix, name), dtype, cols ? 2 : 1, shape, data);
+    drl_state_add(state, drli_name(full, "%s%s", prefix, name), dtype, cols ? 2 : 1, shape, data);
 }
 
 DRLDEF void drl_replay_state(drl_replay *replay, drl_state *state, const char *prefix)
@@ -7541,14 +7519,13 @@ static drl_status drli_ppo_start(drl_agent *a)
     drl_replay_config rc = drl_replay_config_default(c->obs_dim, c->act_dim);
     drl_rng rng = drl_rng_make(c->seed, "ppo weights");
     size_t N = (size_t)c->rollout, S = (size_t)c->obs_dim, A = (size_t)c->act_dim;
-    int dims[4] = {c->obs_dim, c->width, c->width, c->act_dim};
     if (c->batch > c->rollout)
         return drli_fail(a->ctx, DRL_ERR_RANGE, "ppo: expected batch <= rollout, got %d > %d",
                          c->batch, c->rollout);
     drli_agent_set(a, &p->net, "", 13, 1, 1);
-    drl_mlp_add(&p->policy, &p->net, "policy.", dims, 3, DRL_ACT_TANH, DRL_ACT_NONE);
-    dims[3] = 1;
-    drl_mlp_add(&p->value, &p->net, "value.", dims, 3, DRL_ACT_TANH, DRL_ACT_NONE);
+    drli_mlp_even(&p->policy, &p->net, "policy.", c->obs_dim, c->width, 2, c->act_dim,
+                  DRL_ACT_TANH);
+    drli_mlp_even(&p->value, &p->net, "value.", c->obs_dim, c->width, 2, 1, DRL_ACT_TANH);
     p->log_std = drl_params_add(&p->net, "", "log_std", 1, c->act_dim);
     p->x = drli_agent_floats(a, N * S);
     p->raw = drli_agent_floats(a, N * A);
@@ -7789,12 +7766,12 @@ static drl_status drli_sac_start(drl_agent *a)
     drl_sac *s = (drl_sac *)a;
     const drl_sac_config *c = &s->cfg;
     drl_rng rng = drl_rng_make(c->seed, "sac weights");
-    int dims[4] = {c->obs_dim, c->width, c->width, 2 * c->act_dim};
     drli_agent_set(a, &s->actor, "actor.", 6, 1, 1);
     drli_agent_set(a, &s->critic, "critic.", 12, 1, 0);
     drli_agent_set(a, &s->target, "target.", 12, 0, 0);
     drli_agent_set(a, &s->temperature, "temperature.", 1, 1, 0);
-    drl_mlp_add(&s->policy, &s->actor, "", dims, 3, DRL_ACT_RELU, DRL_ACT_NONE);
+    drli_mlp_even(&s->policy, &s->actor, "", c->obs_dim, c->width, 2, 2 * c->act_dim,
+                  DRL_ACT_RELU);
     drl_twin_add(&s->q, &s->critic, &s->target, "", c->obs_dim, c->act_dim, c->width, 3,
                  DRL_ACT_RELU);
     s->kappa = drl_params_add(&s->temperature, "", "kappa", 1, 1);
@@ -8066,7 +8043,7 @@ static drl_status drli_dacer_start(drl_agent *a)
     const drl_dacer_config *c = &d->cfg;
     drl_rng rng = drli_agent_stream(a, c->seed, "weights");
     size_t B = (size_t)c->batch, A = (size_t)c->act_dim, M = (size_t)c->samples;
-    int dims[DRL_MLP_LAYERS + 1], j;
+    int j;
     drli_agent_set(a, &d->actor, "actor.", 20, 1, 1);
     drli_agent_set(a, &d->critic, "critic.", 32, 1, 0);
     drli_agent_set(a, &d->target, "target.", 32, 0, 0);
@@ -8074,12 +8051,10 @@ static drl_status drli_dacer_start(drl_agent *a)
     drli_agent_set(a, &d->running, "running.", 1, 0, 0);
     drl_denoiser_add(&d->net, &d->actor, "", c->obs_dim, c->act_dim, DRL_TIME_SCALED, 16, 32,
                      c->actor_width, c->layers, 0, DRL_ACT_MISH);
-    for (j = 0; j <= DRL_MLP_LAYERS; j++) dims[j] = c->critic_width;
-    dims[0] = c->act_dim + c->obs_dim;
-    dims[c->layers + 1] = 2;
     for (j = 0; j < 4; j++)
-        drl_mlp_add(j < 2 ? &d->q[j] : &d->q_target[j - 2], j < 2 ? &d->critic : &d->target,
-                    j % 2 ? "q1." : "q0.", dims, c->layers + 1, DRL_ACT_MISH, DRL_ACT_NONE);
+        drli_mlp_even(j < 2 ? &d->q[j] : &d->q_target[j - 2], j < 2 ? &d->critic : &d->target,
+                      j % 2 ? "q1." : "q0.", c->act_dim + c->obs_dim, c->critic_width, c->layers,
+                      2, DRL_ACT_MISH);
     d->log_alpha = drl_params_add(&d->scale, "", "log_alpha", 1, 1);
     d->omega = drl_params_add(&d->running, "", "omega", 1, 2);
     d->noise = drli_agent_floats(a, B * (size_t)(c->steps + 1) * A + 2 * B);
@@ -8239,10 +8214,7 @@ static drl_status drli_dacer_actor(drl_dacer *d, const drl_batch *b, float *nois
     drl_tape_reset(t);
     obs = drl_tape_input(t, b->rows, d->cfg.obs_dim, b->obs);
     x = drl_concat(t, drli_dacer_action(d, obs, noise, drli_dacer_level(d)), obs);
-    for (j = 0; j < 2; j++) {
-        q[j] = drli_dense_frozen(t, &d->q[j].layer[0], x, DRL_ACT_MISH);
-        q[j] = drl_cols(t, drli_mlp_rest(t, &d->q[j], q[j]), 0, 1);
-    }
+    for (j = 0; j < 2; j++) q[j] = drl_cols(t, drli_mlp_from(t, &d->q[j], 0, x, 1), 0, 1);
     loss = drl_affine(t, drl_mean(t, drl_min(t, q[0], q[1])), -1.0f, 0.0f);
     return drli_agent_learn(&d->agent, &d->actor, &d->adam_actor, loss, 1);
 }
@@ -8332,17 +8304,15 @@ static drl_status drli_dime_layout(drl_dime *d)
 {
     const drl_dime_config *c = &d->cfg;
     drl_agent *a = &d->agent;
-    int dims[DRL_MLP_LAYERS + 1], i, in = c->obs_dim + c->act_dim;
+    int in = c->obs_dim + c->act_dim;
     size_t B = (size_t)c->batch, A = (size_t)c->act_dim, M = (size_t)c->atoms;
     drli_agent_set(a, &d->actor, "actor.", 32, 1, 1);
     drli_agent_set(a, &d->critic, "critic.", 32, 1, 0);
     drli_agent_set(a, &d->running, "running.", 16, 0, 0);
     drli_agent_set(a, &d->temperature, "temperature.", 1, 1, 0);
     drl_fourier_add(&d->time, &d->actor, "", c->time_frequencies, c->actor_width);
-    for (i = 0; i <= DRL_MLP_LAYERS; i++) dims[i] = c->actor_width;
-    dims[0] = c->act_dim + c->obs_dim + c->actor_width; /* x, s, embedded time */
-    dims[c->actor_layers + 1] = c->act_dim;
-    drl_mlp_add(&d->trunk, &d->actor, "", dims, c->actor_layers + 1, DRL_ACT_GELU, DRL_ACT_NONE);
+    drli_mlp_even(&d->trunk, &d->actor, "", in + c->actor_width, c->actor_width, c->actor_layers,
+                  c->act_dim, DRL_ACT_GELU); /* of x, s, embedded time */
     d->rho = drl_params_add(&d->actor, "", "rho", 1, 1);
     d->phi = drl_params_add(&d->actor, "", "phi", 1, c->act_dim);
     drl_crossq_add(&d->q[0], &d->critic, &d->running, "q0.", in, c->critic_width, c->atoms);
@@ -8417,11 +8387,9 @@ static drl_tensor *drli_dime_control(drl_dime *d, drl_tensor *x, drl_tensor *sta
                                      drl_tensor *time, int k)
 {
     drl_tape *t = &d->agent.tape;
-    drl_tensor *w = drl_rows(t, d->trunk.layer[0].w, 0, d->cfg.act_dim), *h;
-    int i, last = d->cfg.actor_layers;
-    h = drl_linear(t, x, w, drl_rows(t, time, k, 1), state, DRL_ACT_GELU);
-    for (i = 1; i < last; i++) h = drl_dense_forward(t, &d->trunk.layer[i], h, DRL_ACT_GELU);
-    return drl_clip(t, drl_dense_forward(t, &d->trunk.layer[last], h, DRL_ACT_NONE), -1e4f, 1e4f);
+    drl_tensor *w = drl_rows(t, d->trunk.layer[0].w, 0, d->cfg.act_dim);
+    x = drl_linear(t, x, w, drl_rows(t, time, k, 1), state, DRL_ACT_GELU);
+    return drl_clip(t, drli_mlp_from(t, &d->trunk, 1, x, 0), -1e4f, 1e4f);
 }
 
 /* ln N(x_0; 0, sigma_0^2) of each row of x_0 = sigma_0 z: a constant of the sample. */

@@ -335,7 +335,7 @@ TEST(diverged_losses_are_named)
     CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
     CHECK(drl_dime_init(&d, &ctx, &c) == DRL_OK);
     fill_replay(&r, &ctx, 3, 2, 100);
-    d.q[1].l0.w->data[3] = (float)NAN;
+    d.q[1].layer[0].w->data[3] = (float)NAN;
     for (i = 0; i < 3 && status == DRL_OK; i++) status = drl_agent_update(&d.agent, &r);
     CHECK(status == DRL_ERR_NAN);
     CHECK_TEXT(drl_context_error(&ctx), "(tensor critic.q");
@@ -699,11 +699,11 @@ TEST(actor_loss_gradient)
             drl_tensor_init(&d.actor.list[i], DRL_INIT_TRUNCATED_NORMAL, .4f, &rng);
     d.phi->data[0] = .2f;
     for (j = 0; j < 2; j++) {
-        drl_tensor_init(d.q[j].l0.b, DRL_INIT_CONSTANT, 4, &rng);
+        drl_tensor_init(d.q[j].layer[0].b, DRL_INIT_CONSTANT, 4, &rng);
         drl_tensor_init(d.q[j].l1.b, DRL_INIT_CONSTANT, 8, &rng);
         drl_tensor_init(d.q[j].bn[1].mean, DRL_INIT_CONSTANT, 4, &rng);
         drl_tensor_init(d.q[j].bn[2].mean, DRL_INIT_CONSTANT, 8, &rng);
-        drl_tensor_init(d.q[j].out.w, DRL_INIT_TRUNCATED_NORMAL, 1, &rng);
+        drl_tensor_init(d.q[j].layer[2].w, DRL_INIT_TRUNCATED_NORMAL, 1, &rng);
     }
     drl_params_zero_grad(&d.actor);
     CHECK(drl_tape_backward(&d.agent.tape, drl_mean(&d.agent.tape, actor_loss_rows(&d, noise))) == DRL_OK);

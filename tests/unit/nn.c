@@ -48,9 +48,9 @@ TEST(params_layout)
     for (i = 0; i < 17; i++) CHECK(b->data[i] == 0 && b->grad[i] == 0);
     for (i = 0; i < 17; i++) b->grad[i] = 2;
     a->grad[0] = -6;
-    CHECK_NEAR(drl_params_grad_norm(&p), sqrt(36 + 17 * 4.0), 1e-12);
+    CHECK_NEAR(drli_grad_norm(&p, 0), sqrt(36 + 17 * 4.0), 1e-12);
     drl_params_zero_grad(&p);
-    CHECK(drl_params_grad_norm(&p) == 0);
+    CHECK(drli_grad_norm(&p, 0) == 0);
     CHECK(drl_params_find_nan(&p) == -1);
     b->data[16] = -HUGE_VALF;
     CHECK(drl_params_find_nan(&p) == 1);
