@@ -370,17 +370,17 @@ DRLDEF void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n);
 /* The three products that training needs, with weights W [in, out]:
      DRL_GEMM_NN   C[m,n] = A[m,k]  B[k,n]      Y  = X  W
      DRL_GEMM_TN   C[m,n] = A[k,m]' B[k,n]      dW = X' dY
-     DRL_GEMM_NT   C[m,n] = A[m,k]  B[n,k]'     dX = dY W'  */
+     DRL_GEMM_NT   C[m,n] = A[m,k]  B[n,k]'     dX = dY W' */
 typedef enum drl_gemm_form { DRL_GEMM_NN, DRL_GEMM_TN, DRL_GEMM_NT } drl_gemm_form;
 
 /* What happens to the product before it is stored. */
 typedef struct drl_epilogue {
-    int accumulate;    /* 1: C += product (C is the start of the sum)                    */
-    const float *bias; /* [n] added to each row after the sum, or NULL                   */
-    const float *base; /* [m, n] rows base_ld apart, added after the sum, or NULL        */
+    int accumulate;    /* 1: C += product (C is the start of the sum) */
+    const float *bias; /* [n] added to each row after the sum, or NULL */
+    const float *base; /* [m, n] rows base_ld apart, added after the sum, or NULL */
     int base_ld;
-    drl_act act;       /* applied last                                                   */
-    float *pre;        /* [m, n] rows ldc apart: value before act is stored, or NULL     */
+    drl_act act;       /* applied last */
+    float *pre;        /* [m, n] rows ldc apart: value before act is stored, or NULL */
 } drl_epilogue;
 
 /* Multiply matrices on all workers.
@@ -567,8 +567,8 @@ typedef struct drl_field {
 
 /* Element of the table of a struct that exists (a member of the wrong size does not compile):
      DRL_FIELD(my_config, gamma, FLOAT, 0.99, 0, 1, "discount per step") */
-#define DRL_FIELD(config, member, TYPE, value, low, high, doc)                                   \
-    {#member, DRL_FIELD_##TYPE, offsetof(config, member) + 0 * sizeof(char[                      \
+#define DRL_FIELD(config, member, TYPE, value, low, high, doc) \
+    {#member, DRL_FIELD_##TYPE, offsetof(config, member) + 0 * sizeof(char[ \
      sizeof(((config *)0)->member) == sizeof(DRLI_TYPE_##TYPE) ? 1 : -1]), value, low, high, doc}
 
 /* One list X(TYPE, member, default, least, most, doc) makes a struct and its table:
@@ -578,7 +578,7 @@ typedef struct drl_field {
      typedef my_config drl_config;
      static const drl_field fields[] = {MY_CONFIG(DRL_ELEMENT)}; */
 #define DRL_MEMBER(TYPE, member, value, low, high, doc) DRLI_TYPE_##TYPE member;
-#define DRL_ELEMENT(TYPE, member, value, low, high, doc)                                         \
+#define DRL_ELEMENT(TYPE, member, value, low, high, doc) \
     DRL_FIELD(drl_config, member, TYPE, value, low, high, doc),
 
 #define DRL_FIELD_TEXT 64 /* bytes of a value as text, with its zero */
@@ -1389,7 +1389,7 @@ typedef struct drl_trainer {
     drl_replay replay;
     drl_rng random;      /* uniform actions at the start */
     float *obs, *next_obs, *act;        /* [env_count, ...] */
-    struct drli_step *results;          /* [env_count] of the last step                           */
+    struct drli_step *results;          /* [env_count] of the last step */
     int *length;                        /* [env_count] steps of the running episode */
     double *ret;                        /* [env_count] return of the running episode */
     int64_t *episode;                   /* [env_count] episodes started */
@@ -3227,17 +3227,17 @@ DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const fl
 
 /* One tile of the product: rows x cols of out = start + A B (+ bias) (+ base). */
 typedef struct drli_tile {
-    int k, cols;              /* cols counts only if the tile is one vector wide  */
+    int k, cols;              /* cols counts only if the tile is one vector wide */
     const float *a;
-    ptrdiff_t a_row, a_col;   /* element (i, p) of A is a[i * a_row + p * a_col]  */
-    ptrdiff_t next, next_row; /* where the next tiles find A: called from memory  */
+    ptrdiff_t a_row, a_col;   /* element (i, p) of A is a[i * a_row + p * a_col] */
+    ptrdiff_t next, next_row; /* where the next tiles find A: called from memory */
     const float *b;
-    ptrdiff_t b_row;          /* row p of the panel starts at b + p * b_row       */
-    float *copy;              /* the panel is packed here on the way; NULL: not   */
+    ptrdiff_t b_row;          /* row p of the panel starts at b + p * b_row */
+    float *copy;              /* the panel is packed here on the way; NULL: not */
     const float *start;       /* where the sum starts, rows ld apart; NULL: zeros */
-    float *out;               /* rows ld apart; may be start                      */
+    float *out;               /* rows ld apart; may be start */
     ptrdiff_t ld;
-    const float *bias, *base; /* NULL: none                                       */
+    const float *bias, *base; /* NULL: none */
     ptrdiff_t base_ld;
 } drli_tile;
 
@@ -3259,72 +3259,72 @@ typedef struct drli_tile {
 #define DRLI_TILE_FN
 #endif
 #define DRLI_EACH(i, n) DRLI_UNROLL for (i = 0; i < n; i++)
-#define DRLI_TILE_BODY(name, TARGET, V, W, ZERO, SET1, LOAD, STORE, FMA, ADD, M, MASK, LOADM,    \
-                       STOREM)                                                                   \
-    TARGET DRLI_TILE_FN DRLI_INLINE void drli_tile_##name##_body(                                \
-        const drli_tile *t, const int rows, const int vecs)                                      \
-    {                                                                                            \
-        V s[24], x[8], y;                                                                        \
-        const M mask = MASK(vecs == 1 ? t->cols : W);                                            \
-        const float *a = t->a, *b = t->b, *q;                                                    \
-        float *copy = t->copy, *z;                                                               \
-        int r, v, p;                                                                             \
-        DRLI_EACH(r, rows) DRLI_EACH(v, vecs) {                                                  \
-            q = t->start ? t->start + r * t->ld + v * W : NULL;                                  \
-            s[r * vecs + v] = !q ? ZERO : vecs == 1 ? LOADM(q, mask) : LOAD(q);                  \
-        }                                                                                        \
-        for (p = 0; p < t->k; p++, a += t->a_col, b += t->b_row) {                               \
-            DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(b, mask) : LOAD(b + v * W);              \
-            if (copy) { /* and call the next panel from memory */                                \
-                DRLI_EACH(v, vecs) STORE(copy + v * W, x[v]);                                    \
-                __builtin_prefetch(b + vecs * W);                                                \
-                if (W > 8) __builtin_prefetch(b + vecs * W + 16);                                \
-                copy += vecs * W;                                                                \
-            }                                                                                    \
-            if (vecs == 2) __builtin_prefetch(a + p % 16 * t->next_row + t->next, 0, 2);         \
-            DRLI_EACH(r, rows) {                                                                 \
-                y = SET1(a[r * t->a_row]);                                                       \
-                DRLI_EACH(v, vecs) s[r * vecs + v] = FMA(y, x[v], s[r * vecs + v]);              \
-            }                                                                                    \
-        }                                                                                        \
-        if (t->bias) {                                                                           \
-            DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(t->bias, mask) : LOAD(t->bias + v * W);  \
-            DRLI_EACH(r, rows) DRLI_EACH(v, vecs)                                                \
-                s[r * vecs + v] = ADD(s[r * vecs + v], x[v]);                                    \
-        }                                                                                        \
-        DRLI_EACH(r, rows) DRLI_EACH(v, vecs) {                                                  \
-            q = t->base ? t->base + r * t->base_ld + v * W : NULL;                               \
-            z = t->out + r * t->ld + v * W;                                                      \
-            y = s[r * vecs + v];                                                                 \
-            if (q) y = ADD(y, vecs == 1 ? LOADM(q, mask) : LOAD(q));                             \
-            if (vecs == 1) STOREM(z, mask, y);                                                   \
-            else STORE(z, y);                                                                    \
-        }                                                                                        \
+#define DRLI_TILE_BODY(name, TARGET, V, W, ZERO, SET1, LOAD, STORE, FMA, ADD, M, MASK, LOADM, \
+                       STOREM) \
+    TARGET DRLI_TILE_FN DRLI_INLINE void drli_tile_##name##_body( \
+        const drli_tile *t, const int rows, const int vecs) \
+    { \
+        V s[24], x[8], y; \
+        const M mask = MASK(vecs == 1 ? t->cols : W); \
+        const float *a = t->a, *b = t->b, *q; \
+        float *copy = t->copy, *z; \
+        int r, v, p; \
+        DRLI_EACH(r, rows) DRLI_EACH(v, vecs) { \
+            q = t->start ? t->start + r * t->ld + v * W : NULL; \
+            s[r * vecs + v] = !q ? ZERO : vecs == 1 ? LOADM(q, mask) : LOAD(q); \
+        } \
+        for (p = 0; p < t->k; p++, a += t->a_col, b += t->b_row) { \
+            DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(b, mask) : LOAD(b + v * W); \
+            if (copy) { /* and call the next panel from memory */ \
+                DRLI_EACH(v, vecs) STORE(copy + v * W, x[v]); \
+                __builtin_prefetch(b + vecs * W); \
+                if (W > 8) __builtin_prefetch(b + vecs * W + 16); \
+                copy += vecs * W; \
+            } \
+            if (vecs == 2) __builtin_prefetch(a + p % 16 * t->next_row + t->next, 0, 2); \
+            DRLI_EACH(r, rows) { \
+                y = SET1(a[r * t->a_row]); \
+                DRLI_EACH(v, vecs) s[r * vecs + v] = FMA(y, x[v], s[r * vecs + v]); \
+            } \
+        } \
+        if (t->bias) { \
+            DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(t->bias, mask) : LOAD(t->bias + v * W); \
+            DRLI_EACH(r, rows) DRLI_EACH(v, vecs) \
+                s[r * vecs + v] = ADD(s[r * vecs + v], x[v]); \
+        } \
+        DRLI_EACH(r, rows) DRLI_EACH(v, vecs) { \
+            q = t->base ? t->base + r * t->base_ld + v * W : NULL; \
+            z = t->out + r * t->ld + v * W; \
+            y = s[r * vecs + v]; \
+            if (q) y = ADD(y, vecs == 1 ? LOADM(q, mask) : LOAD(q)); \
+            if (vecs == 1) STOREM(z, mask, y); \
+            else STORE(z, y); \
+        } \
     }
 
 /* drli_tile_<name>(t, rows, vecs) for rows 1 .. 6 or 1 .. 12, vecs 1 or 2, and 1 x 8. */
-#define DRLI_TILE_CASE(name, r)                                                                  \
-    case 16 * r + 1: drli_tile_##name##_body(t, r, 1); break;                                    \
+#define DRLI_TILE_CASE(name, r) \
+    case 16 * r + 1: drli_tile_##name##_body(t, r, 1); break; \
     case 16 * r + 2: drli_tile_##name##_body(t, r, 2); break;
-#define DRLI_TILE_6(name)                                                                        \
-    DRLI_TILE_CASE(name, 1) DRLI_TILE_CASE(name, 2) DRLI_TILE_CASE(name, 3)                      \
+#define DRLI_TILE_6(name) \
+    DRLI_TILE_CASE(name, 1) DRLI_TILE_CASE(name, 2) DRLI_TILE_CASE(name, 3) \
     DRLI_TILE_CASE(name, 4) DRLI_TILE_CASE(name, 5) DRLI_TILE_CASE(name, 6)
-#define DRLI_TILE_12(name)                                                                       \
-    DRLI_TILE_6(name) DRLI_TILE_CASE(name, 7) DRLI_TILE_CASE(name, 8) DRLI_TILE_CASE(name, 9)    \
+#define DRLI_TILE_12(name) \
+    DRLI_TILE_6(name) DRLI_TILE_CASE(name, 7) DRLI_TILE_CASE(name, 8) DRLI_TILE_CASE(name, 9) \
     DRLI_TILE_CASE(name, 10) DRLI_TILE_CASE(name, 11) DRLI_TILE_CASE(name, 12)
-#define DRLI_TILE_RUN(name, TARGET, CASES)                                                       \
-    TARGET DRLI_TILE_FN static void drli_tile_##name(const drli_tile *t, int rows, int vecs)     \
-    {                                                                                            \
-        switch (16 * rows + vecs) {                                                              \
-        CASES(name)                                                                              \
-        default: drli_tile_##name##_body(t, 1, 8); break;                                        \
-        }                                                                                        \
+#define DRLI_TILE_RUN(name, TARGET, CASES) \
+    TARGET DRLI_TILE_FN static void drli_tile_##name(const drli_tile *t, int rows, int vecs) \
+    { \
+        switch (16 * rows + vecs) { \
+        CASES(name) \
+        default: drli_tile_##name##_body(t, 1, 8); break; \
+        } \
     }
 
 #if defined(DRLI_X86)
 #define DRLI_MASK16(n) ((__mmask16)((n) < 16 ? (1u << (n)) - 1 : 0xffffu))
 #define DRLI_LOAD16(p, m) _mm512_maskz_loadu_ps(m, p)
-#define DRLI_MASK8(n)                                                                            \
+#define DRLI_MASK8(n) \
     _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
 DRLI_TILE_BODY(avx512, DRLI_AVX512, __m512, 16, _mm512_setzero_ps(), _mm512_set1_ps,
                _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, __mmask16,
