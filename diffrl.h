@@ -8270,7 +8270,7 @@ DRLDEF drl_algo drl_dacer_algo(void)
         "random_steps=5000 update_every=1 lr_actor=3e-4 lr_critic=1e-3\n"
         "toy steps=5 actor_width=64 layers=2 critic_width=64 noise=0.1 "
         "alpha_delay=200 mixtures=8 samples=100 batch=128 random_steps=500 update_every=1 "
-        "lr_actor=1e-3 lr_critic=1e-3\n";
+        "lr_actor=3e-4 lr_critic=1e-3\n";
     a.metrics = "critic_loss actor_loss omega alpha entropy";
     a.init_fn = drli_dacer_start;
     a.act_fn = drli_dacer_act;
