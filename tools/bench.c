@@ -56,8 +56,8 @@ static const char usage[] =
     "usage: build/bench [--quick] [--only SECTION] [--match TEXT] [--threads N] [--csv FILE]\n"
     "                   [--profile] [--peers DIR] [--python PROGRAM]\n"
     "\n"
-    "Prints tables of time, GFLOP/s and part of the multiply-add peak of this machine, measured in\n"
-    "the same run, and writes the same figures to a CSV file.\n"
+    "Prints tables of time, GFLOP/s and part of the multiply-add peak of this machine, measured\n"
+    "in the same run, and writes the same figures to a CSV file.\n"
     "\n"
     "  --quick           at most a minute: short runs, HalfCheetah only\n"
     "  --only SECTION    one of machine gemm act update latency memory\n"
@@ -515,7 +515,7 @@ static const task tasks[] = {{"HalfCheetah", 17, 6}, {"Humanoid", 376, 17}};
 
 /* One row: algorithm, preset, what is set beyond it, how many update calls are one cycle (delayed
    parts included), and the PyTorch script that does the same. A new algorithm is one more; one that
-   the library has not got yet is passed over. */
+   the library has not got is passed over, and so are those that learn without a replay. */
 typedef struct algorithm {
     const char *name, *preset, *label, *settings;
     int cycle;
@@ -530,9 +530,10 @@ static const algorithm algorithms[] = {
     {"dime", "cpu", "cpu", "", 3,
      "dime.py --steps 8 --width 128 --frequencies 32 --critic 256 --utd 1"},
     {"qvpo", "paper", "paper", "", 1, "qvpo.py"},
-    {"qvpo", "cpu", "cpu", "", 1, NULL},
+    {"qvpo", "cpu", "cpu", "", 2, NULL},
     {"dacer", "paper", "paper", "", 2, "dacer.py"},
     {"dacer", "cpu", "cpu", "", 2, NULL},
+    {"sac", "paper", "paper", "", 1, NULL},
     {"dppo", "paper", "minibatch", "", 1, "dppo.py"},
 };
 
@@ -553,11 +554,12 @@ static void bench_free(bench *b)
     free(b->config);
 }
 
-/* 1 if the library has it. */
+/* 1 if the library has it and it learns from a replay. */
 static int present(const algorithm *a)
 {
     drl_algo algo = drl_algo_find(a->name);
-    return algo.name && (!strcmp(a->preset, "paper") || strstr(algo.presets, a->preset));
+    return algo.name && !algo.observe_fn &&
+           (!strcmp(a->preset, "paper") || strstr(algo.presets, a->preset));
 }
 
 static drl_status agent_make(bench *b, const algorithm *a, const task *t)
@@ -908,7 +910,7 @@ static void update_row(const algorithm *a, const task *t)
         bench_free(b);
     }
     if (!present(a) && peers_dir && a->peer) {
-        printf("%-24s not here yet\n", name);
+        printf("%-24s not measured\n", name);
         peers_row(a, t, NULL, a->cycle);
     }
     free(b);
