@@ -4564,8 +4564,8 @@ static drl_status drli_field_fail(drl_context *ctx, const drl_field *field, cons
     char shown[65], range[100];
     drli_text t = drli_text_begin(range, sizeof(range));
     drli_text_add(&t, field->type == DRL_FIELD_CHOICE ? "one of the names" :
-                      field->type == DRL_FIELD_BOOL ? "true or false" :
-                      field->type <= DRL_FIELD_UINT64 ? "a whole number" : "a number");
+                  field->type == DRL_FIELD_BOOL ? "true or false" :
+                  field->type <= DRL_FIELD_UINT64 ? "a whole number" : "a number");
     if (field->low != 0 || field->high != 0) {
         drli_text_add(&t, " from ");
         drli_text_shortest(&t, field->low, 0);
@@ -4675,55 +4675,55 @@ DRLDEF drl_status drl_fields_from_meta(drl_context *ctx, const drl_field *fields
 /* ============================================================================ >>tape
    Recording, the walk back, and the numeric check. */
 
-DRLDEF drl_status drl_tape_init(drl_tape *tape, drl_context *ctx)
+DRLDEF drl_status drl_tape_init(drl_tape *t, drl_context *ctx)
 {
-    memset(tape, 0, sizeof(*tape));
-    tape->ctx = ctx;
-    tape->grad_enabled = 1;
-    tape->poison.data = tape->poison_data;
-    tape->poison.rows = tape->poison.cols = 1;
-    return drl_arena_init(&tape->arena, ctx, 0);
+    memset(t, 0, sizeof(*t));
+    t->ctx = ctx;
+    t->grad_enabled = 1;
+    t->poison.data = t->poison_data;
+    t->poison.rows = t->poison.cols = 1;
+    return drl_arena_init(&t->arena, ctx, 0);
 }
 
-DRLDEF void drl_tape_reset(drl_tape *tape)
+DRLDEF void drl_tape_reset(drl_tape *t)
 {
-    drl_arena_reset(&tape->arena);
-    tape->last = NULL;
-    tape->done = 0;
-    tape->status = DRL_OK;
+    drl_arena_reset(&t->arena);
+    t->last = NULL;
+    t->done = 0;
+    t->status = DRL_OK;
 }
 
-DRLDEF void drl_tape_free(drl_tape *tape)
+DRLDEF void drl_tape_free(drl_tape *t)
 {
-    drl_arena_free(&tape->arena);
-    memset(tape, 0, sizeof(*tape));
+    drl_arena_free(&t->arena);
+    memset(t, 0, sizeof(*t));
 }
 
-DRLDEF drl_status drl_tape_status(const drl_tape *tape)
+DRLDEF drl_status drl_tape_status(const drl_tape *t)
 {
-    return tape->status;
+    return t->status;
 }
 
 /* Keep the first error and hand out the poison. */
-static drl_tensor *drli_tape_fail(drl_tape *tape, drl_status status)
+static drl_tensor *drli_tape_fail(drl_tape *t, drl_status status)
 {
-    if (tape->status == DRL_OK) tape->status = status;
-    return &tape->poison;
+    if (t->status == DRL_OK) t->status = status;
+    return &t->poison;
 }
 
-static drl_tensor *drli_shape_error(drl_tape *tape, const char *op, const drl_tensor *a,
+static drl_tensor *drli_shape_error(drl_tape *t, const char *op, const drl_tensor *a,
                                     const drl_tensor *b, const char *expected)
 {
-    if (tape->status != DRL_OK) return &tape->poison;
-    return drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_SHAPE,
-                                          "%s: expected %s, got [%d, %d] and [%d, %d]", op,
-                                          expected, a->rows, a->cols, b->rows, b->cols));
+    if (t->status != DRL_OK) return &t->poison;
+    return drli_tape_fail(t, drli_fail(t->ctx, DRL_ERR_SHAPE,
+                                       "%s: expected %s, got [%d, %d] and [%d, %d]", op,
+                                       expected, a->rows, a->cols, b->rows, b->cols));
 }
 
-static float *drli_tape_floats(drl_tape *tape, size_t n)
+static float *drli_tape_floats(drl_tape *t, size_t n)
 {
-    float *p = (float *)drl_arena_alloc(&tape->arena, n * sizeof(float));
-    if (!p) drli_tape_fail(tape, DRL_ERR_MEMORY);
+    float *p = (float *)drl_arena_alloc(&t->arena, n * sizeof(float));
+    if (!p) drli_tape_fail(t, DRL_ERR_MEMORY);
     return p;
 }
 
@@ -4732,125 +4732,125 @@ static size_t drli_tensor_size(const drl_tensor *x)
     return (size_t)x->rows * (size_t)x->cols;
 }
 
-DRLDEF drl_tensor *drl_tape_input(drl_tape *tape, int rows, int cols, float *data)
+DRLDEF drl_tensor *drl_tape_input(drl_tape *t, int rows, int cols, float *data)
 {
     drl_tensor *x;
-    if (tape->status != DRL_OK) return &tape->poison;
-    x = (drl_tensor *)drl_arena_alloc(&tape->arena, sizeof(*x));
-    if (!x) return drli_tape_fail(tape, DRL_ERR_MEMORY);
+    if (t->status != DRL_OK) return &t->poison;
+    x = (drl_tensor *)drl_arena_alloc(&t->arena, sizeof(*x));
+    if (!x) return drli_tape_fail(t, DRL_ERR_MEMORY);
     memset(x, 0, sizeof(*x));
     x->rows = rows;
     x->cols = cols;
-    x->data = data ? data : drli_tape_floats(tape, drli_tensor_size(x));
-    return x->data ? x : &tape->poison;
+    x->data = data ? data : drli_tape_floats(t, drli_tensor_size(x));
+    return x->data ? x : &t->poison;
 }
 
-static void drli_node_input(const drl_tape *tape, drl_tensor *y, int i, drl_tensor *x)
+static void drli_node_input(const drl_tape *t, drl_tensor *y, int i, drl_tensor *x)
 {
     y->in[i] = x;
-    if (x && x->needs_grad) y->needs_grad = tape->grad_enabled;
+    if (x && x->needs_grad) y->needs_grad = t->grad_enabled;
 }
 
 /* New node of the record with its data, NULL: new memory; the poison if an error is pending. */
-static drl_tensor *drli_node_on(drl_tape *tape, drl_op op, int rows, int cols, drl_tensor *a,
+static drl_tensor *drli_node_on(drl_tape *t, drl_op op, int rows, int cols, drl_tensor *a,
                                 drl_tensor *b, float *data)
 {
-    drl_tensor *y = drl_tape_input(tape, rows, cols, data);
-    if (y == &tape->poison) return y;
+    drl_tensor *y = drl_tape_input(t, rows, cols, data);
+    if (y == &t->poison) return y;
     y->op = op;
-    drli_node_input(tape, y, 0, a);
-    drli_node_input(tape, y, 1, b);
-    y->prev = tape->last;
-    tape->last = y;
+    drli_node_input(t, y, 0, a);
+    drli_node_input(t, y, 1, b);
+    y->prev = t->last;
+    t->last = y;
     return y;
 }
 
-static drl_tensor *drli_node(drl_tape *tape, drl_op op, int rows, int cols, drl_tensor *a,
+static drl_tensor *drli_node(drl_tape *t, drl_op op, int rows, int cols, drl_tensor *a,
                              drl_tensor *b)
 {
-    return drli_node_on(tape, op, rows, cols, a, b, NULL);
+    return drli_node_on(t, op, rows, cols, a, b, NULL);
 }
 
 /* Gradient buffer of x for one more addend. NULL: not needed. *add: 0 if the caller must
    overwrite, 1 if it must add. */
-static float *drli_grad(drl_tape *tape, drl_tensor *x, int *add)
+static float *drli_grad(drl_tape *t, drl_tensor *x, int *add)
 {
     if (!x || !x->needs_grad) return NULL;
-    if (!x->grad) x->grad = drli_tape_floats(tape, drli_tensor_size(x));
+    if (!x->grad) x->grad = drli_tape_floats(t, drli_tensor_size(x));
     *add = x->grad_full;
     x->grad_full = 1;
     return x->grad;
 }
 
 /* As drli_grad, but always ready for adding. */
-static float *drli_grad_add(drl_tape *tape, drl_tensor *x)
+static float *drli_grad_add(drl_tape *t, drl_tensor *x)
 {
     int add;
-    float *g = drli_grad(tape, x, &add);
+    float *g = drli_grad(t, x, &add);
     if (g && !add) memset(g, 0, drli_tensor_size(x) * sizeof(float));
     return g;
 }
 
-DRLDEF drl_tensor *drl_tape_variable(drl_tape *tape, int rows, int cols, float *data)
+DRLDEF drl_tensor *drl_tape_variable(drl_tape *t, int rows, int cols, float *data)
 {
-    drl_tensor *x = drl_tape_input(tape, rows, cols, data);
-    if (x != &tape->poison) x->needs_grad = tape->grad_enabled;
+    drl_tensor *x = drl_tape_input(t, rows, cols, data);
+    if (x != &t->poison) x->needs_grad = t->grad_enabled;
     return x;
 }
 
-DRLDEF drl_status drl_tape_backward(drl_tape *tape, drl_tensor *loss)
+DRLDEF drl_status drl_tape_backward(drl_tape *t, drl_tensor *loss)
 {
     drl_tensor *y;
     int add;
     float *g;
-    if (tape->status != DRL_OK) return tape->status;
+    if (t->status != DRL_OK) return t->status;
     if (loss->rows != 1 || loss->cols != 1 || !loss->needs_grad) {
-        drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_SHAPE,
+        drli_tape_fail(t, drli_fail(t->ctx, DRL_ERR_SHAPE,
             "drl_tape_backward: expected a 1 x 1 loss that depends on a parameter, got [%d, %d]%s",
             loss->rows, loss->cols, loss->needs_grad ? "" : " without gradient"));
-        return tape->status;
+        return t->status;
     }
-    if (tape->done) {
-        drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_STATE,
+    if (t->done) {
+        drli_tape_fail(t, drli_fail(t->ctx, DRL_ERR_STATE,
             "drl_tape_backward: expected one call between two resets, got two; add the losses"));
-        return tape->status;
+        return t->status;
     }
-    tape->done = 1;
-    g = drli_grad(tape, loss, &add);
+    t->done = 1;
+    g = drli_grad(t, loss, &add);
     if (g) *g = 1.0f;
-    for (y = tape->last; y && tape->status == DRL_OK; y = y->prev) {
-        if (y->grad_full) y->op.backward_fn(tape, y);
+    for (y = t->last; y && t->status == DRL_OK; y = y->prev) {
+        if (y->grad_full) y->op.backward_fn(t, y);
     }
-    return tape->status;
+    return t->status;
 }
 
-DRLDEF drl_tape_mark drl_tape_save(const drl_tape *tape)
+DRLDEF drl_tape_mark drl_tape_save(const drl_tape *t)
 {
     drl_tape_mark mark;
-    mark.arena = drl_arena_save(&tape->arena);
-    mark.last = tape->last;
+    mark.arena = drl_arena_save(&t->arena);
+    mark.last = t->last;
     return mark;
 }
 
-DRLDEF void drl_tape_release(drl_tape *tape, drl_tape_mark mark)
+DRLDEF void drl_tape_release(drl_tape *t, drl_tape_mark mark)
 {
-    drl_arena_release(&tape->arena, mark.arena);
-    tape->last = mark.last;
+    drl_arena_release(&t->arena, mark.arena);
+    t->last = mark.last;
 }
 
-static double drli_graph_value(drl_tape *tape, drl_graph_fn graph, void *user)
+static double drli_graph_value(drl_tape *t, drl_graph_fn graph, void *user)
 {
     const drl_tensor *loss;
-    drl_tape_reset(tape);
-    loss = graph(tape, user);
-    return tape->status == DRL_OK ? (double)loss->data[0] : 0.0;
+    drl_tape_reset(t);
+    loss = graph(t, user);
+    return t->status == DRL_OK ? (double)loss->data[0] : 0.0;
 }
 
-DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *user,
+DRLDEF drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *user,
                                       drl_tensor *x, float step, double *error)
 {
     size_t i, n = drli_tensor_size(x);
-    drl_context *ctx = tape->ctx;
+    drl_context *ctx = t->ctx;
     double largest = 0, *numeric = (double *)drl_memory_alloc(ctx, n * sizeof(double));
     DIFFRL_ASSERT(x->grad);
     if (!numeric) return DRL_ERR_MEMORY;
@@ -4858,17 +4858,17 @@ DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *
         float old = x->data[i], h = step * DRLI_MAX(1.0f, fabsf(old)), up = old + h, down = old - h;
         double high, low;
         x->data[i] = up;
-        high = drli_graph_value(tape, graph, user);
+        high = drli_graph_value(t, graph, user);
         x->data[i] = down;
-        low = drli_graph_value(tape, graph, user);
+        low = drli_graph_value(t, graph, user);
         x->data[i] = old;
         numeric[i] = (high - low) / ((double)up - (double)down);
         largest = DRLI_MAX(largest, fabs(numeric[i]));
     }
     memset(x->grad, 0, n * sizeof(float));
     x->grad_full = 1;
-    drl_tape_reset(tape);
-    drl_tape_backward(tape, graph(tape, user));
+    drl_tape_reset(t);
+    drl_tape_backward(t, graph(t, user));
     *error = 0;
     for (i = 0; i < n; i++) {
         double g = (double)x->grad[i], d = fabs(g - numeric[i]);
@@ -4876,7 +4876,7 @@ DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *
         if (!(e <= *error)) *error = e;
     }
     drl_memory_free(ctx, numeric, n * sizeof(double));
-    return tape->status;
+    return t->status;
 }
 
 /* ============================================================================ >>ops
@@ -4885,10 +4885,10 @@ DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *
 
 /* An op's forward names its backward by DRLI_OP. (No table of pointers: it would be writable memory
    in a position-independent program.) */
-#define DRLI_BACKWARD(name) static void drli_##name##_backward(drl_tape *tape, drl_tensor *y)
+#define DRLI_BACKWARD(name) static void drli_##name##_backward(drl_tape *t, drl_tensor *y)
 #define DRLI_OP(name) drli_op(#name, drli_##name##_backward)
 
-static drl_op drli_op(const char *name, void (*backward_fn)(drl_tape *tape, drl_tensor *y))
+static drl_op drli_op(const char *name, void (*backward_fn)(drl_tape *t, drl_tensor *y))
 {
     drl_op op;
     op.name = name;
@@ -4920,25 +4920,25 @@ static void drli_binary_rows(drli_binary_fn fn, int part, int add, const drl_ten
     }
 }
 
-static drl_tensor *drli_binary(drl_tape *tape, drl_op op, drli_binary_fn fn, drl_tensor *a,
+static drl_tensor *drli_binary(drl_tape *t, drl_op op, drli_binary_fn fn, drl_tensor *a,
                                drl_tensor *b)
 {
     drl_tensor *y;
     if ((b->rows != a->rows && b->rows != 1) || (b->cols != a->cols && b->cols != 1))
-        return drli_shape_error(tape, op.name, a, b, "equal shapes, or a second that broadcasts");
-    y = drli_node(tape, op, a->rows, a->cols, a, b);
-    if (y != &tape->poison) drli_binary_rows(fn, 0, 0, a, b, a->data, y->data);
+        return drli_shape_error(t, op.name, a, b, "equal shapes, or a second that broadcasts");
+    y = drli_node(t, op, a->rows, a->cols, a, b);
+    if (y != &t->poison) drli_binary_rows(fn, 0, 0, a, b, a->data, y->data);
     return y;
 }
 
-static void drli_binary_back(drl_tape *tape, drli_binary_fn fn, drl_tensor *y)
+static void drli_binary_back(drl_tape *t, drli_binary_fn fn, drl_tensor *y)
 {
     drl_tensor *a = y->in[0], *b = y->in[1];
     int add = 1;
-    float *g = drli_grad(tape, a, &add);
+    float *g = drli_grad(t, a, &add);
     if (g) drli_binary_rows(fn, 1, add, a, b, y->grad, g);
     add = 1;
-    g = drli_same_shape(a, b) ? drli_grad(tape, b, &add) : drli_grad_add(tape, b);
+    g = drli_same_shape(a, b) ? drli_grad(t, b, &add) : drli_grad_add(t, b);
     if (g) drli_binary_rows(fn, 2, add, a, b, y->grad, g);
 }
 
@@ -4969,10 +4969,10 @@ static void drli_binary_back(drl_tape *tape, drli_binary_fn fn, drl_tensor *y)
         default: drli_##name##_loop(part, add, step, n, a, b, g, out); break; \
         } \
     } \
-    DRLI_BACKWARD(name) { drli_binary_back(tape, drli_##name##_run, y); } \
-    DRLDEF drl_tensor *drl_##name(drl_tape *tape, drl_tensor *a, drl_tensor *b) \
+    DRLI_BACKWARD(name) { drli_binary_back(t, drli_##name##_run, y); } \
+    DRLDEF drl_tensor *drl_##name(drl_tape *t, drl_tensor *a, drl_tensor *b) \
     { \
-        return drli_binary(tape, DRLI_OP(name), drli_##name##_run, a, b); \
+        return drli_binary(t, DRLI_OP(name), drli_##name##_run, a, b); \
     }
 
 DRLI_BINARY_OP(add, a + b, g, g)
@@ -5009,23 +5009,23 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
     DRLI_BACKWARD(name) \
     { \
         int add; \
-        float *g = drli_grad(tape, y->in[0], &add); \
+        float *g = drli_grad(t, y->in[0], &add); \
         if (g) \
-            drli_##name##_slope((int)tape->ctx->isa, drli_tensor_size(y), y->in[0]->data, \
+            drli_##name##_slope((int)t->ctx->isa, drli_tensor_size(y), y->in[0]->data, \
                                 y->data, y->grad, y->f[0], y->f[1], add, g); \
     } \
     DRLDEF drl_tensor *drl_##name PARAMS \
     { \
-        drl_tensor *y = drli_node(tape, DRLI_OP(name), x->rows, x->cols, x, NULL); \
-        if (y == &tape->poison) return y; \
+        drl_tensor *y = drli_node(t, DRLI_OP(name), x->rows, x->cols, x, NULL); \
+        if (y == &t->poison) return y; \
         y->f[0] = low; \
         y->f[1] = high; \
-        drli_##name##_value((int)tape->ctx->isa, drli_tensor_size(y), x->data, y->f[0], y->f[1], \
+        drli_##name##_value((int)t->ctx->isa, drli_tensor_size(y), x->data, y->f[0], y->f[1], \
                             y->data); \
         return y; \
     }
 #define DRLI_SIMPLE_OP(name, value, slope) \
-    DRLI_UNARY_OP(name, (drl_tape *tape, drl_tensor *x), 0, 0, value, slope)
+    DRLI_UNARY_OP(name, (drl_tape *t, drl_tensor *x), 0, 0, value, slope)
 
 DRLI_SIMPLE_OP(exp, drli_expf(x), y)
 DRLI_SIMPLE_OP(log, drli_logf(x), 1.0f / x)
@@ -5035,25 +5035,25 @@ DRLI_SIMPLE_OP(sin, drli_sinf(x), drli_cosf(x))
 DRLI_SIMPLE_OP(cos, drli_cosf(x), -drli_sinf(x))
 DRLI_SIMPLE_OP(tanh_logdet, 2.0f * (0.69314718f - x - drli_softplusf(-2.0f * x)),
                -2.0f * drli_tanhf(x))
-DRLI_UNARY_OP(affine, (drl_tape *tape, drl_tensor *x, float scale, float shift), scale, shift,
+DRLI_UNARY_OP(affine, (drl_tape *t, drl_tensor *x, float scale, float shift), scale, shift,
               fmaf(p, x, q), p)
-DRLI_UNARY_OP(clip, (drl_tape *tape, drl_tensor *x, float low, float high), low, high,
+DRLI_UNARY_OP(clip, (drl_tape *t, drl_tensor *x, float low, float high), low, high,
               x < p ? p : x > q ? q : x, x >= p && x <= q ? 1.0f : 0.0f)
 
 DRLI_BACKWARD(activate)
 {
     int add;
-    float *g = drli_grad(tape, y->in[0], &add);
+    float *g = drli_grad(t, y->in[0], &add);
     if (g)
-        drl_act_backward(tape->ctx, (drl_act)y->i[0], drli_tensor_size(y), y->in[0]->data, y->data,
+        drl_act_backward(t->ctx, (drl_act)y->i[0], drli_tensor_size(y), y->in[0]->data, y->data,
                          y->grad, g, add);
 }
-DRLDEF drl_tensor *drl_activate(drl_tape *tape, drl_act act, drl_tensor *x)
+DRLDEF drl_tensor *drl_activate(drl_tape *t, drl_act act, drl_tensor *x)
 {
-    drl_tensor *y = drli_node(tape, DRLI_OP(activate), x->rows, x->cols, x, NULL);
-    if (y == &tape->poison) return y;
+    drl_tensor *y = drli_node(t, DRLI_OP(activate), x->rows, x->cols, x, NULL);
+    if (y == &t->poison) return y;
     y->i[0] = (int)act;
-    drl_act_forward(tape->ctx, act, drli_tensor_size(y), x->data, y->data);
+    drl_act_forward(t->ctx, act, drli_tensor_size(y), x->data, y->data);
     return y;
 }
 
@@ -5069,7 +5069,7 @@ static int drli_act_needs_input(drl_act act)
 DRLI_BACKWARD(linear)
 {
     drl_tensor *x = y->in[0], *w = y->in[1], *bias = y->in[2], *base = y->in[3];
-    drl_context *ctx = tape->ctx;
+    drl_context *ctx = t->ctx;
     int add = 0;
     float *g, *dz = y->grad;
     drl_epilogue sum;
@@ -5077,48 +5077,48 @@ DRLI_BACKWARD(linear)
     if (y->i[0] != DRL_ACT_NONE)
         drl_act_backward(ctx, (drl_act)y->i[0], drli_tensor_size(y), (const float *)y->saved,
                          y->data, y->grad, dz, 0);
-    g = drli_grad(tape, w, &add);
+    g = drli_grad(t, w, &add);
     sum.accumulate = add;
     if (g)
         drl_gemm(ctx, DRL_GEMM_TN, w->rows, w->cols, x->rows, x->data, x->cols, dz, y->cols, g,
                  w->cols, &sum);
-    g = drli_grad(tape, bias, &add);
+    g = drli_grad(t, bias, &add);
     if (g) drl_column_sum(ctx, y->rows, y->cols, dz, y->cols, g, add);
-    g = drli_grad(tape, base, &add);
+    g = drli_grad(t, base, &add);
     if (g && add) drl_act_backward(ctx, DRL_ACT_NONE, drli_tensor_size(y), NULL, NULL, dz, g, 1);
     else if (g) memcpy(g, dz, drli_tensor_size(y) * sizeof(float));
-    g = drli_grad(tape, x, &add);
+    g = drli_grad(t, x, &add);
     sum.accumulate = add;
     if (g)
         drl_gemm(ctx, DRL_GEMM_NT, x->rows, x->cols, y->cols, dz, y->cols, w->data, w->cols, g,
                  x->cols, &sum);
 }
-DRLDEF drl_tensor *drl_linear(drl_tape *tape, drl_tensor *x, drl_tensor *w, drl_tensor *bias,
+DRLDEF drl_tensor *drl_linear(drl_tape *t, drl_tensor *x, drl_tensor *w, drl_tensor *bias,
                               drl_tensor *base, drl_act act)
 {
     drl_tensor *y;
     drl_epilogue e;
-    if (x->cols != w->rows) return drli_shape_error(tape, "linear", x, w, "cols of x = rows of w");
+    if (x->cols != w->rows) return drli_shape_error(t, "linear", x, w, "cols of x = rows of w");
     if (bias && (bias->rows != 1 || bias->cols != w->cols))
-        return drli_shape_error(tape, "linear", bias, w, "a bias [1, cols of w]");
+        return drli_shape_error(t, "linear", bias, w, "a bias [1, cols of w]");
     if (base && (base->rows != x->rows || base->cols != w->cols))
-        return drli_shape_error(tape, "linear", base, w, "a base [rows of x, cols of w]");
-    y = drli_node(tape, DRLI_OP(linear), x->rows, w->cols, x, w);
-    if (y == &tape->poison) return y;
-    drli_node_input(tape, y, 2, bias);
-    drli_node_input(tape, y, 3, base);
+        return drli_shape_error(t, "linear", base, w, "a base [rows of x, cols of w]");
+    y = drli_node(t, DRLI_OP(linear), x->rows, w->cols, x, w);
+    if (y == &t->poison) return y;
+    drli_node_input(t, y, 2, bias);
+    drli_node_input(t, y, 3, base);
     y->i[0] = (int)act;
     memset(&e, 0, sizeof(e));
     if (y->needs_grad && drli_act_needs_input(act)) {
-        e.pre = drli_tape_floats(tape, drli_tensor_size(y));
-        if (!e.pre) return &tape->poison;
+        e.pre = drli_tape_floats(t, drli_tensor_size(y));
+        if (!e.pre) return &t->poison;
         y->saved = e.pre;
     }
     e.bias = bias ? bias->data : NULL;
     e.base = base ? base->data : NULL;
     e.base_ld = w->cols;
     e.act = act;
-    drl_gemm(tape->ctx, DRL_GEMM_NN, x->rows, w->cols, x->cols, x->data, x->cols, w->data, w->cols,
+    drl_gemm(t->ctx, DRL_GEMM_NN, x->rows, w->cols, x->cols, x->data, x->cols, w->data, w->cols,
              y->data, w->cols, &e);
     return y;
 }
@@ -5127,17 +5127,17 @@ DRLDEF drl_tensor *drl_linear(drl_tape *tape, drl_tensor *x, drl_tensor *w, drl_
 
 DRLI_BACKWARD(sum_cols)
 {
-    float *g = drli_grad_add(tape, y->in[0]);
+    float *g = drli_grad_add(t, y->in[0]);
     int r, c, n = y->in[0]->cols;
     for (r = 0; g && r < y->rows; r++, g += n)
         for (c = 0; c < n; c++) g[c] += y->grad[r];
 }
-DRLDEF drl_tensor *drl_sum_cols(drl_tape *tape, drl_tensor *x)
+DRLDEF drl_tensor *drl_sum_cols(drl_tape *t, drl_tensor *x)
 {
-    drl_tensor *y = drli_node(tape, DRLI_OP(sum_cols), x->rows, 1, x, NULL);
+    drl_tensor *y = drli_node(t, DRLI_OP(sum_cols), x->rows, 1, x, NULL);
     const float *row = x->data;
     int r, c;
-    if (y == &tape->poison) return y;
+    if (y == &t->poison) return y;
     for (r = 0; r < x->rows; r++, row += x->cols) {
         float s = 0;
         for (c = 0; c < x->cols; c++) s += row[c];
@@ -5149,15 +5149,15 @@ DRLDEF drl_tensor *drl_sum_cols(drl_tape *tape, drl_tensor *x)
 DRLI_BACKWARD(mean)
 {
     size_t i, n = drli_tensor_size(y->in[0]);
-    float *g = drli_grad_add(tape, y->in[0]), d = y->grad[0] / (float)n;
+    float *g = drli_grad_add(t, y->in[0]), d = y->grad[0] / (float)n;
     for (i = 0; g && i < n; i++) g[i] += d;
 }
-DRLDEF drl_tensor *drl_mean(drl_tape *tape, drl_tensor *x)
+DRLDEF drl_tensor *drl_mean(drl_tape *t, drl_tensor *x)
 {
-    drl_tensor *y = drli_node(tape, DRLI_OP(mean), 1, 1, x, NULL);
+    drl_tensor *y = drli_node(t, DRLI_OP(mean), 1, 1, x, NULL);
     size_t i, n = drli_tensor_size(x);
     double s = 0;
-    if (y == &tape->poison) return y;
+    if (y == &t->poison) return y;
     for (i = 0; i < n; i++) s += (double)x->data[i];
     y->data[0] = (float)(s / (double)n);
     return y;
@@ -5177,29 +5177,29 @@ DRLI_BACKWARD(concat)
     const float *from = y->grad;
     int i;
     for (i = 0; i < 2; from += y->in[i++]->cols) {
-        float *g = drli_grad_add(tape, y->in[i]);
+        float *g = drli_grad_add(t, y->in[i]);
         if (g) drli_move_cols(y->rows, y->in[i]->cols, from, y->cols, 1, g, y->in[i]->cols);
     }
 }
-DRLDEF drl_tensor *drl_concat(drl_tape *tape, drl_tensor *a, drl_tensor *b)
+DRLDEF drl_tensor *drl_concat(drl_tape *t, drl_tensor *a, drl_tensor *b)
 {
     drl_tensor *y;
-    if (a->rows != b->rows) return drli_shape_error(tape, "concat", a, b, "equal rows");
-    y = drli_node(tape, DRLI_OP(concat), a->rows, a->cols + b->cols, a, b);
-    if (y == &tape->poison) return y;
+    if (a->rows != b->rows) return drli_shape_error(t, "concat", a, b, "equal rows");
+    y = drli_node(t, DRLI_OP(concat), a->rows, a->cols + b->cols, a, b);
+    if (y == &t->poison) return y;
     drli_move_cols(a->rows, a->cols, a->data, a->cols, 0, y->data, y->cols);
     drli_move_cols(b->rows, b->cols, b->data, b->cols, 0, y->data + a->cols, y->cols);
     return y;
 }
 
 /* Is first .. first + count - 1 within size? Else the tape's error. */
-static int drli_range(drl_tape *tape, const char *what, int first, int count, int size)
+static int drli_range(drl_tape *t, const char *what, int first, int count, int size)
 {
-    if (tape->status == DRL_OK && (first < 0 || count < 1 || count > size - first))
-        drli_tape_fail(tape, drli_fail(tape->ctx, DRL_ERR_SHAPE,
-                                       "%s: expected a range within 0 .. %d, got %d .. %d", what,
-                                       size - 1, first, first + count - 1));
-    return tape->status == DRL_OK;
+    if (t->status == DRL_OK && (first < 0 || count < 1 || count > size - first))
+        drli_tape_fail(t, drli_fail(t->ctx, DRL_ERR_SHAPE,
+                                    "%s: expected a range within 0 .. %d, got %d .. %d", what,
+                                    size - 1, first, first + count - 1));
+    return t->status == DRL_OK;
 }
 
 /* A view of a parameter shares its gradient too; otherwise the gradient is added back. */
@@ -5209,16 +5209,16 @@ DRLI_BACKWARD(rows)
     size_t i, n = drli_tensor_size(y), at = DRLI_AT(y->i[0], x->cols);
     float *g;
     if (x->needs_grad && x->grad && y->grad == x->grad + at) return;
-    g = drli_grad_add(tape, x);
+    g = drli_grad_add(t, x);
     for (i = 0; g && i < n; i++) g[at + i] += y->grad[i];
 }
-DRLDEF drl_tensor *drl_rows(drl_tape *tape, drl_tensor *x, int first, int count)
+DRLDEF drl_tensor *drl_rows(drl_tape *t, drl_tensor *x, int first, int count)
 {
     drl_tensor *y;
     size_t at = DRLI_AT(first, x->cols);
-    if (!drli_range(tape, "rows", first, count, x->rows)) return &tape->poison;
-    y = drli_node_on(tape, DRLI_OP(rows), count, x->cols, x, NULL, x->data + at);
-    if (y == &tape->poison) return y;
+    if (!drli_range(t, "rows", first, count, x->rows)) return &t->poison;
+    y = drli_node_on(t, DRLI_OP(rows), count, x->cols, x, NULL, x->data + at);
+    if (y == &t->poison) return y;
     y->i[0] = first;
     if (y->needs_grad && !x->op.name && x->grad) {
         y->grad = x->grad + at;
@@ -5230,15 +5230,15 @@ DRLDEF drl_tensor *drl_rows(drl_tape *tape, drl_tensor *x, int first, int count)
 DRLI_BACKWARD(cols)
 {
     drl_tensor *x = y->in[0];
-    float *g = drli_grad_add(tape, x);
+    float *g = drli_grad_add(t, x);
     if (g) drli_move_cols(y->rows, y->cols, y->grad, y->cols, 1, g + y->i[0], x->cols);
 }
-DRLDEF drl_tensor *drl_cols(drl_tape *tape, drl_tensor *x, int first, int count)
+DRLDEF drl_tensor *drl_cols(drl_tape *t, drl_tensor *x, int first, int count)
 {
     drl_tensor *y;
-    if (!drli_range(tape, "cols", first, count, x->cols)) return &tape->poison;
-    y = drli_node(tape, DRLI_OP(cols), x->rows, count, x, NULL);
-    if (y == &tape->poison) return y;
+    if (!drli_range(t, "cols", first, count, x->cols)) return &t->poison;
+    y = drli_node(t, DRLI_OP(cols), x->rows, count, x, NULL);
+    if (y == &t->poison) return y;
     y->i[0] = first;
     drli_move_cols(x->rows, count, x->data + first, x->cols, 0, y->data, count);
     return y;
@@ -5246,23 +5246,23 @@ DRLDEF drl_tensor *drl_cols(drl_tape *tape, drl_tensor *x, int first, int count)
 
 DRLI_BACKWARD(gather)
 {
-    float *g = drli_grad_add(tape, y->in[0]);
+    float *g = drli_grad_add(t, y->in[0]);
     const int *index = (const int *)y->saved;
     int i, n = y->cols;
     for (i = 0; g && i < y->rows; i++)
         drli_move_cols(1, n, y->grad + DRLI_AT(i, n), n, 1, g + DRLI_AT(index[i], n), n);
 }
-DRLDEF drl_tensor *drl_gather(drl_tape *tape, drl_tensor *x, const int *index, int count)
+DRLDEF drl_tensor *drl_gather(drl_tape *t, drl_tensor *x, const int *index, int count)
 {
-    drl_tensor *y = drli_node(tape, DRLI_OP(gather), count, x->cols, x, NULL);
+    drl_tensor *y = drli_node(t, DRLI_OP(gather), count, x->cols, x, NULL);
     size_t n = (size_t)x->cols;
     int i, *kept;
-    if (y == &tape->poison) return y;
-    kept = (int *)drl_arena_alloc(&tape->arena, (size_t)count * sizeof(int));
-    if (!kept) return drli_tape_fail(tape, DRL_ERR_MEMORY);
+    if (y == &t->poison) return y;
+    kept = (int *)drl_arena_alloc(&t->arena, (size_t)count * sizeof(int));
+    if (!kept) return drli_tape_fail(t, DRL_ERR_MEMORY);
     y->saved = kept;
     for (i = 0; i < count; i++) {
-        if (!drli_range(tape, "gather", index[i], 1, x->rows)) return &tape->poison;
+        if (!drli_range(t, "gather", index[i], 1, x->rows)) return &t->poison;
         kept[i] = index[i];
         memcpy(y->data + (size_t)i * n, x->data + (size_t)index[i] * n, n * sizeof(float));
     }
@@ -5270,14 +5270,14 @@ DRLDEF drl_tensor *drl_gather(drl_tape *tape, drl_tensor *x, const int *index, i
 }
 
 /* x [B, n] over and over to the given number of rows: row r is row r mod B. */
-static drl_tensor *drli_repeat_rows(drl_tape *tape, drl_tensor *x, int rows)
+static drl_tensor *drli_repeat_rows(drl_tape *t, drl_tensor *x, int rows)
 {
     int r, *index;
     if (rows == x->rows) return x;
-    index = (int *)drl_arena_alloc(&tape->arena, (size_t)rows * sizeof(int));
-    if (!index) return drli_tape_fail(tape, DRL_ERR_MEMORY);
+    index = (int *)drl_arena_alloc(&t->arena, (size_t)rows * sizeof(int));
+    if (!index) return drli_tape_fail(t, DRL_ERR_MEMORY);
     for (r = 0; r < rows; r++) index[r] = r % x->rows;
-    return drl_gather(tape, x, index, rows);
+    return drl_gather(t, x, index, rows);
 }
 
 /* Rows of one pass over many candidates of B states: a multiple of B that stays in the cache. */
@@ -5286,9 +5286,9 @@ static int drli_pass_rows(int B, int candidates)
     return B * DRLI_MAX(1, DRLI_MIN(candidates, 256 / B));
 }
 
-DRLDEF drl_tensor *drl_detach(drl_tape *tape, drl_tensor *x)
+DRLDEF drl_tensor *drl_detach(drl_tape *t, drl_tensor *x)
 {
-    return drl_tape_input(tape, x->rows, x->cols, x->data);
+    return drl_tape_input(t, x->rows, x->cols, x->data);
 }
 
 /* ---- Batch Renorm ---- */
@@ -5351,20 +5351,20 @@ DRLI_KERNEL(brn_dx, (rows, cols, x, g, scale, a, m, km, kv, add, gx), int rows, 
 DRLI_BACKWARD(batch_renorm)
 {
     drl_tensor *x = y->in[0], *scale = y->in[1], *shift = y->in[2];
-    int c, n = x->cols, isa = (int)tape->ctx->isa, add = 0;
+    int c, n = x->cols, isa = (int)t->ctx->isa, add = 0;
     size_t w = (size_t)n;
     const float *m = (const float *)y->saved, *v = m + w, *rr = v + w, *delta = rr + w;
     const float *a = delta + w, *b = a + w;
-    float *sg = drli_tape_floats(tape, 4 * w), *sx, *km, *kv, *g;
+    float *sg = drli_tape_floats(t, 4 * w), *sx, *km, *kv, *g;
     if (!sg) return;
     sx = sg + w, km = sx + w, kv = km + w;
     memset(sg, 0, 2 * w * sizeof(float));
     drli_brn_sums(isa, x->rows, n, x->data, y->grad, a, b, sg, sx);
-    g = drli_grad_add(tape, scale);
+    g = drli_grad_add(t, scale);
     for (c = 0; g && c < n; c++) g[c] += sx[c];
-    g = drli_grad_add(tape, shift);
+    g = drli_grad_add(t, shift);
     for (c = 0; g && c < n; c++) g[c] += sg[c];
-    g = drli_grad(tape, x, &add);
+    g = drli_grad(t, x, &add);
     for (c = 0; c < n; c++) {
         float H = sg[c] * scale->data[c], X = sx[c] * scale->data[c], s = sqrtf(v[c]);
         float dv = -X * a[c] * a[c] / (2.0f * rr[c] * rr[c]);
@@ -5377,24 +5377,23 @@ DRLI_BACKWARD(batch_renorm)
 
 /* Gradients flow through m, v too; r, delta are constants. stats [6, cols], in the tape's memory:
    m, v, r, delta, and room for a, b. */
-static drl_tensor *drli_batch_renorm(drl_tape *tape, drl_tensor *x, drl_tensor *scale,
+static drl_tensor *drli_batch_renorm(drl_tape *t, drl_tensor *x, drl_tensor *scale,
                                      drl_tensor *shift, float *stats, float eps)
 {
     drl_tensor *y;
     int c, n = x->cols;
     float *m = stats, *v = m + n, *r = v + n, *delta = r + n, *a = delta + n, *b = a + n;
     if (scale->rows != 1 || scale->cols != n || !drli_same_shape(scale, shift))
-        return drli_shape_error(tape, "batch_renorm", x, scale, "scale and shift [1, cols]");
-    y = drli_node(tape, DRLI_OP(batch_renorm), x->rows, n, x, scale);
-    if (y == &tape->poison) return y;
-    drli_node_input(tape, y, 2, shift);
+        return drli_shape_error(t, "batch_renorm", x, scale, "scale and shift [1, cols]");
+    y = drli_node(t, DRLI_OP(batch_renorm), x->rows, n, x, scale);
+    if (y == &t->poison) return y;
+    drli_node_input(t, y, 2, shift);
     y->saved = stats;
     for (c = 0; c < n; c++) {
         a[c] = 1.0f / sqrtf(v[c] / (r[c] * r[c]) + eps);
         b[c] = delta[c] * sqrtf(v[c]) / r[c] - m[c];
     }
-    drli_brn_value((int)tape->ctx->isa, x->rows, n, x->data, a, b, scale->data, shift->data,
-                   y->data);
+    drli_brn_value((int)t->ctx->isa, x->rows, n, x->data, a, b, scale->data, shift->data, y->data);
     return y;
 }
 
@@ -5431,38 +5430,38 @@ DRLI_KERNEL(softmax_dx, (rows, n, p, d, up, g), int rows, int n, const float *p,
     }
 }
 
-static drl_tensor *drli_softmax(drl_tape *tape, drl_op op, drl_tensor *x, int log)
+static drl_tensor *drli_softmax(drl_tape *t, drl_op op, drl_tensor *x, int log)
 {
-    drl_tensor *y = drli_node(tape, op, x->rows, x->cols, x, NULL);
+    drl_tensor *y = drli_node(t, op, x->rows, x->cols, x, NULL);
     float *p = y->data;
-    if (y != &tape->poison && log) p = drli_tape_floats(tape, drli_tensor_size(x));
-    if (y == &tape->poison || !p) return &tape->poison;
+    if (y != &t->poison && log) p = drli_tape_floats(t, drli_tensor_size(x));
+    if (y == &t->poison || !p) return &t->poison;
     y->saved = p;
-    drli_softmax_rows((int)tape->ctx->isa, x->rows, x->cols, x->data, p, log ? y->data : NULL);
+    drli_softmax_rows((int)t->ctx->isa, x->rows, x->cols, x->data, p, log ? y->data : NULL);
     return y;
 }
 
 DRLI_BACKWARD(log_softmax)
 {
-    float *g = drli_grad_add(tape, y->in[0]);
+    float *g = drli_grad_add(t, y->in[0]);
     if (g)
-        drli_softmax_dx((int)tape->ctx->isa, y->rows, y->cols, (const float *)y->saved, y->grad,
+        drli_softmax_dx((int)t->ctx->isa, y->rows, y->cols, (const float *)y->saved, y->grad,
                         1.0f, g);
 }
-DRLDEF drl_tensor *drl_log_softmax(drl_tape *tape, drl_tensor *x)
+DRLDEF drl_tensor *drl_log_softmax(drl_tape *t, drl_tensor *x)
 {
-    return drli_softmax(tape, DRLI_OP(log_softmax), x, 1);
+    return drli_softmax(t, DRLI_OP(log_softmax), x, 1);
 }
 
 DRLI_BACKWARD(softmax)
 {
     size_t i;
     for (i = 0; i < drli_tensor_size(y); i++) y->grad[i] *= y->data[i];
-    drli_log_softmax_backward(tape, y);
+    drli_log_softmax_backward(t, y);
 }
-DRLDEF drl_tensor *drl_softmax(drl_tape *tape, drl_tensor *x)
+DRLDEF drl_tensor *drl_softmax(drl_tape *t, drl_tensor *x)
 {
-    return drli_softmax(tape, DRLI_OP(softmax), x, 0);
+    return drli_softmax(t, DRLI_OP(softmax), x, 0);
 }
 
 /* ============================================================================ >>nn
@@ -5481,85 +5480,82 @@ static const char *drli_name(char *buffer, const char *format, ...)
     return buffer;
 }
 
-DRLDEF drl_status drl_params_init(drl_params *params, drl_context *ctx, int capacity, int trainable)
+DRLDEF drl_status drl_params_init(drl_params *p, drl_context *ctx, int capacity, int trainable)
 {
-    memset(params, 0, sizeof(*params));
-    params->ctx = ctx;
-    params->capacity = capacity;
-    params->trainable = trainable;
-    params->list = (drl_tensor *)drl_memory_alloc(ctx, (size_t)capacity * sizeof(drl_tensor));
-    params->names = (char (*)[DRL_NAME_SIZE])drl_memory_alloc(ctx,
-                                                              (size_t)capacity * DRL_NAME_SIZE);
-    if (!params->list || !params->names) params->status = DRL_ERR_MEMORY;
-    return params->status;
+    memset(p, 0, sizeof(*p));
+    p->ctx = ctx;
+    p->capacity = capacity;
+    p->trainable = trainable;
+    p->list = (drl_tensor *)drl_memory_alloc(ctx, (size_t)capacity * sizeof(drl_tensor));
+    p->names = (char (*)[DRL_NAME_SIZE])drl_memory_alloc(ctx, (size_t)capacity * DRL_NAME_SIZE);
+    if (!p->list || !p->names) p->status = DRL_ERR_MEMORY;
+    return p->status;
 }
 
-DRLDEF drl_tensor *drl_params_add(drl_params *params, const char *prefix, const char *name,
+DRLDEF drl_tensor *drl_params_add(drl_params *p, const char *prefix, const char *name,
                                   int rows, int cols)
 {
     drl_tensor *x;
     drli_text t;
-    if (params->status != DRL_OK) return NULL;
-    if (rows < 1 || cols < 1 || rows > 1 << 24 || cols > 1 << 24 ||
-        params->count == params->capacity) {
-        params->status = drli_fail(params->ctx, DRL_ERR_RANGE,
+    if (p->status != DRL_OK) return NULL;
+    if (rows < 1 || cols < 1 || rows > 1 << 24 || cols > 1 << 24 || p->count == p->capacity) {
+        p->status = drli_fail(p->ctx, DRL_ERR_RANGE,
             "drl_params_add: %s%s: expected sizes 1 .. 2^24 and at most %d tensors, got [%d, %d]",
-            prefix, name, params->capacity, rows, cols);
+            prefix, name, p->capacity, rows, cols);
         return NULL;
     }
     if (strlen(prefix) + strlen(name) >= DRL_NAME_SIZE) {
-        params->status = drli_fail(params->ctx, DRL_ERR_NAME,
+        p->status = drli_fail(p->ctx, DRL_ERR_NAME,
             "drl_params_add: expected a name of at most %d letters, got %s%s", DRL_NAME_SIZE - 1,
             prefix, name);
         return NULL;
     }
-    t = drli_text_begin(params->names[params->count], DRL_NAME_SIZE);
+    t = drli_text_begin(p->names[p->count], DRL_NAME_SIZE);
     drli_text_format(&t, "%s%s", prefix, name);
-    x = &params->list[params->count++];
+    x = &p->list[p->count++];
     x->rows = rows;
     x->cols = cols;
-    x->needs_grad = params->trainable;
-    params->size += (drli_tensor_size(x) + 15) / 16 * 16;
+    x->needs_grad = p->trainable;
+    p->size += (drli_tensor_size(x) + 15) / 16 * 16;
     return x;
 }
 
-DRLDEF drl_status drl_params_commit(drl_params *params)
+DRLDEF drl_status drl_params_commit(drl_params *p)
 {
-    int i, blocks = params->trainable ? 4 : 1;
+    int i, blocks = p->trainable ? 4 : 1;
     size_t at = 0;
-    if (params->status != DRL_OK) return params->status;
-    params->value = (float *)drl_memory_alloc(params->ctx,
-                                              (size_t)blocks * params->size * sizeof(float));
-    if (!params->value) return params->status = DRL_ERR_MEMORY;
-    if (params->trainable) {
-        params->grad = params->value + params->size;
-        params->m = params->grad + params->size;
-        params->v = params->m + params->size;
+    if (p->status != DRL_OK) return p->status;
+    p->value = (float *)drl_memory_alloc(p->ctx, (size_t)blocks * p->size * sizeof(float));
+    if (!p->value) return p->status = DRL_ERR_MEMORY;
+    if (p->trainable) {
+        p->grad = p->value + p->size;
+        p->m = p->grad + p->size;
+        p->v = p->m + p->size;
     }
-    for (i = 0; i < params->count; i++) {
-        params->list[i].data = params->value + at;
-        params->list[i].grad = params->trainable ? params->grad + at : NULL;
-        params->list[i].grad_full = params->trainable;
-        at += (drli_tensor_size(&params->list[i]) + 15) / 16 * 16;
+    for (i = 0; i < p->count; i++) {
+        p->list[i].data = p->value + at;
+        p->list[i].grad = p->trainable ? p->grad + at : NULL;
+        p->list[i].grad_full = p->trainable;
+        at += (drli_tensor_size(&p->list[i]) + 15) / 16 * 16;
     }
     return DRL_OK;
 }
 
-DRLDEF void drl_params_free(drl_params *params)
+DRLDEF void drl_params_free(drl_params *p)
 {
-    drl_context *ctx = params->ctx;
-    size_t blocks = params->trainable ? 4 : 1;
+    drl_context *ctx = p->ctx;
+    size_t blocks = p->trainable ? 4 : 1;
     if (ctx) {
-        drl_memory_free(ctx, params->list, (size_t)params->capacity * sizeof(drl_tensor));
-        drl_memory_free(ctx, params->names, (size_t)params->capacity * DRL_NAME_SIZE);
-        drl_memory_free(ctx, params->value, blocks * params->size * sizeof(float));
+        drl_memory_free(ctx, p->list, (size_t)p->capacity * sizeof(drl_tensor));
+        drl_memory_free(ctx, p->names, (size_t)p->capacity * DRL_NAME_SIZE);
+        drl_memory_free(ctx, p->value, blocks * p->size * sizeof(float));
     }
-    memset(params, 0, sizeof(*params));
+    memset(p, 0, sizeof(*p));
 }
 
-DRLDEF void drl_params_zero_grad(drl_params *params)
+DRLDEF void drl_params_zero_grad(drl_params *p)
 {
-    memset(params->grad, 0, params->size * sizeof(float));
+    memset(p->grad, 0, p->size * sizeof(float));
 }
 
 DRLDEF void drl_params_copy(drl_params *to, const drl_params *from)
@@ -5578,44 +5574,43 @@ DRLDEF void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
     drli_polyak((int)to->ctx->isa, to->size, from->value, tau, to->value);
 }
 
-DRLDEF void drl_params_state(drl_params *params, drl_state *state, const char *prefix,
-                             int optimizer)
+DRLDEF void drl_params_state(drl_params *p, drl_state *state, const char *prefix, int optimizer)
 {
-    int i, moments = optimizer && params->trainable;
+    int i, moments = optimizer && p->trainable;
     int64_t one = 1;
     char name[DRLI_NAME];
-    for (i = 0; i < params->count; i++) {
-        const drl_tensor *x = &params->list[i];
-        size_t at = (size_t)(x->data - params->value);
-        drli_name(name, "%s%s", prefix, params->names[i]);
+    for (i = 0; i < p->count; i++) {
+        const drl_tensor *x = &p->list[i];
+        size_t at = (size_t)(x->data - p->value);
+        drli_name(name, "%s%s", prefix, p->names[i]);
         drl_state_add_f32(state, name, x->data, x->rows, x->cols);
         if (!moments) continue;
-        drli_name(name, "%sadam_m.%s", prefix, params->names[i]);
-        drl_state_add_f32(state, name, params->m + at, x->rows, x->cols);
-        drli_name(name, "%sadam_v.%s", prefix, params->names[i]);
-        drl_state_add_f32(state, name, params->v + at, x->rows, x->cols);
+        drli_name(name, "%sadam_m.%s", prefix, p->names[i]);
+        drl_state_add_f32(state, name, p->m + at, x->rows, x->cols);
+        drli_name(name, "%sadam_v.%s", prefix, p->names[i]);
+        drl_state_add_f32(state, name, p->v + at, x->rows, x->cols);
     }
     drli_name(name, "%sadam_step", prefix);
-    if (moments) drl_state_add(state, name, DRL_I64, 1, &one, &params->step);
+    if (moments) drl_state_add(state, name, DRL_I64, 1, &one, &p->step);
 }
 
 /* Euclidean norm of all gradients, in order; zero_nan 1: nan counts as 0. */
-static double drli_grad_norm(const drl_params *params, int zero_nan)
+static double drli_grad_norm(const drl_params *p, int zero_nan)
 {
     double s = 0;
     size_t i;
-    for (i = 0; i < params->size; i++) {
-        double g = (double)params->grad[i];
+    for (i = 0; i < p->size; i++) {
+        double g = (double)p->grad[i];
         if (!zero_nan || g == g) s += g * g;
     }
     return sqrt(s);
 }
 
-DRLDEF int drl_params_find_nan(const drl_params *params)
+DRLDEF int drl_params_find_nan(const drl_params *p)
 {
     int i;
-    for (i = 0; i < params->count; i++) {
-        const drl_tensor *x = &params->list[i];
+    for (i = 0; i < p->count; i++) {
+        const drl_tensor *x = &p->list[i];
         size_t j, n = drli_tensor_size(x);
         for (j = 0; j < n; j++)
             if (!(fabsf(x->data[j]) <= 3.4028235e38f)) return i;
@@ -5638,13 +5633,13 @@ DRLDEF void drl_tensor_init(drl_tensor *x, drl_init kind, float gain, drl_rng *r
     }
 }
 
-DRLDEF void drl_dense_add(drl_dense *layer, drl_params *params, const char *prefix,
+DRLDEF void drl_dense_add(drl_dense *layer, drl_params *p, const char *prefix,
                           const char *name, int in, int out)
 {
     char full[DRLI_NAME];
     drli_name(full, "%s%s", prefix, name);
-    layer->w = drl_params_add(params, full, ".w", in, out);
-    layer->b = drl_params_add(params, full, ".b", 1, out);
+    layer->w = drl_params_add(p, full, ".w", in, out);
+    layer->b = drl_params_add(p, full, ".b", 1, out);
 }
 
 DRLDEF void drl_dense_init(drl_dense *layer, drl_init kind, float gain, drl_rng *rng)
@@ -5653,28 +5648,28 @@ DRLDEF void drl_dense_init(drl_dense *layer, drl_init kind, float gain, drl_rng 
     drl_tensor_init(layer->b, DRL_INIT_CONSTANT, 0.0f, rng);
 }
 
-DRLDEF drl_tensor *drl_dense_forward(drl_tape *tape, const drl_dense *layer, drl_tensor *x,
+DRLDEF drl_tensor *drl_dense_forward(drl_tape *t, const drl_dense *layer, drl_tensor *x,
                                      drl_act act)
 {
-    return drl_linear(tape, x, layer->w, layer->b, NULL, act);
+    return drl_linear(t, x, layer->w, layer->b, NULL, act);
 }
 
 /* A layer whose parameters are constants. */
-static drl_tensor *drli_dense_frozen(drl_tape *tape, const drl_dense *layer, drl_tensor *x,
+static drl_tensor *drli_dense_frozen(drl_tape *t, const drl_dense *layer, drl_tensor *x,
                                      drl_act act)
 {
-    return drl_linear(tape, x, drl_detach(tape, layer->w), drl_detach(tape, layer->b), NULL, act);
+    return drl_linear(t, x, drl_detach(t, layer->w), drl_detach(t, layer->b), NULL, act);
 }
 
-DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *params, const char *prefix, const int *dims,
+DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *p, const char *prefix, const int *dims,
                         int layers, drl_act act, drl_act out_act)
 {
     char name[DRLI_NAME];
     int i;
     memset(mlp, 0, sizeof(*mlp));
     if (layers < 1 || layers > DRL_MLP_LAYERS) {
-        if (params->status == DRL_OK)
-            params->status = drli_fail(params->ctx, DRL_ERR_RANGE,
+        if (p->status == DRL_OK)
+            p->status = drli_fail(p->ctx, DRL_ERR_RANGE,
                 "drl_mlp_add: %s: expected 1 .. %d layers, got %d", prefix, DRL_MLP_LAYERS, layers);
         return;
     }
@@ -5682,19 +5677,18 @@ DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *params, const char *prefix, co
     mlp->act = act;
     mlp->out_act = out_act;
     for (i = 0; i < layers; i++)
-        drl_dense_add(&mlp->layer[i], params, prefix, drli_name(name, "l%d", i), dims[i],
-                      dims[i + 1]);
+        drl_dense_add(&mlp->layer[i], p, prefix, drli_name(name, "l%d", i), dims[i], dims[i + 1]);
 }
 
 /* in -> `layers` times width -> out. */
-DRLI_UNUSED static void drli_mlp_even(drl_mlp *mlp, drl_params *params, const char *prefix, int in,
+DRLI_UNUSED static void drli_mlp_even(drl_mlp *mlp, drl_params *p, const char *prefix, int in,
                                       int width, int layers, int out, drl_act act)
 {
     int dims[DRL_MLP_LAYERS + 1], i;
     for (i = 0; i <= DRL_MLP_LAYERS; i++) dims[i] = width;
     dims[0] = in;
     dims[DRLI_MAX(DRLI_MIN(layers + 1, DRL_MLP_LAYERS), 0)] = out;
-    drl_mlp_add(mlp, params, prefix, dims, layers + 1, act, DRL_ACT_NONE);
+    drl_mlp_add(mlp, p, prefix, dims, layers + 1, act, DRL_ACT_NONE);
 }
 
 DRLDEF void drl_mlp_init(drl_mlp *mlp, drl_init kind, float gain, drl_rng *rng)
@@ -5709,40 +5703,40 @@ static drl_act drli_mlp_act(const drl_mlp *mlp, int layer)
 }
 
 /* The layers from `first` on; frozen 1: as constants. */
-static drl_tensor *drli_mlp_from(drl_tape *tape, const drl_mlp *mlp, int first, drl_tensor *x,
+static drl_tensor *drli_mlp_from(drl_tape *t, const drl_mlp *mlp, int first, drl_tensor *x,
                                  int frozen)
 {
     int i;
     for (i = first; i < mlp->layers; i++)
-        x = (frozen ? drli_dense_frozen : drl_dense_forward)(tape, &mlp->layer[i], x,
+        x = (frozen ? drli_dense_frozen : drl_dense_forward)(t, &mlp->layer[i], x,
                                                              drli_mlp_act(mlp, i));
     return x;
 }
 
-DRLDEF drl_tensor *drl_mlp_forward(drl_tape *tape, const drl_mlp *mlp, drl_tensor *x)
+DRLDEF drl_tensor *drl_mlp_forward(drl_tape *t, const drl_mlp *mlp, drl_tensor *x)
 {
-    return drli_mlp_from(tape, mlp, 0, x, 0);
+    return drli_mlp_from(t, mlp, 0, x, 0);
 }
 
-DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *prefix, int in,
+DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *p, const char *prefix, int in,
                            int width, int blocks, int out, drl_act act)
 {
     char name[DRLI_NAME];
     int i;
     memset(net, 0, sizeof(*net));
     if (blocks < 0 || 2 * blocks > DRL_MLP_LAYERS) {
-        if (params->status == DRL_OK)
-            params->status = drli_fail(params->ctx, DRL_ERR_RANGE,
+        if (p->status == DRL_OK)
+            p->status = drli_fail(p->ctx, DRL_ERR_RANGE,
                 "drl_resmlp_add: %s: expected 0 .. %d blocks, got %d", prefix, DRL_MLP_LAYERS / 2,
                 blocks);
         return;
     }
     net->blocks = blocks;
     net->act = act;
-    drl_dense_add(&net->first, params, prefix, "first", in, width);
+    drl_dense_add(&net->first, p, prefix, "first", in, width);
     for (i = 0; i < 2 * blocks; i++)
-        drl_dense_add(&net->layer[i], params, prefix, drli_name(name, "l%d", i), width, width);
-    drl_dense_add(&net->last, params, prefix, "last", width, out);
+        drl_dense_add(&net->layer[i], p, prefix, drli_name(name, "l%d", i), width, width);
+    drl_dense_add(&net->last, p, prefix, "last", width, out);
 }
 
 DRLDEF void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng *rng)
@@ -5754,31 +5748,30 @@ DRLDEF void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng 
 }
 
 /* What follows the first layer. */
-static drl_tensor *drli_resmlp_body(drl_tape *tape, const drl_resmlp *net, drl_tensor *h)
+static drl_tensor *drli_resmlp_body(drl_tape *t, const drl_resmlp *net, drl_tensor *h)
 {
     int block, i;
     for (block = 0; block < net->blocks; block++) {
         drl_tensor *skip = h;
         for (i = 2 * block; i < 2 * block + 2; i++)
-            h = drl_dense_forward(tape, &net->layer[i], drl_activate(tape, net->act, h),
-                                  DRL_ACT_NONE);
-        h = drl_add(tape, skip, h);
+            h = drl_dense_forward(t, &net->layer[i], drl_activate(t, net->act, h), DRL_ACT_NONE);
+        h = drl_add(t, skip, h);
     }
-    return drl_dense_forward(tape, &net->last, h, DRL_ACT_NONE);
+    return drl_dense_forward(t, &net->last, h, DRL_ACT_NONE);
 }
 
-DRLDEF drl_tensor *drl_resmlp_forward(drl_tape *tape, const drl_resmlp *net, drl_tensor *x)
+DRLDEF drl_tensor *drl_resmlp_forward(drl_tape *t, const drl_resmlp *net, drl_tensor *x)
 {
-    return drli_resmlp_body(tape, net, drl_dense_forward(tape, &net->first, x, DRL_ACT_NONE));
+    return drli_resmlp_body(t, net, drl_dense_forward(t, &net->first, x, DRL_ACT_NONE));
 }
 
-DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *params, const char *prefix,
+DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *p, const char *prefix,
                             int frequencies, int out)
 {
     time->frequencies = frequencies;
-    time->phase = drl_params_add(params, prefix, "phase", 1, frequencies);
-    drl_dense_add(&time->l0, params, prefix, "t0", 2 * frequencies, out);
-    drl_dense_add(&time->l1, params, prefix, "t1", out, out);
+    time->phase = drl_params_add(p, prefix, "phase", 1, frequencies);
+    drl_dense_add(&time->l0, p, prefix, "t0", 2 * frequencies, out);
+    drl_dense_add(&time->l1, p, prefix, "t1", out, out);
 }
 
 DRLDEF drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, int steps)
@@ -5810,13 +5803,13 @@ DRLDEF void drl_time_sinusoidal(drl_time kind, int steps, int dim, float *out)
         }
 }
 
-DRLDEF void drl_brn_add(drl_brn *layer, drl_params *params, drl_params *running, const char *prefix,
+DRLDEF void drl_brn_add(drl_brn *layer, drl_params *p, drl_params *running, const char *prefix,
                         const char *name, int cols)
 {
     char full[DRLI_NAME];
     drli_name(full, "%s%s", prefix, name);
-    layer->scale = drl_params_add(params, full, ".scale", 1, cols);
-    layer->shift = drl_params_add(params, full, ".shift", 1, cols);
+    layer->scale = drl_params_add(p, full, ".scale", 1, cols);
+    layer->shift = drl_params_add(p, full, ".shift", 1, cols);
     layer->mean = drl_params_add(running, full, ".mean", 1, cols);
     layer->var = drl_params_add(running, full, ".var", 1, cols);
     layer->momentum = 0.99f;
@@ -5834,22 +5827,22 @@ DRLDEF void drl_brn_init(drl_brn *layer)
 }
 
 /* 1 if x has as many columns as the layer, else the tape's error. */
-static int drli_brn_fits(drl_tape *tape, const drl_brn *layer, const drl_tensor *x)
+static int drli_brn_fits(drl_tape *t, const drl_brn *layer, const drl_tensor *x)
 {
-    if (tape->status != DRL_OK) return 0;
+    if (t->status != DRL_OK) return 0;
     if (x->cols == layer->scale->cols) return 1;
-    drli_shape_error(tape, "brn", x, layer->scale, "equal columns");
+    drli_shape_error(t, "brn", x, layer->scale, "equal columns");
     return 0;
 }
 
-DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, int renorm)
+DRLDEF drl_tensor *drl_brn_train(drl_tape *t, drl_brn *layer, drl_tensor *x, int renorm)
 {
     int c, n = x->cols;
-    float *stats = drli_brn_fits(tape, layer, x) ? drli_tape_floats(tape, 6 * (size_t)n) : NULL;
+    float *stats = drli_brn_fits(t, layer, x) ? drli_tape_floats(t, 6 * (size_t)n) : NULL;
     float *M = layer->mean->data, *V = layer->var->data, *m, *v, *r, *delta;
-    if (!stats) return &tape->poison;
+    if (!stats) return &t->poison;
     m = stats, v = m + n, r = v + n, delta = r + n;
-    drli_batch_stats(tape->ctx, x, m, v);
+    drli_batch_stats(t->ctx, x, m, v);
     for (c = 0; c < n; c++) {
         float S = sqrtf(V[c] + layer->eps);
         r[c] = 1.0f;
@@ -5861,20 +5854,20 @@ DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, 
         M[c] = fmaf(layer->momentum, M[c], (1.0f - layer->momentum) * m[c]);
         V[c] = fmaf(layer->momentum, V[c], (1.0f - layer->momentum) * v[c]);
     }
-    return drli_batch_renorm(tape, x, layer->scale, layer->shift, stats, layer->eps);
+    return drli_batch_renorm(t, x, layer->scale, layer->shift, stats, layer->eps);
 }
 
-DRLDEF drl_tensor *drl_brn_eval(drl_tape *tape, const drl_brn *layer, drl_tensor *x)
+DRLDEF drl_tensor *drl_brn_eval(drl_tape *t, const drl_brn *layer, drl_tensor *x)
 {
-    drl_tensor *a = drl_tape_input(tape, 1, x->cols, NULL);
-    drl_tensor *b = drl_tape_input(tape, 1, x->cols, NULL);
+    drl_tensor *a = drl_tape_input(t, 1, x->cols, NULL);
+    drl_tensor *b = drl_tape_input(t, 1, x->cols, NULL);
     int c;
-    if (!drli_brn_fits(tape, layer, x)) return &tape->poison;
+    if (!drli_brn_fits(t, layer, x)) return &t->poison;
     for (c = 0; c < x->cols; c++) {
         a->data[c] = layer->scale->data[c] / sqrtf(layer->var->data[c] + layer->eps);
         b->data[c] = layer->shift->data[c] - layer->mean->data[c] * a->data[c];
     }
-    return drl_add(tape, drl_mul(tape, x, a), b);
+    return drl_add(t, drl_mul(t, x, a), b);
 }
 
 /* ============================================================================ >>optim
@@ -5925,18 +5918,17 @@ DRLI_KERNEL(adam, (n, w, g, m, v, cfg, gain, cut, m1, v1, keep), size_t n, float
     }
 }
 
-DRLDEF void drl_adam_step(drl_params *params, const drl_adam_config *cfg)
+DRLDEF void drl_adam_step(drl_params *p, const drl_adam_config *cfg)
 {
     float gain = 1.0f, cut = cfg->clip_element > 0 ? cfg->clip_element : HUGE_VALF;
-    params->step++;
+    p->step++;
     if (cfg->clip_norm > 0) {
-        double norm = drli_grad_norm(params, cfg->zero_nan);
+        double norm = drli_grad_norm(p, cfg->zero_nan);
         if (norm > (double)cfg->clip_norm) gain = (float)((double)cfg->clip_norm / norm);
     }
-    drli_adam((int)params->ctx->isa, params->size, params->value, params->grad, params->m,
-              params->v, cfg, gain, cut,
-              (float)(1.0 / (1.0 - drli_powi((double)cfg->beta1, params->step))),
-              (float)(1.0 / (1.0 - drli_powi((double)cfg->beta2, params->step))),
+    drli_adam((int)p->ctx->isa, p->size, p->value, p->grad, p->m, p->v, cfg, gain, cut,
+              (float)(1.0 / (1.0 - drli_powi((double)cfg->beta1, p->step))),
+              (float)(1.0 / (1.0 - drli_powi((double)cfg->beta2, p->step))),
               1.0f - cfg->lr * cfg->weight_decay);
 }
 
@@ -6257,18 +6249,17 @@ DRLI_BACKWARD(c51_loss)
 {
     drl_tensor *x = y->in[0];
     const float *p = (const float *)y->saved, *d = p + drli_tensor_size(x);
-    float *g = drli_grad_add(tape, x), up = y->grad[0] / (float)x->rows;
-    if (g) drli_softmax_dx((int)tape->ctx->isa, x->rows, x->cols, p, d, up, g);
+    float *g = drli_grad_add(t, x), up = y->grad[0] / (float)x->rows;
+    if (g) drli_softmax_dx((int)t->ctx->isa, x->rows, x->cols, p, d, up, g);
 }
-DRLDEF drl_tensor *drl_c51_loss(drl_tape *tape, drl_tensor *logits, const float *target,
-                                float bonus)
+DRLDEF drl_tensor *drl_c51_loss(drl_tape *t, drl_tensor *logits, const float *target, float bonus)
 {
-    drl_tensor *y = drli_node(tape, DRLI_OP(c51_loss), 1, 1, logits, NULL);
+    drl_tensor *y = drli_node(t, DRLI_OP(c51_loss), 1, 1, logits, NULL);
     size_t i, size = drli_tensor_size(logits);
-    int isa = (int)tape->ctx->isa, rows = logits->rows, n = logits->cols;
-    float *p = y == &tape->poison ? NULL : drli_tape_floats(tape, 3 * size);
+    int isa = (int)t->ctx->isa, rows = logits->rows, n = logits->cols;
+    float *p = y == &t->poison ? NULL : drli_tape_floats(t, 3 * size);
     double sum = 0;
-    if (!p) return &tape->poison;
+    if (!p) return &t->poison;
     y->saved = p;
     drli_softmax_rows(isa, rows, n, logits->data, p, NULL);
     drli_c51_terms(isa, rows, n, target, bonus, p, p + 2 * size, p + size);
@@ -6300,21 +6291,21 @@ DRLI_KERNEL(c51_slope, (rows, n, v_min, gap, p, q, up, g), int rows, int n, floa
 DRLI_BACKWARD(c51_mean)
 {
     drl_tensor *x = y->in[0];
-    float *g = drli_grad_add(tape, x);
+    float *g = drli_grad_add(t, x);
     if (g)
-        drli_c51_slope((int)tape->ctx->isa, x->rows, x->cols, y->f[0], y->f[1],
+        drli_c51_slope((int)t->ctx->isa, x->rows, x->cols, y->f[0], y->f[1],
                        (const float *)y->saved, y->data, y->grad, g);
 }
-DRLDEF drl_tensor *drl_c51_mean(drl_tape *tape, drl_tensor *logits, const drl_atoms *atoms)
+DRLDEF drl_tensor *drl_c51_mean(drl_tape *t, drl_tensor *logits, const drl_atoms *atoms)
 {
     drl_tensor *y;
     float *p;
-    int n = logits->cols, isa = (int)tape->ctx->isa;
+    int n = logits->cols, isa = (int)t->ctx->isa;
     if (n != atoms->count)
-        return drli_shape_error(tape, "c51_mean", logits, logits, "as many columns as atoms");
-    y = drli_node(tape, DRLI_OP(c51_mean), logits->rows, 1, logits, NULL);
-    p = y == &tape->poison ? NULL : drli_tape_floats(tape, drli_tensor_size(logits));
-    if (!p) return &tape->poison;
+        return drli_shape_error(t, "c51_mean", logits, logits, "as many columns as atoms");
+    y = drli_node(t, DRLI_OP(c51_mean), logits->rows, 1, logits, NULL);
+    p = y == &t->poison ? NULL : drli_tape_floats(t, drli_tensor_size(logits));
+    if (!p) return &t->poison;
     y->saved = p;
     y->f[0] = atoms->v_min;
     y->f[1] = (atoms->v_max - atoms->v_min) / (float)(n - 1);
@@ -6345,20 +6336,20 @@ DRLDEF void drl_crossq_init(drl_crossq *q, drl_rng *rng)
     }
 }
 
-DRLDEF drl_tensor *drl_crossq_train(drl_tape *tape, drl_crossq *q, drl_tensor *x, int renorm)
+DRLDEF drl_tensor *drl_crossq_train(drl_tape *t, drl_crossq *q, drl_tensor *x, int renorm)
 {
     int i;
     for (i = 0; i < 3; i++)
-        x = drl_dense_forward(tape, &q->layer[i], drl_brn_train(tape, &q->bn[i], x, renorm),
+        x = drl_dense_forward(t, &q->layer[i], drl_brn_train(t, &q->bn[i], x, renorm),
                               i < 2 ? DRL_ACT_RELU : DRL_ACT_NONE);
     return x;
 }
 
-DRLDEF drl_tensor *drl_crossq_eval(drl_tape *tape, const drl_crossq *q, drl_tensor *x)
+DRLDEF drl_tensor *drl_crossq_eval(drl_tape *t, const drl_crossq *q, drl_tensor *x)
 {
     int i;
     for (i = 0; i < 3; i++)
-        x = drli_dense_frozen(tape, &q->layer[i], drl_brn_eval(tape, &q->bn[i], x),
+        x = drli_dense_frozen(t, &q->layer[i], drl_brn_eval(t, &q->bn[i], x),
                               i < 2 ? DRL_ACT_RELU : DRL_ACT_NONE);
     return x;
 }
@@ -6383,50 +6374,49 @@ DRLDEF void drl_twin_init(drl_twin *twin, drl_init kind, float gain, drl_rng *rn
     for (j = 0; j < 2; j++) drl_mlp_init(&twin->q[j], kind, gain, rng);
 }
 
-DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
+DRLDEF drl_tensor *drl_twin_min(drl_tape *t, const drl_twin *twin, drl_tensor *obs,
                                 drl_tensor *act, int target)
 {
     const drl_mlp *q = target ? twin->target : twin->q;
     drl_tensor *state[2], *h[2], *y, *all;
     int j, r, B = obs->rows, A = twin->act_dim, rows = act->rows, n = drli_pass_rows(B, rows / B);
     if (rows % B || rows < B)
-        return drli_shape_error(tape, "twin_min", obs, act, "rows B and K B");
+        return drli_shape_error(t, "twin_min", obs, act, "rows B and K B");
     for (j = 0; j < 2; j++) {
-        drl_tensor *w = drl_detach(tape, drl_rows(tape, q[j].layer[0].w, A, obs->cols));
-        h[j] = drl_linear(tape, obs, w, drl_detach(tape, q[j].layer[0].b), NULL, DRL_ACT_NONE);
-        state[j] = drli_repeat_rows(tape, h[j], n);
+        drl_tensor *w = drl_detach(t, drl_rows(t, q[j].layer[0].w, A, obs->cols));
+        h[j] = drl_linear(t, obs, w, drl_detach(t, q[j].layer[0].b), NULL, DRL_ACT_NONE);
+        state[j] = drli_repeat_rows(t, h[j], n);
     }
-    all = rows > n ? drl_tape_input(tape, rows, 1, NULL) : NULL;
+    all = rows > n ? drl_tape_input(t, rows, 1, NULL) : NULL;
     for (r = 0; r < rows; r += n) {
-        drl_tape_mark mark = drl_tape_save(tape);
-        drl_tensor *x = drl_rows(tape, act, r, n = DRLI_MIN(n, rows - r));
+        drl_tape_mark mark = drl_tape_save(t);
+        drl_tensor *x = drl_rows(t, act, r, n = DRLI_MIN(n, rows - r));
         for (j = 0; j < 2; j++) {
-            drl_tensor *w = drl_detach(tape, drl_rows(tape, q[j].layer[0].w, 0, A));
-            h[j] = drl_linear(tape, x, w, NULL, drl_rows(tape, state[j], 0, n),
-                              drli_mlp_act(&q[j], 0));
-            h[j] = drli_mlp_from(tape, &q[j], 1, h[j], 1);
+            drl_tensor *w = drl_detach(t, drl_rows(t, q[j].layer[0].w, 0, A));
+            h[j] = drl_linear(t, x, w, NULL, drl_rows(t, state[j], 0, n), drli_mlp_act(&q[j], 0));
+            h[j] = drli_mlp_from(t, &q[j], 1, h[j], 1);
         }
-        y = drl_min(tape, h[0], h[1]);
-        if (!all || tape->status) return y;
+        y = drl_min(t, h[0], h[1]);
+        if (!all || t->status) return y;
         memcpy(all->data + r, y->data, (size_t)n * sizeof(float));
-        drl_tape_release(tape, mark);
+        drl_tape_release(t, mark);
     }
     return all;
 }
 
-DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
+DRLDEF drl_tensor *drl_twin_loss(drl_tape *t, const drl_twin *twin, drl_tensor *obs,
                                  drl_tensor *act, const float *y)
 {
-    drl_tensor *x = drl_concat(tape, act, obs), *loss[2];
-    drl_tensor *target = drl_tape_input(tape, x->rows, 1, NULL);
+    drl_tensor *x = drl_concat(t, act, obs), *loss[2];
+    drl_tensor *target = drl_tape_input(t, x->rows, 1, NULL);
     int j;
-    if (tape->status) return target;
+    if (t->status) return target;
     memcpy(target->data, y, (size_t)x->rows * sizeof(float));
     for (j = 0; j < 2; j++) {
-        drl_tensor *error = drl_sub(tape, drl_mlp_forward(tape, &twin->q[j], x), target);
-        loss[j] = drl_mean(tape, drl_square(tape, error));
+        drl_tensor *error = drl_sub(t, drl_mlp_forward(t, &twin->q[j], x), target);
+        loss[j] = drl_mean(t, drl_square(t, error));
     }
-    return drl_add(tape, loss[0], loss[1]);
+    return drl_add(t, loss[0], loss[1]);
 }
 
 /* ============================================================================ >>env
@@ -6699,96 +6689,94 @@ DRLDEF size_t drl_replay_bytes(const drl_replay_config *cfg)
     return row * (size_t)cfg->capacity + (size_t)cfg->envs * sizeof(int64_t);
 }
 
-DRLDEF drl_status drl_replay_init(drl_replay *replay, drl_context *ctx,
-                                  const drl_replay_config *cfg)
+DRLDEF drl_status drl_replay_init(drl_replay *r, drl_context *ctx, const drl_replay_config *cfg)
 {
     size_t n = (size_t)cfg->capacity;
     int e;
-    memset(replay, 0, sizeof(*replay));
+    memset(r, 0, sizeof(*r));
     if (cfg->obs_dim < 1 || cfg->act_dim < 1 || cfg->envs < 1 || cfg->n_step < 1 ||
         cfg->capacity < cfg->envs || cfg->capacity > INT32_MAX)
         return drli_fail(ctx, DRL_ERR_RANGE,
             "drl_replay_init: expected positive sizes and capacity envs .. 2^31 - 1, got obs %d, "
             "act %d, capacity %l, envs %d, n_step %d", cfg->obs_dim, cfg->act_dim, cfg->capacity,
             cfg->envs, cfg->n_step);
-    replay->bytes = drl_replay_bytes(cfg);
-    replay->last = (int64_t *)drl_memory_alloc(ctx, replay->bytes);
-    if (!replay->last) return DRL_ERR_MEMORY;
-    for (e = 0; e < cfg->envs; e++) replay->last[e] = -1;
-    replay->ctx = ctx;
-    replay->cfg = *cfg;
-    replay->obs = (float *)(replay->last + cfg->envs);
-    replay->next_obs = replay->obs + n * (size_t)cfg->obs_dim;
-    replay->act = replay->next_obs + n * (size_t)cfg->obs_dim;
-    replay->reward = replay->act + n * (size_t)cfg->act_dim;
-    replay->next = (int32_t *)(replay->reward + n);
-    replay->flags = (uint8_t *)(replay->next + n);
+    r->bytes = drl_replay_bytes(cfg);
+    r->last = (int64_t *)drl_memory_alloc(ctx, r->bytes);
+    if (!r->last) return DRL_ERR_MEMORY;
+    for (e = 0; e < cfg->envs; e++) r->last[e] = -1;
+    r->ctx = ctx;
+    r->cfg = *cfg;
+    r->obs = (float *)(r->last + cfg->envs);
+    r->next_obs = r->obs + n * (size_t)cfg->obs_dim;
+    r->act = r->next_obs + n * (size_t)cfg->obs_dim;
+    r->reward = r->act + n * (size_t)cfg->act_dim;
+    r->next = (int32_t *)(r->reward + n);
+    r->flags = (uint8_t *)(r->next + n);
     return DRL_OK;
 }
 
-DRLDEF void drl_replay_free(drl_replay *replay)
+DRLDEF void drl_replay_free(drl_replay *r)
 {
-    if (replay->ctx) drl_memory_free(replay->ctx, replay->last, replay->bytes);
-    memset(replay, 0, sizeof(*replay));
+    if (r->ctx) drl_memory_free(r->ctx, r->last, r->bytes);
+    memset(r, 0, sizeof(*r));
 }
 
-DRLDEF void drl_replay_push(drl_replay *replay, const float *obs, const float *act, float reward,
+DRLDEF void drl_replay_push(drl_replay *r, const float *obs, const float *act, float reward,
                             const float *next_obs, int flags)
 {
-    size_t at = (size_t)replay->head;
-    int64_t *last = &replay->last[replay->turn];
-    size_t S = (size_t)replay->cfg.obs_dim, A = (size_t)replay->cfg.act_dim;
-    memcpy(replay->obs + at * S, obs, S * sizeof(float));
-    memcpy(replay->next_obs + at * S, next_obs, S * sizeof(float));
-    memcpy(replay->act + at * A, act, A * sizeof(float));
-    replay->reward[at] = reward;
-    replay->flags[at] = (uint8_t)flags;
-    if (*last >= 0) replay->next[*last] = (int32_t)at;
-    replay->next[at] = -1;
-    *last = replay->head;
-    replay->turn = (replay->turn + 1) % replay->cfg.envs;
-    replay->head = (replay->head + 1) % replay->cfg.capacity;
-    if (replay->size < replay->cfg.capacity) replay->size++;
+    size_t at = (size_t)r->head;
+    int64_t *last = &r->last[r->turn];
+    size_t S = (size_t)r->cfg.obs_dim, A = (size_t)r->cfg.act_dim;
+    memcpy(r->obs + at * S, obs, S * sizeof(float));
+    memcpy(r->next_obs + at * S, next_obs, S * sizeof(float));
+    memcpy(r->act + at * A, act, A * sizeof(float));
+    r->reward[at] = reward;
+    r->flags[at] = (uint8_t)flags;
+    if (*last >= 0) r->next[*last] = (int32_t)at;
+    r->next[at] = -1;
+    *last = r->head;
+    r->turn = (r->turn + 1) % r->cfg.envs;
+    r->head = (r->head + 1) % r->cfg.capacity;
+    if (r->size < r->cfg.capacity) r->size++;
 }
 
-DRLDEF void drl_replay_skip(drl_replay *replay)
+DRLDEF void drl_replay_skip(drl_replay *r)
 {
-    replay->last[replay->turn] = -1;
-    replay->turn = (replay->turn + 1) % replay->cfg.envs;
+    r->last[r->turn] = -1;
+    r->turn = (r->turn + 1) % r->cfg.envs;
 }
 
 /* Sum n_step rewards from transition i on, fewer where the episode ends or nothing follows yet.
    Returns the last transition, whose next_obs is bootstrapped from. What follows on i is newer than
    i, so it has not been overwritten while i is there. */
-static int64_t drli_replay_walk(const drl_replay *replay, int64_t i, float *reward, float *discount)
+static int64_t drli_replay_walk(const drl_replay *r, int64_t i, float *reward, float *discount)
 {
     int k;
     float sum = 0, g = 1;
     for (k = 1;; k++) {
-        sum = fmaf(g, replay->reward[i], sum);
-        g *= replay->cfg.gamma;
-        if (k == replay->cfg.n_step || replay->flags[i] || replay->next[i] < 0) break;
-        i = replay->next[i];
+        sum = fmaf(g, r->reward[i], sum);
+        g *= r->cfg.gamma;
+        if (k == r->cfg.n_step || r->flags[i] || r->next[i] < 0) break;
+        i = r->next[i];
     }
     *reward = sum;
-    *discount = replay->flags[i] & DRL_ENV_TERMINATED ? 0.0f : g;
+    *discount = r->flags[i] & DRL_ENV_TERMINATED ? 0.0f : g;
     return i;
 }
 
-DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch *batch)
+DRLDEF drl_status drl_replay_sample(drl_replay *r, drl_rng *rng, drl_batch *batch)
 {
     int b;
-    size_t S = (size_t)replay->cfg.obs_dim, A = (size_t)replay->cfg.act_dim;
-    if (replay->size < 1)
-        return drli_fail(replay->ctx, DRL_ERR_STATE,
+    size_t S = (size_t)r->cfg.obs_dim, A = (size_t)r->cfg.act_dim;
+    if (r->size < 1)
+        return drli_fail(r->ctx, DRL_ERR_STATE,
                          "drl_replay_sample: the replay is empty; push transitions first");
     for (b = 0; b < batch->rows; b++) {
-        int64_t i = (int64_t)drl_rng_integer(rng, (uint32_t)replay->size), last;
-        last = drli_replay_walk(replay, i, &batch->reward[b], &batch->discount[b]);
-        memcpy(batch->obs + (size_t)b * S, replay->obs + (size_t)i * S, S * sizeof(float));
-        memcpy(batch->act + (size_t)b * A, replay->act + (size_t)i * A, A * sizeof(float));
-        memcpy(batch->next_obs + (size_t)b * S, replay->next_obs + (size_t)last * S,
-               S * sizeof(float));
+        int64_t i = (int64_t)drl_rng_integer(rng, (uint32_t)r->size), last;
+        last = drli_replay_walk(r, i, &batch->reward[b], &batch->discount[b]);
+        memcpy(batch->obs + (size_t)b * S, r->obs + (size_t)i * S, S * sizeof(float));
+        memcpy(batch->act + (size_t)b * A, r->act + (size_t)i * A, A * sizeof(float));
+        memcpy(batch->next_obs + (size_t)b * S, r->next_obs + (size_t)last * S, S * sizeof(float));
     }
     return DRL_OK;
 }
@@ -6803,20 +6791,19 @@ static void drli_state_add_array(drl_state *state, const char *prefix, const cha
     drl_state_add(state, drli_name(full, "%s%s", prefix, name), dtype, cols ? 2 : 1, shape, data);
 }
 
-DRLDEF void drl_replay_state(drl_replay *replay, drl_state *state, const char *prefix)
+DRLDEF void drl_replay_state(drl_replay *r, drl_state *state, const char *prefix)
 {
-    int64_t n = replay->cfg.capacity;
-    drli_state_add_array(state, prefix, "obs", DRL_F32, n, replay->cfg.obs_dim, replay->obs);
-    drli_state_add_array(state, prefix, "next_obs", DRL_F32, n, replay->cfg.obs_dim,
-                         replay->next_obs);
-    drli_state_add_array(state, prefix, "act", DRL_F32, n, replay->cfg.act_dim, replay->act);
-    drli_state_add_array(state, prefix, "reward", DRL_F32, n, 0, replay->reward);
-    drli_state_add_array(state, prefix, "flags", DRL_U8, n, 0, replay->flags);
-    drli_state_add_array(state, prefix, "next", DRL_I32, n, 0, replay->next);
-    drli_state_add_array(state, prefix, "last", DRL_I64, replay->cfg.envs, 0, replay->last);
-    drli_state_add_array(state, prefix, "turn", DRL_I64, 1, 0, &replay->turn);
-    drli_state_add_array(state, prefix, "size", DRL_I64, 1, 0, &replay->size);
-    drli_state_add_array(state, prefix, "head", DRL_I64, 1, 0, &replay->head);
+    int64_t n = r->cfg.capacity;
+    drli_state_add_array(state, prefix, "obs", DRL_F32, n, r->cfg.obs_dim, r->obs);
+    drli_state_add_array(state, prefix, "next_obs", DRL_F32, n, r->cfg.obs_dim, r->next_obs);
+    drli_state_add_array(state, prefix, "act", DRL_F32, n, r->cfg.act_dim, r->act);
+    drli_state_add_array(state, prefix, "reward", DRL_F32, n, 0, r->reward);
+    drli_state_add_array(state, prefix, "flags", DRL_U8, n, 0, r->flags);
+    drli_state_add_array(state, prefix, "next", DRL_I32, n, 0, r->next);
+    drli_state_add_array(state, prefix, "last", DRL_I64, r->cfg.envs, 0, r->last);
+    drli_state_add_array(state, prefix, "turn", DRL_I64, 1, 0, &r->turn);
+    drli_state_add_array(state, prefix, "size", DRL_I64, 1, 0, &r->size);
+    drli_state_add_array(state, prefix, "head", DRL_I64, 1, 0, &r->head);
 }
 
 /* ============================================================================ >>norm
@@ -6910,8 +6897,7 @@ static const char *drli_next_word(const char *s, char *word, int n)
     return s;
 }
 
-DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config,
-                                  const char *name)
+DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config, const char *name)
 {
     char *seed = (char *)config + drli_algo_field(&algo, "seed")->offset, word[DRL_FIELD_TEXT];
     char names[100], *value;
@@ -7027,8 +7013,7 @@ DRLI_UNUSED static drl_tensor *drli_agent_normals(drl_agent *a, drl_rng *rng, in
 
 /* One step of params down the gradient of loss [1, 1], whose value is the agent's metric m. */
 DRLI_UNUSED static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
-                                               const drl_adam_config *adam, drl_tensor *loss,
-                                               int m)
+                                               const drl_adam_config *adam, drl_tensor *loss, int m)
 {
     drl_params_zero_grad(params);
     if (drl_tape_backward(&a->tape, loss) != DRL_OK) return a->tape.status;
@@ -7105,35 +7090,34 @@ static drl_status drli_agent_start(drl_agent *a, const void *config)
     return a->tape.status;
 }
 
-DRLDEF drl_status drl_agent_init(drl_agent *agent, drl_context *ctx, drl_algo algo,
-                                 const void *config)
+DRLDEF drl_status drl_agent_init(drl_agent *a, drl_context *ctx, drl_algo algo, const void *config)
 {
     drl_status s = drl_fields_check(ctx, algo.fields, algo.field_count, config);
-    memset(agent, 0, algo.size);
+    memset(a, 0, algo.size);
     if (s != DRL_OK) return s;
-    agent->algo = algo;
-    agent->ctx = ctx;
-    s = drli_agent_start(agent, config);
-    if (s == DRL_OK) s = algo.init_fn(agent);
-    if (s != DRL_OK) drl_agent_free(agent);
+    a->algo = algo;
+    a->ctx = ctx;
+    s = drli_agent_start(a, config);
+    if (s == DRL_OK) s = algo.init_fn(a);
+    if (s != DRL_OK) drl_agent_free(a);
     return s;
 }
 
-DRLDEF void drl_agent_free(drl_agent *agent)
+DRLDEF void drl_agent_free(drl_agent *a)
 {
     int i;
-    if (!agent->ctx) return;
-    if (agent->algo.free_fn) agent->algo.free_fn(agent);
-    for (i = 0; i < agent->set_count; i++) drl_params_free(agent->sets[i].params);
-    drl_arena_free(&agent->memory);
-    drl_tape_free(&agent->tape);
-    memset(agent, 0, agent->algo.size);
+    if (!a->ctx) return;
+    if (a->algo.free_fn) a->algo.free_fn(a);
+    for (i = 0; i < a->set_count; i++) drl_params_free(a->sets[i].params);
+    drl_arena_free(&a->memory);
+    drl_tape_free(&a->tape);
+    memset(a, 0, a->algo.size);
 }
 
-DRLDEF void drl_agent_begin(drl_agent *agent, int env, uint64_t seed)
+DRLDEF void drl_agent_begin(drl_agent *a, int env, uint64_t seed)
 {
-    if (env < 0) agent->rng_eval = drli_agent_stream(agent, seed, "eval");
-    if (agent->algo.begin_fn) agent->algo.begin_fn(agent, env);
+    if (env < 0) a->rng_eval = drli_agent_stream(a, seed, "eval");
+    if (a->algo.begin_fn) a->algo.begin_fn(a, env);
 }
 
 DRLDEF drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const float *obs,
@@ -7168,55 +7152,55 @@ static drl_status drli_agent_finite(drl_agent *a)
                      bad < 0 ? "none" : a->sets[k - 1].params->names[bad]);
 }
 
-DRLDEF drl_status drl_agent_update(drl_agent *agent, drl_replay *replay)
+DRLDEF drl_status drl_agent_update(drl_agent *a, drl_replay *replay)
 {
-    drl_status s = agent->algo.update_fn(agent, replay);
-    return s == DRL_OK ? drli_agent_finite(agent) : s;
+    drl_status s = a->algo.update_fn(a, replay);
+    return s == DRL_OK ? drli_agent_finite(a) : s;
 }
 
-DRLDEF const void *drl_agent_config(const drl_agent *agent)
+DRLDEF const void *drl_agent_config(const drl_agent *a)
 {
-    return (const char *)agent + agent->algo.config_offset;
+    return (const char *)a + a->algo.config_offset;
 }
 
-DRLDEF void drl_agent_state(drl_agent *agent, drl_state *state, int all)
+DRLDEF void drl_agent_state(drl_agent *a, drl_state *state, int all)
 {
     int64_t shape[1] = {1};
     int i;
-    for (i = 0; i < agent->set_count; i++)
-        if (all || agent->sets[i].acting)
-            drl_params_state(agent->sets[i].params, state, agent->sets[i].prefix, all);
-    if (agent->algo.state_fn) agent->algo.state_fn(agent, state, all);
+    for (i = 0; i < a->set_count; i++)
+        if (all || a->sets[i].acting)
+            drl_params_state(a->sets[i].params, state, a->sets[i].prefix, all);
+    if (a->algo.state_fn) a->algo.state_fn(a, state, all);
     if (!all) return;
-    drl_state_add(state, "count.updates", DRL_I64, 1, shape, &agent->updates);
-    drl_state_add_rng(state, "rng.act", &agent->rng_act);
-    drl_state_add_rng(state, "rng.eval", &agent->rng_eval);
-    drl_state_add_rng(state, "rng.batch", &agent->rng_batch);
-    drl_state_add_rng(state, "rng.noise", &agent->rng_noise);
+    drl_state_add(state, "count.updates", DRL_I64, 1, shape, &a->updates);
+    drl_state_add_rng(state, "rng.act", &a->rng_act);
+    drl_state_add_rng(state, "rng.eval", &a->rng_eval);
+    drl_state_add_rng(state, "rng.batch", &a->rng_batch);
+    drl_state_add_rng(state, "rng.noise", &a->rng_noise);
 }
 
 #ifndef DIFFRL_NO_STDIO
-DRLDEF drl_status drl_agent_save(drl_agent *agent, const char *path, const drl_meta *meta)
+DRLDEF drl_status drl_agent_save(drl_agent *a, const char *path, const drl_meta *meta)
 {
     drl_state state;
     drl_meta all;
     drl_status s;
     int i;
-    drl_meta_init(&all, agent->ctx);
+    drl_meta_init(&all, a->ctx);
     for (i = 0; meta && i < meta->count; i++) drl_meta_set(&all, meta->pairs[i].key,
                                                            meta->pairs[i].value);
-    drl_meta_set(&all, "algo", agent->algo.name);
-    drl_fields_to_meta(agent->algo.fields, agent->algo.field_count, drl_agent_config(agent), &all);
-    drl_state_init(&state, agent->ctx);
-    drl_agent_state(agent, &state, 0);
-    s = drl_state_save(agent->ctx, path, &state, &all);
+    drl_meta_set(&all, "algo", a->algo.name);
+    drl_fields_to_meta(a->algo.fields, a->algo.field_count, drl_agent_config(a), &all);
+    drl_state_init(&state, a->ctx);
+    drl_agent_state(a, &state, 0);
+    s = drl_state_save(a->ctx, path, &state, &all);
     drl_state_free(&state);
     drl_meta_free(&all);
     return s;
 }
 
 /* Make the agent that the file describes and fill it. config: scratch of algo->config_size. */
-static drl_status drli_agent_from(drl_agent *agent, drl_context *ctx, const drl_algo *algo,
+static drl_status drli_agent_from(drl_agent *a, drl_context *ctx, const drl_algo *algo,
                                   const drl_file *file, void *config, const char *path)
 {
     const char *name = drl_meta_get(&file->meta, "algo");
@@ -7227,26 +7211,25 @@ static drl_status drli_agent_from(drl_agent *agent, drl_context *ctx, const drl_
                          algo->name, name ? name : "none");
     drl_algo_default(*algo, config, 1, 1);
     s = drl_fields_from_meta(ctx, algo->fields, algo->field_count, config, &file->meta);
-    if (s == DRL_OK) s = drl_agent_init(agent, ctx, *algo, config);
+    if (s == DRL_OK) s = drl_agent_init(a, ctx, *algo, config);
     if (s != DRL_OK) return s;
     drl_state_init(&state, ctx);
-    drl_agent_state(agent, &state, 0);
+    drl_agent_state(a, &state, 0);
     s = drl_file_load(file, &state, 0);
     drl_state_free(&state);
-    if (s != DRL_OK) drl_agent_free(agent);
+    if (s != DRL_OK) drl_agent_free(a);
     return s;
 }
 
-DRLDEF drl_status drl_agent_load(drl_agent *agent, drl_context *ctx, drl_algo algo,
-                                 const char *path)
+DRLDEF drl_status drl_agent_load(drl_agent *a, drl_context *ctx, drl_algo algo, const char *path)
 {
     drl_file file;
     void *config;
     drl_status s = drl_file_open(&file, ctx, path);
-    memset(agent, 0, algo.size);
+    memset(a, 0, algo.size);
     if (s != DRL_OK) return s;
     config = drl_memory_alloc(ctx, algo.config_size);
-    s = config ? drli_agent_from(agent, ctx, &algo, &file, config, path) : DRL_ERR_MEMORY;
+    s = config ? drli_agent_from(a, ctx, &algo, &file, config, path) : DRL_ERR_MEMORY;
     drl_memory_free(ctx, config, algo.config_size);
     drl_file_close(&file);
     return s;
@@ -7266,94 +7249,92 @@ DRLDEF drl_trainer_config drl_trainer_config_default(void)
 }
 
 /* Seed of an environment's next episode: different for each environment and episode. */
-static uint64_t drli_episode_seed(const drl_trainer *trainer, int env)
+static uint64_t drli_episode_seed(const drl_trainer *t, int env)
 {
-    drl_rng root = drl_rng_make(trainer->cfg.seed, "episodes"), rng;
+    drl_rng root = drl_rng_make(t->cfg.seed, "episodes"), rng;
     uint64_t high;
-    rng = drl_rng_split(&root, ((uint64_t)env << 40) + (uint64_t)trainer->episode[env]);
+    rng = drl_rng_split(&root, ((uint64_t)env << 40) + (uint64_t)t->episode[env]);
     high = drl_rng_bits(&rng);
     return (high << 32) | drl_rng_bits(&rng);
 }
 
-static drl_status drli_trainer_reset(drl_trainer *trainer, int e)
+static drl_status drli_trainer_reset(drl_trainer *t, int e)
 {
-    float *obs = trainer->obs + (size_t)e * (size_t)trainer->agent->obs_dim;
-    drl_status s = drli_env_reset_at(trainer->ctx, &trainer->envs[e], e,
-                                     drli_episode_seed(trainer, e), obs);
-    drl_agent_begin(trainer->agent, e, 0);
-    trainer->episode[e]++;
-    trainer->length[e] = 0;
-    trainer->ret[e] = 0;
+    float *obs = t->obs + (size_t)e * (size_t)t->agent->obs_dim;
+    drl_status s = drli_env_reset_at(t->ctx, &t->envs[e], e, drli_episode_seed(t, e), obs);
+    drl_agent_begin(t->agent, e, 0);
+    t->episode[e]++;
+    t->length[e] = 0;
+    t->ret[e] = 0;
     return s;
 }
 
-static size_t drli_trainer_bytes(const drl_trainer *trainer)
+static size_t drli_trainer_bytes(const drl_trainer *t)
 {
-    size_t row = 2 * (size_t)trainer->agent->obs_dim + (size_t)trainer->agent->act_dim + 4;
-    return (size_t)trainer->env_count * (row * sizeof(float) + sizeof(int64_t) + sizeof(double));
+    size_t row = 2 * (size_t)t->agent->obs_dim + (size_t)t->agent->act_dim + 4;
+    return (size_t)t->env_count * (row * sizeof(float) + sizeof(int64_t) + sizeof(double));
 }
 
-DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx,
+DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx,
                                    const drl_trainer_config *cfg, const drl_env *envs,
-                                   int env_count, drl_agent *agent)
+                                   int env_count, drl_agent *a)
 {
-    drl_replay_config rc = drl_replay_config_default(agent->obs_dim, agent->act_dim);
+    drl_replay_config rc = drl_replay_config_default(a->obs_dim, a->act_dim);
     drl_status s = DRL_OK;
     size_t n = (size_t)env_count;
     int e;
-    memset(trainer, 0, sizeof(*trainer));
+    memset(t, 0, sizeof(*t));
     for (e = 0; e < env_count; e++)
-        if (envs[e].obs_dim != agent->obs_dim || envs[e].act_dim != agent->act_dim)
+        if (envs[e].obs_dim != a->obs_dim || envs[e].act_dim != a->act_dim)
             return drli_fail(ctx, DRL_ERR_SHAPE,
                 "drl_trainer_init: environment %s has obs %d, act %d; the agent expects %d, %d",
-                envs[e].name, envs[e].obs_dim, envs[e].act_dim, agent->obs_dim, agent->act_dim);
+                envs[e].name, envs[e].obs_dim, envs[e].act_dim, a->obs_dim, a->act_dim);
     if (env_count < 1)
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_trainer_init: expected env_count >= 1, got %d",
                          env_count);
-    trainer->cfg = cfg ? *cfg : drl_trainer_config_default();
-    trainer->ctx = ctx;
-    trainer->agent = agent;
-    trainer->envs = envs;
-    trainer->env_count = env_count;
-    trainer->random = drl_rng_make(trainer->cfg.seed, "random actions");
-    rc.capacity = trainer->cfg.replay_capacity;
+    t->cfg = cfg ? *cfg : drl_trainer_config_default();
+    t->ctx = ctx;
+    t->agent = a;
+    t->envs = envs;
+    t->env_count = env_count;
+    t->random = drl_rng_make(t->cfg.seed, "random actions");
+    rc.capacity = t->cfg.replay_capacity;
     rc.envs = env_count;
-    rc.n_step = trainer->cfg.n_step;
-    rc.gamma = agent->gamma;
-    trainer->ret = (double *)drl_memory_alloc(ctx, drli_trainer_bytes(trainer));
-    if (!trainer->ret || (!agent->algo.observe_fn &&
-                          drl_replay_init(&trainer->replay, ctx, &rc) != DRL_OK)) {
-        drl_trainer_free(trainer);
+    rc.n_step = t->cfg.n_step;
+    rc.gamma = a->gamma;
+    t->ret = (double *)drl_memory_alloc(ctx, drli_trainer_bytes(t));
+    if (!t->ret || (!a->algo.observe_fn && drl_replay_init(&t->replay, ctx, &rc) != DRL_OK)) {
+        drl_trainer_free(t);
         return ctx->status;
     }
-    trainer->episode = (int64_t *)(trainer->ret + n);
-    trainer->obs = (float *)(trainer->episode + n);
-    trainer->next_obs = trainer->obs + n * (size_t)agent->obs_dim;
-    trainer->act = trainer->next_obs + n * (size_t)agent->obs_dim;
-    trainer->length = (int *)(trainer->act + n * (size_t)agent->act_dim);
-    trainer->results = (drli_step *)(trainer->length + n);
-    for (e = 0; e < env_count && s == DRL_OK; e++) s = drli_trainer_reset(trainer, e);
-    if (s != DRL_OK) drl_trainer_free(trainer);
+    t->episode = (int64_t *)(t->ret + n);
+    t->obs = (float *)(t->episode + n);
+    t->next_obs = t->obs + n * (size_t)a->obs_dim;
+    t->act = t->next_obs + n * (size_t)a->obs_dim;
+    t->length = (int *)(t->act + n * (size_t)a->act_dim);
+    t->results = (drli_step *)(t->length + n);
+    for (e = 0; e < env_count && s == DRL_OK; e++) s = drli_trainer_reset(t, e);
+    if (s != DRL_OK) drl_trainer_free(t);
     return s;
 }
 
-DRLDEF void drl_trainer_free(drl_trainer *trainer)
+DRLDEF void drl_trainer_free(drl_trainer *t)
 {
-    if (trainer->ctx) {
-        drl_memory_free(trainer->ctx, trainer->ret, drli_trainer_bytes(trainer));
-        drl_replay_free(&trainer->replay);
+    if (t->ctx) {
+        drl_memory_free(t->ctx, t->ret, drli_trainer_bytes(t));
+        drl_replay_free(&t->replay);
     }
-    memset(trainer, 0, sizeof(*trainer));
+    memset(t, 0, sizeof(*t));
 }
 
-static void drli_trainer_finish(drl_trainer *trainer, int e)
+static void drli_trainer_finish(drl_trainer *t, int e)
 {
-    int slot = (int)(trainer->episodes % 100);
-    trainer->last_return = trainer->ret[e];
-    trainer->last_length = trainer->length[e];
-    trainer->recent_return[slot] = trainer->ret[e];
-    trainer->recent_length[slot] = trainer->length[e];
-    trainer->episodes++;
+    int slot = (int)(t->episodes % 100);
+    t->last_return = t->ret[e];
+    t->last_length = t->length[e];
+    t->recent_return[slot] = t->ret[e];
+    t->recent_length[slot] = t->length[e];
+    t->episodes++;
 }
 
 /* Step environments begin .. end - 1. */
@@ -7368,92 +7349,89 @@ static void drli_trainer_task(void *arg, int begin, int end, int worker)
 }
 
 /* Look at the step of one environment and keep the transition. */
-static drl_status drli_trainer_env(drl_trainer *trainer, int e)
+static drl_status drli_trainer_env(drl_trainer *t, int e)
 {
-    size_t S = (size_t)trainer->agent->obs_dim, A = (size_t)trainer->agent->act_dim;
-    float *obs = trainer->obs + (size_t)e * S, *next = trainer->next_obs + (size_t)e * S;
-    float *act = trainer->act + (size_t)e * A, reward = trainer->results[e].reward;
-    const drl_env *env = &trainer->envs[e];
-    int flags = trainer->results[e].flags;
-    drl_status s = drli_env_step_check(trainer->ctx, env, e, trainer->length[e] + 1, act, next,
-                                       trainer->results[e]);
+    size_t S = (size_t)t->agent->obs_dim, A = (size_t)t->agent->act_dim;
+    float *obs = t->obs + (size_t)e * S, *next = t->next_obs + (size_t)e * S;
+    float *act = t->act + (size_t)e * A, reward = t->results[e].reward;
+    const drl_env *env = &t->envs[e];
+    int flags = t->results[e].flags;
+    drl_status s = drli_env_step_check(t->ctx, env, e, t->length[e] + 1, act, next, t->results[e]);
     if (s != DRL_OK && s != DRL_ERR_ENV && s != DRL_ERR_NAN) return s; /* not the task's fault */
     if (s != DRL_OK) {
-        if (!trainer->agent->algo.observe_fn) drl_replay_skip(&trainer->replay);
-        trainer->faults++;
-        if (trainer->faults > 1000)
-            return drli_fail(trainer->ctx, DRL_ERR_ENV,
+        if (!t->agent->algo.observe_fn) drl_replay_skip(&t->replay);
+        t->faults++;
+        if (t->faults > 1000)
+            return drli_fail(t->ctx, DRL_ERR_ENV,
                              "%s: more than 1000 steps failed; the task is not usable", env->name);
-        return drli_trainer_reset(trainer, e);
+        return drli_trainer_reset(t, e);
     }
-    trainer->length[e]++;
-    trainer->ret[e] += (double)reward;
-    if (!flags && env->time_limit > 0 && trainer->length[e] >= env->time_limit) {
+    t->length[e]++;
+    t->ret[e] += (double)reward;
+    if (!flags && env->time_limit > 0 && t->length[e] >= env->time_limit) {
         flags = DRL_ENV_TRUNCATED;
-        if (trainer->agent->time_limit_terminal) flags |= DRL_ENV_TERMINATED;
+        if (t->agent->time_limit_terminal) flags |= DRL_ENV_TERMINATED;
     }
-    if (trainer->agent->algo.observe_fn)
-        s = trainer->agent->algo.observe_fn(trainer->agent, e, obs, act, reward, next, flags);
+    if (t->agent->algo.observe_fn)
+        s = t->agent->algo.observe_fn(t->agent, e, obs, act, reward, next, flags);
     else
-        drl_replay_push(&trainer->replay, obs, act, reward, next, flags);
+        drl_replay_push(&t->replay, obs, act, reward, next, flags);
     if (flags) {
-        drli_trainer_finish(trainer, e);
-        return s == DRL_OK ? drli_trainer_reset(trainer, e) : s;
+        drli_trainer_finish(t, e);
+        return s == DRL_OK ? drli_trainer_reset(t, e) : s;
     }
     memcpy(obs, next, S * sizeof(float));
     return s;
 }
 
-DRLDEF drl_status drl_trainer_step(drl_trainer *trainer)
+DRLDEF drl_status drl_trainer_step(drl_trainer *t)
 {
-    int e, i, n = trainer->env_count * trainer->agent->act_dim;
+    int e, i, n = t->env_count * t->agent->act_dim;
     drl_status s = DRL_OK;
-    if (trainer->steps < trainer->agent->random_steps) {
-        for (i = 0; i < n; i++) trainer->act[i] = 2.0f * drl_rng_uniform(&trainer->random) - 1.0f;
+    if (t->steps < t->agent->random_steps) {
+        for (i = 0; i < n; i++) t->act[i] = 2.0f * drl_rng_uniform(&t->random) - 1.0f;
     } else {
-        s = drl_agent_act(trainer->agent, DRL_MODE_EXPLORE, trainer->env_count, trainer->obs,
-                          trainer->act);
+        s = drl_agent_act(t->agent, DRL_MODE_EXPLORE, t->env_count, t->obs, t->act);
     }
     if (s == DRL_OK)
-        drl_parallel_for(trainer->ctx, trainer->env_count, 1, drli_trainer_task, trainer);
-    for (e = 0; e < trainer->env_count && s == DRL_OK; e++) s = drli_trainer_env(trainer, e);
-    for (e = 0; e < trainer->env_count && s == DRL_OK; e++) {
-        trainer->steps++;
-        if (trainer->steps > trainer->agent->random_steps &&
-            trainer->steps % trainer->agent->update_every == 0)
-            s = drl_agent_update(trainer->agent, &trainer->replay);
+        drl_parallel_for(t->ctx, t->env_count, 1, drli_trainer_task, t);
+    for (e = 0; e < t->env_count && s == DRL_OK; e++) s = drli_trainer_env(t, e);
+    for (e = 0; e < t->env_count && s == DRL_OK; e++) {
+        t->steps++;
+        if (t->steps > t->agent->random_steps && t->steps % t->agent->update_every == 0)
+            s = drl_agent_update(t->agent, &t->replay);
     }
     return s;
 }
 
-DRLDEF double drl_trainer_return(const drl_trainer *trainer)
+DRLDEF double drl_trainer_return(const drl_trainer *t)
 {
-    int i, n = (int)DRLI_MIN(trainer->episodes, (int64_t)100);
+    int i, n = (int)DRLI_MIN(t->episodes, (int64_t)100);
     double s = 0;
-    for (i = 0; i < n; i++) s += trainer->recent_return[i];
+    for (i = 0; i < n; i++) s += t->recent_return[i];
     return n ? s / n : 0;
 }
 
-DRLDEF double drl_trainer_length(const drl_trainer *trainer)
+DRLDEF double drl_trainer_length(const drl_trainer *t)
 {
-    int i, n = (int)DRLI_MIN(trainer->episodes, (int64_t)100);
+    int i, n = (int)DRLI_MIN(t->episodes, (int64_t)100);
     double s = 0;
-    for (i = 0; i < n; i++) s += trainer->recent_length[i];
+    for (i = 0; i < n; i++) s += t->recent_length[i];
     return n ? s / n : 0;
 }
 
 /* One episode; work holds obs [S] and act [A]. */
-static drl_status drli_episode(drl_context *ctx, drl_agent *agent, const drl_env *env,
+static drl_status drli_episode(drl_context *ctx, drl_agent *a, const drl_env *env,
                                uint64_t seed, float *work, double *ret, int *length)
 {
-    float *obs = work, *act = work + agent->obs_dim, reward = 0;
+    float *obs = work, *act = work + a->obs_dim, reward = 0;
     int flags = 0;
     drl_status s = drli_env_reset_at(ctx, env, -1, seed, obs);
-    drl_agent_begin(agent, -1, seed);
+    drl_agent_begin(a, -1, seed);
     *ret = 0;
     *length = 0;
     while (s == DRL_OK && !flags && (env->time_limit == 0 || *length < env->time_limit)) {
-        s = drl_agent_act(agent, DRL_MODE_EVAL, 1, obs, act);
+        s = drl_agent_act(a, DRL_MODE_EVAL, 1, obs, act);
         if (s == DRL_OK) s = drli_env_step_at(ctx, env, -1, *length + 1, act, obs, &reward, &flags);
         *ret += (double)reward;
         ++*length;
@@ -7461,26 +7439,25 @@ static drl_status drli_episode(drl_context *ctx, drl_agent *agent, const drl_env
     return s;
 }
 
-DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env *env,
-                               int episodes, uint64_t seed, drl_evaluation *result,
-                               double *returns)
+DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *env,
+                               int episodes, uint64_t seed, drl_evaluation *result, double *returns)
 {
-    size_t size = ((size_t)agent->obs_dim + (size_t)agent->act_dim) * sizeof(float);
+    size_t size = ((size_t)a->obs_dim + (size_t)a->act_dim) * sizeof(float);
     float *work;
     double square = 0;
     int i;
     drl_status s = DRL_OK;
     memset(result, 0, sizeof(*result));
-    if (env->obs_dim != agent->obs_dim || env->act_dim != agent->act_dim)
+    if (env->obs_dim != a->obs_dim || env->act_dim != a->act_dim)
         return drli_fail(ctx, DRL_ERR_SHAPE,
             "drl_evaluate: environment %s has obs %d, act %d; the agent expects %d, %d", env->name,
-            env->obs_dim, env->act_dim, agent->obs_dim, agent->act_dim);
+            env->obs_dim, env->act_dim, a->obs_dim, a->act_dim);
     work = (float *)drl_memory_alloc(ctx, size);
     if (!work) return DRL_ERR_MEMORY;
     for (i = 0; i < episodes && s == DRL_OK; i++) {
         double r, delta;
         int n;
-        s = drli_episode(ctx, agent, env, seed + (uint64_t)i, work, &r, &n);
+        s = drli_episode(ctx, a, env, seed + (uint64_t)i, work, &r, &n);
         if (returns) returns[i] = r;
         delta = r - result->mean;
         result->mean += delta / (i + 1);
@@ -7770,8 +7747,7 @@ static drl_status drli_sac_start(drl_agent *a)
     drli_agent_set(a, &s->critic, "critic.", 12, 1, 0);
     drli_agent_set(a, &s->target, "target.", 12, 0, 0);
     drli_agent_set(a, &s->temperature, "temperature.", 1, 1, 0);
-    drli_mlp_even(&s->policy, &s->actor, "", c->obs_dim, c->width, 2, 2 * c->act_dim,
-                  DRL_ACT_RELU);
+    drli_mlp_even(&s->policy, &s->actor, "", c->obs_dim, c->width, 2, 2 * c->act_dim, DRL_ACT_RELU);
     drl_twin_add(&s->q, &s->critic, &s->target, "", c->obs_dim, c->act_dim, c->width, 3,
                  DRL_ACT_RELU);
     s->kappa = drl_params_add(&s->temperature, "", "kappa", 1, 1);
