@@ -647,7 +647,7 @@ typedef struct drl_tape {
     drl_context *ctx;
     drl_arena arena;
     drl_tensor *last;       /* newest node */
-    int grad_enabled;       /* 1; 0: ops compute only, nothing can be differentiated */
+    int grad_enabled;       /* 0: until reset, ops compute only, nothing can be differentiated */
     int done;               /* 1: backward has run, reset before the next */
     drl_status status;      /* first error since reset */
     drl_tensor poison;
@@ -1697,10 +1697,11 @@ typedef struct drl_dppo {
     float sigma[DRL_STEPS_MAX + 1];     /* of the likelihood, by t */
     float weight[DRL_STEPS_MAX], low[DRL_STEPS_MAX], high[DRL_STEPS_MAX]; /* by tuned step */
     drl_adam_config adam_student, adam_actor, adam_critic;
-    int64_t epoch, batches, count;      /* of pre-training; chunks held */
+    int64_t epoch, batches;             /* of pre-training */
     double scale[3];                    /* mean, variance, count of discounted returns */
-    size_t dim, stride;                 /* numbers of a chunk's actions, of a plan */
-    float *plans, *obs, *next_obs, *chain, *reward, *end, *key; /* plans [2 envs]; [rollout] */
+    int dim, stride;                    /* numbers of a chunk's actions, of a plan */
+    drl_replay rollout;                 /* chunks; as act: x_K' .. x_0 */
+    float *plans;                       /* [2 envs] */
     float *v, *next_v, *advantage, *target, *old, *gain;
     uint32_t *order;
 } drl_dppo;
@@ -4690,6 +4691,7 @@ DRLDEF void drl_tape_reset(drl_tape *t)
     drl_arena_reset(&t->arena);
     t->last = NULL;
     t->done = 0;
+    t->grad_enabled = 1;
     t->status = DRL_OK;
 }
 
@@ -6129,7 +6131,7 @@ DRLDEF drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, cons
     int r, *told = (int *)drl_arena_alloc(&tape->arena, (size_t)x->rows * sizeof(int));
     drl_tensor *time = drl_denoiser_time(tape, net, ddpm->time[ddpm->steps] + 1), *state;
     if (!told) return drli_tape_fail(tape, DRL_ERR_MEMORY);
-    for (r = 0; r < x->rows; r++) told[r] = ddpm->time[t[r]];
+    for (r = 0; r < x->rows && !tape->status; r++) told[r] = ddpm->time[t[r]];
     time = drl_gather(tape, time, told, x->rows);
     state = drli_repeat_rows(tape, drl_denoiser_state(tape, net, obs), x->rows);
     return drl_denoiser_eps(tape, net, x, time, state);
@@ -6859,6 +6861,11 @@ DRLI_UNUSED static void drli_norm_state(drl_norm *norm, drl_state *state, const 
 /* ============================================================================ >>agent
    Algorithms and agents in general, the training loop, evaluation. */
 
+DRLI_UNUSED static void drli_copy(float *to, const float *from, int n)
+{
+    memcpy(to, from, (size_t)n * sizeof(float));
+}
+
 /* ---- configurations ---- */
 
 static const drl_field *drli_algo_field(const drl_algo *algo, const char *name)
@@ -6983,20 +6990,20 @@ DRLI_UNUSED static double drli_mean(int n, const float *x)
     return s / n;
 }
 
-/* Return the standard deviation (n - 1) of x, and its mean. */
-DRLI_UNUSED static double drli_deviation(int n, const float *x, double *mean)
+/* Return the sum of (x - mean)^2, and the mean. */
+DRLI_UNUSED static double drli_squares(int n, const float *x, double *mean)
 {
-    double square = 0;
+    double s = 0;
     int i;
     *mean = drli_mean(n, x);
-    for (i = 0; i < n; i++) square += ((double)x[i] - *mean) * ((double)x[i] - *mean);
-    return sqrt(square / DRLI_MAX(n - 1, 1));
+    for (i = 0; i < n; i++) s += ((double)x[i] - *mean) * ((double)x[i] - *mean);
+    return s;
 }
 
-/* x = (x - mean) / standard deviation */
+/* x = (x - mean) / (standard deviation + 1e-8) */
 DRLI_UNUSED static void drli_standardize(int n, float *x)
 {
-    double mean, sd = drli_deviation(n, x, &mean) + 1e-8;
+    double mean, sd = sqrt(drli_squares(n, x, &mean) / DRLI_MAX(n - 1, 1)) + 1e-8;
     int i;
     for (i = 0; i < n; i++) x[i] = (float)(((double)x[i] - mean) / sd);
 }
@@ -7011,6 +7018,21 @@ DRLI_UNUSED static drl_tensor *drli_agent_normals(drl_agent *a, drl_rng *rng, in
     return x;
 }
 
+/* Begin a graph on the agent's tape; grad 0: that nothing is differentiated in. */
+DRLI_UNUSED static drl_tape *drli_agent_tape(drl_agent *a, int grad)
+{
+    drl_tape_reset(&a->tape);
+    a->tape.grad_enabled = grad;
+    return &a->tape;
+}
+
+DRLI_UNUSED static drl_adam_config drli_adam_lr(float lr)
+{
+    drl_adam_config c = drl_adam_config_default();
+    c.lr = lr;
+    return c;
+}
+
 /* One step of params down the gradient of loss [1, 1], whose value is the agent's metric m. */
 DRLI_UNUSED static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
                                                const drl_adam_config *adam, drl_tensor *loss, int m)
@@ -7022,8 +7044,32 @@ DRLI_UNUSED static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
     return DRL_OK;
 }
 
-/* Define drl_NAME_config_default, drl_NAME_init and drli_NAME_base: the drl_algo, but for texts and
-   functions. */
+/* Of a rollout, with v and next [size], the values of obs and next_obs:
+     A = r + gamma V(s') - V(s) + gamma lambda A of the episode's next row, target = A + V
+   (Schulman et al. 2015, arXiv:1506.02438). */
+DRLI_UNUSED static void drli_rollout_gae(const drl_replay *r, float gamma, float lambda,
+                                         const float *v, const float *next, float *advantage,
+                                         float *target)
+{
+    int64_t i;
+    for (i = r->size - 1; i >= 0; i--) {
+        float g = r->flags[i] & DRL_ENV_TERMINATED ? 0.0f : gamma;
+        advantage[i] = fmaf(g, next[i], r->reward[i]) - v[i];
+        if (r->next[i] >= 0)
+            advantage[i] = fmaf(g * lambda, advantage[r->next[i]], advantage[i]);
+        target[i] = advantage[i] + v[i];
+    }
+}
+
+/* Empty a rollout. */
+DRLI_UNUSED static void drli_rollout_clear(drl_replay *r)
+{
+    memset(r->last, 0xff, (size_t)r->cfg.envs * sizeof(int64_t)); /* -1: no row to follow on */
+    r->size = r->head = 0;
+}
+
+/* Define drl_NAME_config_default, drl_NAME_init and drli_NAME_base: the drl_algo with its start,
+   act and update, but for texts and what is optional. */
 #define DRLI_ALGO(algo, CONFIG) \
     static drl_algo drli_##algo##_base(void) \
     { \
@@ -7037,6 +7083,9 @@ DRLI_UNUSED static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
         a.size = sizeof(drl_##algo); \
         a.config_offset = offsetof(drl_##algo, cfg); \
         a.config_size = sizeof(drl_config); \
+        a.init_fn = drli_##algo##_start; \
+        a.act_fn = drli_##algo##_act; \
+        a.update_fn = drli_##algo##_update; \
         return a; \
     } \
     DRLDEF drl_##algo##_config drl_##algo##_config_default(int obs_dim, int act_dim) \
@@ -7592,21 +7641,6 @@ static drl_tensor *drli_ppo_density(drl_ppo *p, drl_tensor *x, drl_tensor *act)
     return drl_sum_cols(t, drl_sub(t, drl_affine(t, z, -0.5f, -0.91893853f), p->log_std));
 }
 
-/* A = r + gamma V(s') - V(s) + gamma lambda A of the next row of its episode; v, next [N]. */
-static void drli_ppo_gae(drl_ppo *p, const float *v, const float *next)
-{
-    const drl_replay *r = &p->rollout;
-    float gamma = p->cfg.gamma, keep = gamma * p->cfg.lambda;
-    int i;
-    for (i = p->cfg.rollout - 1; i >= 0; i--) {
-        float a = fmaf(r->flags[i] & DRL_ENV_TERMINATED ? 0.0f : gamma, next[i], r->reward[i]);
-        a -= v[i];
-        if (r->next[i] >= 0) a = fmaf(keep, p->advantage[r->next[i]], a);
-        p->advantage[i] = a;
-        p->target[i] = a + v[i];
-    }
-}
-
 static drl_status drli_ppo_targets(drl_ppo *p)
 {
     drl_tape *t = &p->agent.tape;
@@ -7624,7 +7658,7 @@ static drl_status drli_ppo_targets(drl_ppo *p)
     t->grad_enabled = 1;
     if (t->status) return t->status;
     memcpy(p->old, old->data, (size_t)N * sizeof(float));
-    drli_ppo_gae(p, v->data, next->data);
+    drli_rollout_gae(r, p->cfg.gamma, p->cfg.lambda, v->data, next->data, p->advantage, p->target);
     return DRL_OK;
 }
 
@@ -7682,8 +7716,7 @@ static drl_status drli_ppo_update(drl_agent *agent, drl_replay *replay)
     }
     for (i = 0; i < N; i++)
         drl_norm_update(&p->norm, p->rollout.obs + (size_t)i * (size_t)c->obs_dim);
-    memset(p->rollout.last, 0xff, (size_t)N * sizeof(int64_t)); /* -1: none */
-    p->rollout.size = 0;
+    drli_rollout_clear(&p->rollout);
     return s;
 }
 
@@ -7711,9 +7744,6 @@ DRLDEF drl_algo drl_ppo_algo(void)
     a.presets = "cpu\n"
                 "toy gamma=0.9 lr=1e-3\n";
     a.metrics = "policy_loss value_loss kl log_std";
-    a.init_fn = drli_ppo_start;
-    a.act_fn = drli_ppo_act;
-    a.update_fn = drli_ppo_update;
     a.free_fn = drli_ppo_free;
     a.state_fn = drli_ppo_state;
     a.begin_fn = drli_ppo_begin;
@@ -7867,9 +7897,6 @@ DRLDEF drl_algo drl_sac_algo(void)
     a.presets = "cpu lr=1e-3\n"
                 "toy width=64 batch=128 random_steps=500 lr=3e-3\n";
     a.metrics = "critic_loss actor_loss q alpha log_density";
-    a.init_fn = drli_sac_start;
-    a.act_fn = drli_sac_act;
-    a.update_fn = drli_sac_update;
     return a;
 }
 #endif /* DIFFRL_NO_SAC */
@@ -8248,9 +8275,6 @@ DRLDEF drl_algo drl_dacer_algo(void)
         "alpha_delay=200 mixtures=8 samples=100 batch=128 random_steps=500 update_every=1 "
         "lr_actor=3e-4 lr_critic=1e-3\n";
     a.metrics = "critic_loss actor_loss omega alpha entropy";
-    a.init_fn = drli_dacer_start;
-    a.act_fn = drli_dacer_act;
-    a.update_fn = drli_dacer_update;
     return a;
 }
 #endif /* DIFFRL_NO_DACER */
@@ -8591,9 +8615,6 @@ DRLDEF drl_algo drl_dime_algo(void)
         "toy steps=8 actor_width=64 actor_layers=2 time_frequencies=16 critic_width=64 atoms=51 "
         "batch=128 policy_delay=2 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 lr_alpha=3e-3\n";
     a.metrics = "critic_loss actor_loss q alpha run_cost log_density dt next_log_density";
-    a.init_fn = drli_dime_start;
-    a.act_fn = drli_dime_act;
-    a.update_fn = drli_dime_update;
     return a;
 }
 #endif /* DIFFRL_NO_DIME */
@@ -8602,8 +8623,7 @@ DRLDEF drl_algo drl_dime_algo(void)
 /* ============================================================================ >>dppo
    DPPO - diffusion policy policy optimization
    Paper     Ren et al., ICLR 2025, arXiv:2409.00588
-   Code      github.com/irom-princeton/dppo; golden test: tests/golden/dppo.c, an independent
-             computation
+   Code      github.com/irom-princeton/dppo; golden test: an independent computation
    Idea      Clone data with a diffusion policy, then tune it. A denoising step is a Gaussian step
              of a policy in a longer MDP: its likelihood is exact and PPO applies. Only the last K'
              steps change, and noise with a floor explores near the data.
@@ -8619,8 +8639,6 @@ DRLDEF drl_algo drl_dime_algo(void)
              of the base policy's chain, not all K': same mean. Biases start at 0.
    Verified  tests/golden/dppo.c, tests/unit/dppo.c; results in README.md */
 
-DRLI_ALGO(dppo, DRL_DPPO_CONFIG)
-
 /* Places in a plan: its next action, rewards so far, 1 if the episode begins with it, discounted
    return of the environment; then s [S] and x_K' .. x_0. */
 enum { DRLI_DPPO_AT, DRLI_DPPO_REWARD, DRLI_DPPO_FIRST, DRLI_DPPO_RETURN, DRLI_DPPO_OBS };
@@ -8628,14 +8646,14 @@ enum { DRLI_DPPO_AT, DRLI_DPPO_REWARD, DRLI_DPPO_FIRST, DRLI_DPPO_RETURN, DRLI_D
 
 static float *drli_dppo_plan(const drl_dppo *d, drl_mode mode, int env)
 {
-    return d->plans + (size_t)(env + (mode == DRL_MODE_EVAL ? d->cfg.envs : 0)) * d->stride;
+    return d->plans + (ptrdiff_t)(env + (mode == DRL_MODE_EVAL ? d->cfg.envs : 0)) * d->stride;
 }
 
 static void drli_dppo_net(drl_dppo *d, drl_denoiser *net, drl_params *params, const char *prefix,
                           int trainable, int acting)
 {
     drli_agent_set(&d->agent, params, prefix, 12, trainable, acting);
-    drl_denoiser_add(net, params, "", d->cfg.obs_dim, (int)d->dim, DRL_TIME_DDPM, 16, 32,
+    drl_denoiser_add(net, params, "", d->cfg.obs_dim, d->dim, DRL_TIME_DDPM, 16, 32,
                      d->cfg.actor_width, 0, 1, DRL_ACT_RELU);
 }
 
@@ -8643,11 +8661,13 @@ static drl_status drli_dppo_layout(drl_dppo *d)
 {
     const drl_dppo_config *c = &d->cfg;
     drl_agent *a = &d->agent;
-    size_t N = (size_t)c->rollout, S = (size_t)c->obs_dim, K = (size_t)c->tuned, plans, chain;
-    d->dim = (size_t)c->chunk * (size_t)c->act_dim;
-    chain = (K + 1) * d->dim;
-    d->stride = DRLI_DPPO_OBS + S + chain;
-    plans = 2 * (size_t)c->envs * d->stride;
+    drl_replay_config rc = drl_replay_config_default(c->obs_dim, 1);
+    size_t N = (size_t)c->rollout, pairs = N * (size_t)c->tuned;
+    d->dim = c->chunk * c->act_dim;
+    rc.act_dim = (c->tuned + 1) * d->dim;
+    rc.envs = c->envs;
+    rc.capacity = DRLI_MAX(c->rollout, c->envs);
+    d->stride = DRLI_DPPO_OBS + c->obs_dim + rc.act_dim;
     drli_dppo_net(d, &d->student_net, &d->student, "student.", 1, 0);
     drli_dppo_net(d, &d->base_net, &d->base, "base.", 0, 1);
     drli_dppo_net(d, &d->net, &d->actor, "actor.", 1, 1);
@@ -8656,22 +8676,20 @@ static drl_status drli_dppo_layout(drl_dppo *d)
     drli_agent_set(a, &d->norm, "norm.", 4, 0, 1);
     drl_dense_add(&d->obs_range, &d->norm, "", "obs", 1, c->obs_dim);
     drl_dense_add(&d->act_range, &d->norm, "", "act", 1, c->act_dim);
-    d->plans = drli_agent_floats(a, plans + N * (2 * S + chain + 3));
-    d->v = drli_agent_floats(a, N * (4 + 3 * K));
-    if (drli_agent_commit(a) != DRL_OK) return a->ctx->status;
-    d->obs = d->plans + plans;
-    d->next_obs = d->obs + N * S;
-    d->chain = d->next_obs + N * S;
-    d->reward = d->chain + N * chain;
-    d->end = d->reward + N;
-    d->key = d->end + N;
-    d->next_v = d->v + N;
-    d->advantage = d->next_v + N;
-    d->target = d->advantage + N;
-    d->old = d->target + N;
-    d->gain = d->old + N * K;
-    d->order = (uint32_t *)(void *)(d->gain + N * K);
-    return DRL_OK;
+    d->plans = drli_agent_floats(a, 2 * (size_t)c->envs * (size_t)d->stride);
+    d->v = drli_agent_floats(a, N);
+    d->next_v = drli_agent_floats(a, N);
+    d->advantage = drli_agent_floats(a, N);
+    d->target = drli_agent_floats(a, N);
+    d->old = drli_agent_floats(a, pairs);
+    d->gain = drli_agent_floats(a, pairs);
+    d->order = (uint32_t *)(void *)drli_agent_floats(a, pairs);
+    return drli_agent_commit(a) ? a->ctx->status : drl_replay_init(&d->rollout, a->ctx, &rc);
+}
+
+static void drli_dppo_free(drl_agent *agent)
+{
+    drl_replay_free(&((drl_dppo *)agent)->rollout);
 }
 
 /* The chains with their floors; weight and bounds of the ratio for each tuned step. */
@@ -8722,9 +8740,9 @@ static void drli_dppo_begin(drl_agent *agent, int env)
 static drl_status drli_dppo_start(drl_agent *agent)
 {
     drl_dppo *d = (drl_dppo *)agent;
-    drl_rng rng = drl_rng_make(d->cfg.seed, "dppo weights");
+    drl_rng rng = drli_agent_stream(agent, d->cfg.seed, "weights");
     int e;
-    if (drli_dppo_tables(d) != DRL_OK || drli_dppo_layout(d) != DRL_OK) return agent->ctx->status;
+    if (drli_dppo_tables(d) || drli_dppo_layout(d)) return agent->ctx->status;
     drl_denoiser_init(&d->student_net, DRL_INIT_KAIMING_UNIFORM, 1.0f, &rng);
     drl_resmlp_init(&d->value, DRL_INIT_KAIMING_UNIFORM, 1.0f, &rng);
     drl_params_copy(&d->base, &d->student);
@@ -8732,10 +8750,10 @@ static drl_status drli_dppo_start(drl_agent *agent)
     drl_dense_init(&d->obs_range, DRL_INIT_CONSTANT, 1.0f, &rng);
     drl_dense_init(&d->act_range, DRL_INIT_CONSTANT, 1.0f, &rng);
     for (e = -1; e < d->cfg.envs; e++) drli_dppo_begin(agent, e);
-    d->adam_student = d->adam_actor = d->adam_critic = drl_adam_config_default();
+    d->adam_student = drli_adam_lr(d->cfg.bc_lr);
     d->adam_student.weight_decay = d->cfg.bc_decay;
-    d->adam_actor.lr = d->cfg.lr_actor;
-    d->adam_critic.lr = d->cfg.lr_critic;
+    d->adam_actor = drli_adam_lr(d->cfg.lr_actor);
+    d->adam_critic = drli_adam_lr(d->cfg.lr_critic);
     d->scale[1] = 1;
     d->scale[2] = 1e-4;
     return DRL_OK;
@@ -8744,11 +8762,13 @@ static drl_status drli_dppo_start(drl_agent *agent)
 static void drli_dppo_state(drl_agent *agent, drl_state *state, int all)
 {
     drl_dppo *d = (drl_dppo *)agent;
-    int64_t three = 3, size = d->key + d->cfg.rollout - d->plans;
+    int64_t two = 2, three = 3;
     if (!all) return;
-    drl_state_add(state, "count.dppo", DRL_I64, 1, &three, &d->epoch);
+    drl_state_add(state, "count.dppo", DRL_I64, 1, &two, &d->epoch);
     drl_state_add(state, "reward_scale", DRL_F64, 1, &three, d->scale);
-    drl_state_add(state, "rollout", DRL_F32, 1, &size, d->plans);
+    drl_state_add_f32(state, "plans", d->plans, 2 * d->cfg.envs, d->stride);
+    drl_state_add_f32(state, "returns", d->target, d->cfg.rollout, 0);
+    drl_replay_state(&d->rollout, state, "rollout.");
 }
 
 /* (x - b) / w: the range of the data to [-1, 1]. */
@@ -8763,15 +8783,12 @@ static drl_tensor *drli_dppo_sample(drl_dppo *d, const drl_denoiser *net, const 
                                     drl_rng *rng, drl_tensor *obs)
 {
     drl_tape *t = &d->agent.tape;
-    int K = chain->steps, tuned = d->cfg.tuned;
-    drl_tensor *path = drli_agent_normals(&d->agent, rng, (K + 1) * obs->rows, (int)d->dim);
-    size_t i, n = (size_t)obs->rows * d->dim, size = drli_tensor_size(path);
-    if (t->status) return path;
-    for (i = n; i < size; i++)
+    int i, n = obs->rows * d->dim, K = chain->steps, tuned = d->cfg.tuned;
+    drl_tensor *path = drli_agent_normals(&d->agent, rng, (K + 1) * obs->rows, d->dim);
+    for (i = n; i < (K + 1) * n && !t->status; i++)
         path->data[i] = drli_clampf(path->data[i], -d->cfg.noise_clip, d->cfg.noise_clip);
     drl_denoiser_sample(t, &d->base_net, chain, obs, 1, K, tuned + 1, 1.0f, path->data);
-    drl_denoiser_sample(t, net, chain, obs, 1, tuned, 1, 1.0f,
-                        path->data + (size_t)(K - tuned) * n);
+    drl_denoiser_sample(t, net, chain, obs, 1, tuned, 1, 1.0f, path->data + (K - tuned) * n);
     return path;
 }
 
@@ -8788,11 +8805,11 @@ static void drli_dppo_plans(drl_dppo *d, drl_mode mode, drl_tensor *obs)
     if (B == 0) return;
     path = drli_dppo_sample(d, &d->net, chain, drli_agent_rng(&d->agent, mode),
                             drli_dppo_normal(d, &d->obs_range, drl_gather(t, obs, who, B)));
-    for (r = 0; r < B && t->status == DRL_OK; r++) {
+    for (r = 0; r < B && !t->status; r++) {
         float *plan = drli_dppo_plan(d, mode, who[r]), *x = plan + DRLI_DPPO_OBS + S;
-        memcpy(x - S, obs->data + (ptrdiff_t)who[r] * S, (size_t)S * sizeof(float));
+        drli_copy(x - S, obs->data + who[r] * S, S);
         for (i = 0; i <= d->cfg.tuned; i++, x += d->dim)
-            memcpy(x, path->data + (size_t)((skip + i) * B + r) * d->dim, d->dim * sizeof(float));
+            drli_copy(x, path->data + ((skip + i) * B + r) * d->dim, d->dim);
         plan[DRLI_DPPO_AT] = plan[DRLI_DPPO_REWARD] = 0.0f;
     }
 }
@@ -8808,51 +8825,56 @@ static drl_tensor *drli_dppo_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
         return drli_tape_fail(t, drli_fail(agent->ctx, DRL_ERR_RANGE, "dppo: expected at most "
                                            "envs = %d rows, got %d", d->cfg.envs, obs->rows));
     drli_dppo_plans(d, mode, obs);
-    for (r = 0; r < obs->rows && t->status == DRL_OK; r++) {
+    for (r = 0; r < obs->rows && !t->status; r++) {
         float *at = drli_dppo_plan(d, mode, r) + DRLI_DPPO_AT;
-        memcpy(act->data + (ptrdiff_t)r * A, drli_dppo_plan(d, mode, r + 1) - d->dim + (int)*at * A,
-               (size_t)A * sizeof(float));
+        float *end = drli_dppo_plan(d, mode, r + 1);
+        drli_copy(act->data + r * A, end - d->dim + (int)*at * A, A);
         *at += 1.0f;
     }
     act = drl_add(t, drl_mul(t, act, d->act_range.w), d->act_range.b);
     return drl_clip(t, act, -1.0f, 1.0f);
 }
 
-/* At the end of a plan or an episode, keep the chunk: s, x_K' .. x_0, sum of rewards, s'. */
+/* At the end of a plan or an episode, keep the chunk (s, x_K' .. x_0, sum of rewards, s'), and in
+   target the discounted return. */
 static drl_status drli_dppo_observe(drl_agent *agent, int env, const float *obs, const float *act,
                                     float reward, const float *next_obs, int flags)
 {
     drl_dppo *d = (drl_dppo *)agent;
-    float *plan = drli_dppo_plan(d, DRL_MODE_EXPLORE, env);
-    size_t n = (size_t)d->count, S = (size_t)d->cfg.obs_dim, chain = d->stride - S - DRLI_DPPO_OBS;
+    drl_replay *r = &d->rollout;
+    float *plan = drli_dppo_plan(d, DRL_MODE_EXPLORE, env), *sum = plan + DRLI_DPPO_RETURN;
     (void)obs, (void)act;
     plan[DRLI_DPPO_REWARD] += reward;
     if (!flags && plan[DRLI_DPPO_AT] < (float)d->cfg.chunk) return DRL_OK;
-    if (d->count < d->cfg.rollout) {
-        memcpy(d->obs + n * S, plan + DRLI_DPPO_OBS, S * sizeof(float));
-        memcpy(d->chain + n * chain, plan + DRLI_DPPO_OBS + S, chain * sizeof(float));
-        memcpy(d->next_obs + n * S, next_obs, S * sizeof(float));
-        d->reward[n] = plan[DRLI_DPPO_REWARD];
-        d->end[n] = flags & DRL_ENV_TERMINATED ? 1.0f : 0.0f;
-        d->key[n] = 2.0f * (float)env + plan[DRLI_DPPO_FIRST];
-        d->count++;
+    if (r->size < d->cfg.rollout) {
+        if (plan[DRLI_DPPO_FIRST] > 0) *sum = 0.0f, r->last[env] = -1;
+        d->target[r->size] = *sum = fmaf(0.99f, *sum, plan[DRLI_DPPO_REWARD]);
+        r->turn = env;
+        drl_replay_push(r, plan + DRLI_DPPO_OBS, plan + DRLI_DPPO_OBS + d->cfg.obs_dim,
+                        plan[DRLI_DPPO_REWARD], next_obs, flags);
     }
     plan[DRLI_DPPO_AT] = (float)d->cfg.chunk;
     plan[DRLI_DPPO_FIRST] = flags ? 1.0f : 0.0f;
     return DRL_OK;
 }
 
-/* What pair p = chunk K' + i selects: chunk, i, t, place of x_t in the chains, p. */
-enum { DRLI_DPPO_CHUNK, DRLI_DPPO_STEP, DRLI_DPPO_TIME, DRLI_DPPO_PLACE, DRLI_DPPO_PAIR };
+/* What pair p = chunk K' + i selects: chunk, i, t, places of x_t and x_{t-1} in the chains, p. */
+enum { DRLI_DPPO_CHUNK, DRLI_DPPO_STEP, DRLI_DPPO_TIME, DRLI_DPPO_X, DRLI_DPPO_NEXT,
+       DRLI_DPPO_PAIR };
 static int *drli_dppo_index(drl_dppo *d, int B, const uint32_t *pair, int kind)
 {
     int r, K = d->cfg.tuned, *index;
     index = (int *)drl_arena_alloc(&d->agent.tape.arena, (size_t)B * sizeof(int));
     if (!index) drli_tape_fail(&d->agent.tape, DRL_ERR_MEMORY);
     for (r = 0; r < B && index; r++) {
-        int p = (int)pair[r], n = p / K, i = p % K;
-        index[r] = kind == DRLI_DPPO_CHUNK ? n : kind == DRLI_DPPO_STEP ? i
-                 : kind == DRLI_DPPO_TIME ? K - i : kind == DRLI_DPPO_PLACE ? p + n : p;
+        int p = (int)pair[r], n = p / K, i = p % K, all[6];
+        all[DRLI_DPPO_CHUNK] = n;
+        all[DRLI_DPPO_STEP] = i;
+        all[DRLI_DPPO_TIME] = K - i;
+        all[DRLI_DPPO_X] = p + n;
+        all[DRLI_DPPO_NEXT] = p + n + 1;
+        all[DRLI_DPPO_PAIR] = p;
+        index[r] = all[kind];
     }
     return index;
 }
@@ -8863,7 +8885,7 @@ static drl_tensor *drli_dppo_take(drl_dppo *d, int B, const uint32_t *pair, int 
 {
     drl_tape *t = &d->agent.tape;
     int *index = drli_dppo_index(d, B, pair, kind);
-    return index ? drl_gather(t, drl_tape_input(t, rows, cols, array), index, B) : &t->poison;
+    return drl_gather(t, drl_tape_input(t, rows, cols, array), index, B);
 }
 
 /* ln N(next; mu_t(x, s), sigma_t^2) of each dimension cut to [-5, 2], then their mean or sum. */
@@ -8872,11 +8894,9 @@ static drl_tensor *drli_dppo_log_prob(drl_dppo *d, const uint32_t *pair, drl_ten
 {
     drl_tape *t = &d->agent.tape;
     int *at = drli_dppo_index(d, x->rows, pair, DRLI_DPPO_TIME);
-    drl_tensor *mean, *sigma, *z;
-    if (!at) return &t->poison;
-    mean = drl_denoiser_at(t, &d->net, &d->explore, at, x, obs);
-    mean = drl_ddpm_mean(t, &d->explore, at, x, mean, 1.0f);
-    sigma = drli_ddpm_column(t, d->sigma, at, x->rows, 0);
+    drl_tensor *eps = drl_denoiser_at(t, &d->net, &d->explore, at, x, obs);
+    drl_tensor *mean = drl_ddpm_mean(t, &d->explore, at, x, eps, 1.0f);
+    drl_tensor *sigma = drli_ddpm_column(t, d->sigma, at, x->rows, 0), *z;
     z = drl_square(t, drl_div(t, drl_sub(t, next, mean), sigma));
     z = drl_sub(t, drl_affine(t, z, -0.5f, -0.91893853f), drl_log(t, sigma)); /* ln sqrt(2 pi) */
     z = drl_sum_cols(t, drl_clip(t, z, -5.0f, 2.0f));
@@ -8886,10 +8906,11 @@ static drl_tensor *drli_dppo_log_prob(drl_dppo *d, const uint32_t *pair, drl_ten
 /* The same of pairs of the rollout, with their normalized states. */
 static drl_tensor *drli_dppo_pairs(drl_dppo *d, int B, const uint32_t *pair, drl_tensor **obs)
 {
-    int N = d->cfg.rollout, rows = N * (d->cfg.tuned + 1), D = (int)d->dim;
-    drl_tensor *x = drli_dppo_take(d, B, pair, DRLI_DPPO_PLACE, d->chain, rows, D), *next;
-    next = drli_dppo_take(d, B, pair, DRLI_DPPO_PLACE, d->chain + D, rows - 1, D);
-    *obs = drli_dppo_take(d, B, pair, DRLI_DPPO_CHUNK, d->obs, N, d->cfg.obs_dim);
+    drl_replay *r = &d->rollout;
+    int N = d->cfg.rollout, rows = N * (d->cfg.tuned + 1);
+    drl_tensor *x = drli_dppo_take(d, B, pair, DRLI_DPPO_X, r->act, rows, d->dim);
+    drl_tensor *next = drli_dppo_take(d, B, pair, DRLI_DPPO_NEXT, r->act, rows, d->dim);
+    *obs = drli_dppo_take(d, B, pair, DRLI_DPPO_CHUNK, r->obs, N, d->cfg.obs_dim);
     *obs = drli_dppo_normal(d, &d->obs_range, *obs);
     return drli_dppo_log_prob(d, pair, *obs, x, next);
 }
@@ -8899,70 +8920,50 @@ static drl_tensor *drli_dppo_value(drl_dppo *d, float *obs, int i, int n)
 {
     drl_tape *t = &d->agent.tape;
     int S = d->cfg.obs_dim;
-    drl_tensor *x = drl_tape_input(t, n, S, obs + (ptrdiff_t)i * S);
+    drl_tensor *x = drl_tape_input(t, n, S, obs + i * S);
     return drl_resmlp_forward(t, &d->value, drli_dppo_normal(d, &d->obs_range, x));
 }
 
 /* V(s), V(s'), ln pi of all pairs, before the update. */
 static drl_status drli_dppo_before(drl_dppo *d)
 {
-    drl_tape *t = &d->agent.tape;
     int i, n, N = d->cfg.rollout, K = d->cfg.tuned;
     for (i = 0; i < N * K; i++) d->order[i] = (uint32_t)i;
     for (i = 0; i < N; i += n) {
+        drl_tape *t = drli_agent_tape(&d->agent, 0);
         drl_tensor *v, *next, *old, *obs;
         n = DRLI_MIN(1 + DRLI_DPPO_PIECE / K, N - i);
-        drl_tape_reset(t);
-        t->grad_enabled = 0;
-        v = drli_dppo_value(d, d->obs, i, n);
-        next = drli_dppo_value(d, d->next_obs, i, n);
+        v = drli_dppo_value(d, d->rollout.obs, i, n);
+        next = drli_dppo_value(d, d->rollout.next_obs, i, n);
         old = drli_dppo_pairs(d, n * K, d->order + i * K, &obs);
-        t->grad_enabled = 1;
         if (t->status) return t->status;
-        memcpy(d->v + i, v->data, (size_t)n * sizeof(float));
-        memcpy(d->next_v + i, next->data, (size_t)n * sizeof(float));
-        memcpy(d->old + i * K, old->data, (size_t)(n * K) * sizeof(float));
+        drli_copy(d->v + i, v->data, n);
+        drli_copy(d->next_v + i, next->data, n);
+        drli_copy(d->old + i * K, old->data, n * K);
     }
     return DRL_OK;
 }
 
-/* r <- clip(r / sd of discounted returns, +-10); A = delta + gamma lambda A of the environment's
-   next chunk, delta = r + gamma V(s') - V(s). Ends all plans. */
+/* The mean and variance of discounted returns take in those of target;
+   r <- clip(r / sd, +-10); A and R = A + V, the latter to target. */
 static void drli_dppo_targets(drl_dppo *d)
 {
-    const drl_dppo_config *c = &d->cfg;
-    int i, N = c->rollout;
-    double mean, square = 0, delta, total = d->scale[2] + N;
-    float *plan;
-    for (i = 0; i < c->envs; i++) {
-        plan = drli_dppo_plan(d, DRL_MODE_EXPLORE, i);
-        plan[DRLI_DPPO_AT] = (float)c->chunk;
-        plan[DRLI_DPPO_REWARD] = 0.0f; /* from here on A of its next chunk */
-    }
-    for (i = 0; i < N; i++) {
-        plan = drli_dppo_plan(d, DRL_MODE_EXPLORE, (int)d->key[i] / 2);
-        plan += DRLI_DPPO_RETURN;
-        d->target[i] = *plan = fmaf((int)d->key[i] % 2 ? 0.0f : 0.99f, *plan, d->reward[i]);
-    }
-    mean = drli_mean(N, d->target);
-    delta = mean - d->scale[0];
-    for (i = 0; i < N; i++) square += ((double)d->target[i] - mean) * ((double)d->target[i] - mean);
+    drl_replay *r = &d->rollout;
+    int i, N = d->cfg.rollout;
+    double mean, square = drli_squares(N, d->target, &mean);
+    double delta = mean - d->scale[0], total = d->scale[2] + N;
     square += d->scale[1] * d->scale[2] + delta * delta * d->scale[2] * N / total;
     d->scale[0] += delta * N / total;
     d->scale[1] = square / (total - 1);
     d->scale[2] = total;
-    for (i = N - 1; i >= 0; i--) {
-        float r = (float)((double)d->reward[i] / sqrt(d->scale[1] + 1e-8));
-        float gamma = d->end[i] > 0 ? 0.0f : c->gamma;
-        plan = drli_dppo_plan(d, DRL_MODE_EXPLORE, (int)d->key[i] / 2);
-        r = fmaf(gamma, d->next_v[i], drli_clampf(r, -10.0f, 10.0f)) - d->v[i];
-        d->advantage[i] = fmaf(gamma * c->lambda, plan[DRLI_DPPO_REWARD], r);
-        d->target[i] = d->advantage[i] + d->v[i];
-        plan[DRLI_DPPO_REWARD] = (int)d->key[i] % 2 ? 0.0f : d->advantage[i];
+    for (i = 0; i < N; i++) {
+        float scaled = (float)((double)r->reward[i] / sqrt(d->scale[1] + 1e-8));
+        r->reward[i] = drli_clampf(scaled, -10.0f, 10.0f);
     }
+    drli_rollout_gae(r, d->cfg.gamma, d->cfg.lambda, d->v, d->next_v, d->advantage, d->target);
 }
 
-/* gain = (A - mean) / (sd + 1e-8) gamma_den^t of the pairs. */
+/* gain = A of the pairs, standardized, times gamma_den^t. */
 static void drli_dppo_gain(drl_dppo *d, int B, const uint32_t *pair)
 {
     uint32_t K = (uint32_t)d->cfg.tuned;
@@ -8978,10 +8979,10 @@ static drl_tensor *drli_dppo_cloning(drl_dppo *d, const uint32_t *pair, drl_tens
     drl_tape *t = &d->agent.tape;
     int r, B = obs->rows, *index = drli_dppo_index(d, B, pair, DRLI_DPPO_STEP);
     drl_tensor *path = drli_dppo_sample(d, &d->base_net, &d->explore, &d->agent.rng_noise, obs), *x;
-    if (!index) return &t->poison;
-    for (r = 0; r < B; r++) index[r] = (index[r] + d->explore.steps - d->cfg.tuned) * B + r;
+    for (r = 0; r < B && !t->status; r++)
+        index[r] = (index[r] + d->explore.steps - d->cfg.tuned) * B + r;
     x = drl_gather(t, path, index, B);
-    for (r = 0; r < B; r++) index[r] += B;
+    for (r = 0; r < B && !t->status; r++) index[r] += B;
     return drl_mean(t, drli_dppo_log_prob(d, pair, obs, x, drl_gather(t, path, index, B)));
 }
 
@@ -8989,11 +8990,10 @@ static drl_tensor *drli_dppo_cloning(drl_dppo *d, const uint32_t *pair, drl_tens
      mean max(-A r, -A clip(r, 1 +- width)) + (V - R)^2 / 4 - bc_coef ln pi(base policy's step) */
 static void drli_dppo_piece(drl_dppo *d, int n, int B, const uint32_t *pair, float *gain)
 {
-    drl_tape *t = &d->agent.tape;
+    drl_tape *t = drli_agent_tape(&d->agent, 1);
     drl_metric *m = d->agent.metrics;
     int K = d->cfg.tuned, N = d->cfg.rollout, r;
     drl_tensor *obs, *log_ratio, *ratio, *low, *high, *v, *loss, *up;
-    drl_tape_reset(t);
     log_ratio = drl_sub(t, drli_dppo_pairs(d, n, pair, &obs),
                         drli_dppo_take(d, n, pair, DRLI_DPPO_PAIR, d->old, N * K, 1));
     ratio = drl_exp(t, log_ratio);
@@ -9021,13 +9021,13 @@ static void drli_dppo_piece(drl_dppo *d, int n, int B, const uint32_t *pair, flo
 /* One gradient step of both nets on B pairs. */
 static drl_status drli_dppo_step(drl_dppo *d, int B, const uint32_t *pair)
 {
-    drl_tape *t = &d->agent.tape;
+    drl_tape *t = drli_agent_tape(&d->agent, 1);
     int i;
     drli_dppo_gain(d, B, pair);
     drl_params_zero_grad(&d->actor);
     drl_params_zero_grad(&d->critic);
     for (i = 0; i < 4; i++) d->agent.metrics[i].value = 0;
-    for (i = 0; i < B && t->status == DRL_OK; i += DRLI_DPPO_PIECE)
+    for (i = 0; i < B && !t->status; i += DRLI_DPPO_PIECE)
         drli_dppo_piece(d, DRLI_MIN(DRLI_DPPO_PIECE, B - i), B, pair + i, d->gain + i);
     if (t->status) return t->status;
     drl_adam_step(&d->actor, &d->adam_actor);
@@ -9043,7 +9043,7 @@ static drl_status drli_dppo_update(drl_agent *agent, drl_replay *replay)
     int P = d->cfg.rollout * d->cfg.tuned, B = DRLI_MIN(d->cfg.batch, P), e, i, stop = 0;
     drl_status s;
     (void)replay;
-    if (d->count < d->cfg.rollout) return DRL_OK;
+    if (d->rollout.size < d->cfg.rollout) return DRL_OK;
     s = drli_dppo_before(d);
     drli_dppo_targets(d);
     for (e = 0; e < d->cfg.epochs && !stop && s == DRL_OK; e++) {
@@ -9054,7 +9054,9 @@ static drl_status drli_dppo_update(drl_agent *agent, drl_replay *replay)
         }
     }
     agent->metrics[4].value = sqrt(d->scale[1]);
-    d->count = 0;
+    drli_rollout_clear(&d->rollout);
+    for (e = 0; e < d->cfg.envs; e++) /* the new policy makes new plans */
+        drli_dppo_plan(d, DRL_MODE_EXPLORE, e)[DRLI_DPPO_AT] = (float)d->cfg.chunk;
     return s;
 }
 
@@ -9073,38 +9075,34 @@ static drl_status drli_dppo_clone(drl_dppo *d, drl_tensor *obs, drl_tensor *x, c
     const drl_dppo_config *c = &d->cfg;
     drl_tape *tape = &d->agent.tape;
     drl_tensor *loss = drl_denoiser_loss(tape, &d->student_net, &d->full, obs, x, t, noise, NULL);
-    double mean = d->agent.metrics[5].value;
+    drl_status s;
     d->adam_student.lr = d->epoch ? drl_lr_cosine(c->bc_lr, c->bc_lr_last, d->epoch - 1,
                                                   c->bc_epochs - 1) : c->bc_lr_last;
-    if (drli_agent_learn(&d->agent, &d->student, &d->adam_student, loss, 5) != DRL_OK)
-        return tape->status;
-    if (d->batches++ % c->ema_every == 0)
+    s = drli_agent_learn(&d->agent, &d->student, &d->adam_student, loss, 5);
+    if (s == DRL_OK && d->batches++ % c->ema_every == 0)
         drl_params_polyak(&d->base, &d->student,
                           d->epoch + 1 < c->ema_first ? 1.0f : 1.0f - c->ema);
-    d->agent.metrics[5].value += mean;
-    return DRL_OK;
+    return s;
 }
 
 /* An update on random chunks. */
 static drl_status drli_dppo_draw(drl_dppo *d, int64_t rows, const float *obs, const float *act,
                                  const uint8_t *ends)
 {
-    drl_tape *t = &d->agent.tape;
+    drl_tape *t = drli_agent_tape(&d->agent, 1);
     drl_rng *rng = &d->agent.rng_batch;
-    int r, B = d->cfg.bc_batch, S = d->cfg.obs_dim, A = d->cfg.act_dim, D = (int)d->dim, *at;
-    drl_tensor *s, *x, *noise;
-    drl_tape_reset(t);
-    s = drl_tape_input(t, B, S, NULL);
-    x = drl_tape_input(t, B * d->cfg.chunk, A, NULL);
-    noise = drli_agent_normals(&d->agent, &d->agent.rng_noise, B, D);
-    at = (int *)drl_arena_alloc(&t->arena, (size_t)B * sizeof(int));
+    int r, B = d->cfg.bc_batch, S = d->cfg.obs_dim, A = d->cfg.act_dim, D = d->dim;
+    int *at = (int *)drl_arena_alloc(&t->arena, (size_t)B * sizeof(int));
+    drl_tensor *s = drl_tape_input(t, B, S, NULL);
+    drl_tensor *x = drl_tape_input(t, B * d->cfg.chunk, A, NULL);
+    drl_tensor *noise = drli_agent_normals(&d->agent, &d->agent.rng_noise, B, D);
     if (t->status || !at) return DRL_ERR_MEMORY;
     for (r = 0; r < B; r++) {
         int64_t row = rows;
         while (!drli_dppo_whole(d, rows, row, ends)) row = drl_rng_integer(rng, (uint32_t)rows);
         at[r] = 1 + (int)drl_rng_integer(rng, (uint32_t)d->cfg.steps);
-        memcpy(s->data + (ptrdiff_t)r * S, obs + row * S, (size_t)S * sizeof(float));
-        memcpy(x->data + (ptrdiff_t)r * D, act + row * A, d->dim * sizeof(float));
+        drli_copy(s->data + r * S, obs + row * S, S);
+        drli_copy(x->data + r * D, act + row * A, D);
     }
     x = drli_dppo_normal(d, &d->act_range, x);
     return drli_dppo_clone(d, drli_dppo_normal(d, &d->obs_range, s),
@@ -9132,7 +9130,7 @@ DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs,
 {
     const drl_dppo_config *c = &d->cfg;
     int64_t i = 0, n = c->bc_updates ? c->bc_updates : DRLI_MAX(rows / c->bc_batch, 1);
-    double *loss = &d->agent.metrics[5].value;
+    double sum = 0, *loss = &d->agent.metrics[5].value;
     drl_status s = DRL_OK;
     while (i < rows && !drli_dppo_whole(d, rows, i, ends)) i++;
     if (i >= rows || rows > UINT32_MAX)
@@ -9142,12 +9140,15 @@ DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs,
         drli_dppo_range(&d->obs_range, rows, obs);
         drli_dppo_range(&d->act_range, rows, act);
     }
-    for (*loss = 0, i = 0; i < n && s == DRL_OK; i++) s = drli_dppo_draw(d, rows, obs, act, ends);
-    *loss /= (double)n;
+    for (i = 0; i < n && s == DRL_OK; i++, sum += *loss)
+        s = drli_dppo_draw(d, rows, obs, act, ends);
+    *loss = sum / (double)n;
     drl_params_copy(&d->actor, &d->base);
     d->epoch++;
     return s == DRL_OK ? drli_agent_finite(&d->agent) : s;
 }
+
+DRLI_ALGO(dppo, DRL_DPPO_CONFIG)
 
 DRLDEF drl_algo drl_dppo_algo(void)
 {
@@ -9162,9 +9163,7 @@ DRLDEF drl_algo drl_dppo_algo(void)
         "rollout=1600 batch=2000 epochs=10 gamma=0.95 gamma_den=1 clip=0.1 clip_base=0.1 "
         "lr_actor=3e-4 time_limit_terminal=0\n";
     a.metrics = "policy_loss value_loss kl clipped reward_std bc_loss";
-    a.init_fn = drli_dppo_start;
-    a.act_fn = drli_dppo_act;
-    a.update_fn = drli_dppo_update;
+    a.free_fn = drli_dppo_free;
     a.state_fn = drli_dppo_state;
     a.begin_fn = drli_dppo_begin;
     a.observe_fn = drli_dppo_observe;
@@ -9298,7 +9297,8 @@ static float drli_qvpo_entropy(const drl_qvpo_config *c, int64_t n)
 /* Mean of all values, which the running mean and deviation (n - 1) follow by a thousandth. */
 static double drli_qvpo_follow(const drl_tensor *score, float *running)
 {
-    double mean, sd = drli_deviation(score->rows, score->data, &mean);
+    double mean, square = drli_squares(score->rows, score->data, &mean);
+    double sd = sqrt(square / DRLI_MAX(score->rows - 1, 1));
     running[0] = fmaf(0.001f, (float)mean - running[0], running[0]);
     running[1] = fmaf(0.001f, (float)sd - running[1], running[1]);
     return mean;
@@ -9420,9 +9420,6 @@ DRLDEF drl_algo drl_qvpo_algo(void)
         "critic_width=64 batch=128 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 "
         "time_limit_terminal=0\n";
     a.metrics = "critic_loss actor_loss target q weight alpha";
-    a.init_fn = drli_qvpo_start;
-    a.act_fn = drli_qvpo_act;
-    a.update_fn = drli_qvpo_update;
     return a;
 }
 #endif /* DIFFRL_NO_QVPO */

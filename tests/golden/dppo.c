@@ -123,35 +123,38 @@ static void roll(drl_dppo *d, int j)
 {
     drl_tape *t = &d->agent.tape;
     static float path[(K + 1) * N * D];
+    float s[N * S], next[N * S], reward[N], *chain = d->rollout.act;
     int id = 300 + 20 * j, i, n;
     drl_tensor *obs;
-    fill(d->obs, N * S, id, 0, 1.2);
-    fill(d->next_obs, N * S, id + 1, 0, 1.2);
-    fill(d->reward, N, id + 2, 1, 3);
-    for (n = 0; n < N; n++) {
-        d->end[n] = uniform(id + 3, n) > .6;
-        d->key[n] = (float)(2 * (n % 3) + (uniform(id + 4, n) > .5));
-    }
+    fill(s, N * S, id, 0, 1.2);
+    fill(next, N * S, id + 1, 0, 1.2);
+    fill(reward, N, id + 2, 1, 3);
     fill_normal(path, (K + 1) * N * D, id + 5);
     for (i = N * D; i < (K + 1) * N * D; i++) path[i] = drli_clampf(path[i], -3, 3);
     drl_tape_reset(t);
-    obs = drl_tape_input(t, N, S, d->obs);
+    obs = drl_tape_input(t, N, S, s);
     drl_denoiser_sample(t, &d->base_net, &d->explore, obs, 1, K, TUNED + 1, 1, path);
     drl_denoiser_sample(t, &d->net, &d->explore, obs, 1, TUNED, 1, 1, path + (K - TUNED) * N * D);
     CHECK(drl_tape_status(t) == DRL_OK);
-    for (n = 0; n < N; n++)
+    for (n = 0; n < N; n++) {
+        float *plan = drli_dppo_plan(d, DRL_MODE_EXPLORE, n % 3), *x = plan + DRLI_DPPO_OBS;
+        memcpy(x, s + n * S, S * sizeof(float));
         for (i = 0; i <= TUNED; i++)
-            memcpy(d->chain + (n * (TUNED + 1) + i) * D, path + ((K - TUNED + i) * N + n) * D,
-                   D * sizeof(float));
-    CHECK(far(d->chain, golden_dppo_sampled + j * N * (TUNED + 1) * D, N * (TUNED + 1) * D) < 5e-6);
+            memcpy(x + S + i * D, path + ((K - TUNED + i) * N + n) * D, D * sizeof(float));
+        plan[DRLI_DPPO_AT] = 3; /* its end */
+        plan[DRLI_DPPO_REWARD] = 0;
+        plan[DRLI_DPPO_FIRST] = uniform(id + 4, n) > .5;
+        i = uniform(id + 3, n) > .6 ? DRL_ENV_TERMINATED : 0;
+        CHECK(drli_dppo_observe(&d->agent, n % 3, s, s, reward[n], next + n * S, i) == DRL_OK);
+    }
+    CHECK(far(chain, golden_dppo_sampled + j * N * (TUNED + 1) * D, N * (TUNED + 1) * D) < 5e-6);
     for (i = 0; i < N * (TUNED + 1) * D; i++) {
         double x = golden_dppo_sampled[j * N * (TUNED + 1) * D + i];
         int place = i / D;
         if (place == 5 * (TUNED + 1)) x += 3;
         if (place == 7 * (TUNED + 1) + TUNED) x += .5;
-        d->chain[i] = (float)x;
+        chain[i] = (float)x;
     }
-    d->count = N;
 }
 
 TEST(two_iterations_of_fine_tuning)
@@ -171,6 +174,7 @@ TEST(two_iterations_of_fine_tuning)
         CHECK(far(d.v, chunks, N) < 2e-6 && far(d.next_v, chunks + N, N) < 2e-6);
         CHECK(far(d.old, golden_dppo_old + j * N * TUNED, N * TUNED) < 1e-5);
         drli_dppo_targets(&d);
+        drli_rollout_clear(&d.rollout);
         for (i = 0; i < 3; i++) CHECK(far1(d.scale[i], golden_dppo_scale[3 * j + i]) < 1e-6);
         CHECK(far(d.advantage, chunks + 2 * N, N) < 2e-6);
         CHECK(far(d.target, chunks + 3 * N, N) < 2e-6);

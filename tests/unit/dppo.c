@@ -134,10 +134,10 @@ TEST(ddim)
 static float log_prob(drl_dppo *d, uint32_t pair, float x, float next)
 {
     drl_tensor *obs, *y;
-    size_t i, D = d->dim;
+    size_t i, D = (size_t)d->dim;
     for (i = 0; i < D; i++) {
-        d->chain[pair * D + i] = x;
-        d->chain[(pair + 1) * D + i] = next;
+        d->rollout.act[pair * D + i] = x;
+        d->rollout.act[(pair + 1) * D + i] = next;
     }
     drl_tape_reset(&d->agent.tape);
     y = drli_dppo_pairs(d, 1, &pair, &obs);
@@ -188,6 +188,17 @@ TEST(likelihood_of_a_step)
     }
 }
 
+/* Keep a chunk of environment 0, reward 1. */
+static void keep_chunk(drl_dppo *d, int first, int flags)
+{
+    const float obs[2] = {0, 0}, act[1] = {0};
+    float *plan = drli_dppo_plan(d, DRL_MODE_EXPLORE, 0);
+    plan[DRLI_DPPO_AT] = 2; /* its end */
+    plan[DRLI_DPPO_REWARD] = 0;
+    plan[DRLI_DPPO_FIRST] = (float)first;
+    CHECK(d->agent.algo.observe_fn(&d->agent, 0, obs, act, 1, obs, flags) == DRL_OK);
+}
+
 /* T18, T25: one environment; V = V' = .5, reward 1, the scaler standing still at variance 1. */
 TEST(advantages)
 {
@@ -203,9 +214,7 @@ TEST(advantages)
         d.scale[2] = 1e15;
         for (i = 0; i < c.rollout; i++) {
             d.v[i] = d.next_v[i] = k < 2 ? .5f : 0;
-            d.reward[i] = 1;
-            d.key[i] = k < 2 && i % 2 == 0;
-            d.end[i] = k == 0 && i == 1;
+            keep_chunk(&d, k < 2 && i % 2 == 0, k == 0 && i == 1 ? DRL_ENV_TERMINATED : 0);
         }
         drli_dppo_targets(&d);
         for (i = 0; i < 4 && k < 2; i++) {
@@ -226,10 +235,7 @@ TEST(reward_scaler)
     int i;
     c.rollout = 3;
     start(&d, &ctx, &c);
-    for (i = 0; i < 3; i++) {
-        d.reward[i] = 1;
-        d.key[i] = i == 0;
-    }
+    for (i = 0; i < 3; i++) keep_chunk(&d, i == 0, 0);
     drli_dppo_targets(&d);
     CHECK_NEAR(d.scale[0], 1.98663378, 1e-6);
     CHECK_NEAR(d.scale[1], .97053049, 1e-6);
@@ -257,10 +263,11 @@ TEST(plans_are_executed_and_recorded)
     drl_context ctx;
     drl_dppo d;
     float act[4], again[4], eval[4], many[6] = {0}, *x;
+    const drl_replay *r = &d.rollout;
     const float obs[2] = {.1f, .2f};
     start(&d, &ctx, &c);
     walk(&d, act, 1, 0);
-    CHECK(d.count == 0);
+    CHECK(d.rollout.size == 0);
     x = drli_dppo_plan(&d, DRL_MODE_EXPLORE, 1) - 4; /* the last of its numbers are x_0 */
     CHECK_NEAR(act[0], drli_clampf(x[0], -1, 1), 1e-6);
     CHECK_NEAR(act[1], drli_clampf(x[1], -1, 1), 1e-6);
@@ -269,18 +276,20 @@ TEST(plans_are_executed_and_recorded)
     walk(&d, again, 2, 0);
     CHECK_NEAR(again[0], drli_clampf(x[2], -1, 1), 1e-6);
     CHECK_NEAR(again[1], drli_clampf(x[3], -1, 1), 1e-6);
-    CHECK(d.count == 2 && d.reward[0] == 3 && d.reward[1] == 20);
-    CHECK(d.key[0] == 1 && d.key[1] == 3 && d.end[0] == 0); /* both begin an episode */
-    CHECK(memcmp(d.chain + 3 * 4, x, 4 * sizeof(float)) == 0);
-    CHECK(d.obs[0] == .1f && d.obs[2] == -.3f && d.next_obs[0] == .5f && d.next_obs[3] == .8f);
+    CHECK(r->size == 2 && r->reward[0] == 3 && r->reward[1] == 20);
+    CHECK(r->flags[0] == 0 && r->last[0] == 0 && r->last[1] == 1);
+    CHECK(memcmp(r->act + 3 * 4, x, 4 * sizeof(float)) == 0);
+    CHECK(r->obs[0] == .1f && r->obs[2] == -.3f && r->next_obs[0] == .5f && r->next_obs[3] == .8f);
     walk(&d, act, 4, DRL_ENV_TERMINATED); /* in mid-plan: the rest is dropped */
-    CHECK(d.count == 3 && d.reward[2] == 4 && d.end[2] == 1 && d.key[2] == 0);
+    CHECK(d.rollout.size == 3 && r->reward[2] == 4 && r->flags[2] == DRL_ENV_TERMINATED);
+    CHECK(r->next[0] == 2); /* it went on */
     walk(&d, act, 5, 0);
-    CHECK(d.count == 4 && d.key[3] == 2); /* environment 1 went on */
+    CHECK(d.rollout.size == 4 && r->next[1] == 3); /* environment 1, too */
     walk(&d, act, 6, DRL_ENV_TRUNCATED);
-    CHECK(d.count == 5 && d.reward[4] == 11 && d.end[4] == 0 && d.key[4] == 1);
+    CHECK(d.rollout.size == 5 && r->reward[4] == 11 && r->flags[4] == DRL_ENV_TRUNCATED);
+    CHECK(r->next[2] == -1); /* a new episode */
     walk(&d, act, 7, DRL_ENV_TRUNCATED);
-    CHECK(d.count == 6); /* full: environment 1 has no room for its chunk */
+    CHECK(d.rollout.size == 6); /* full: environment 1 has no room for its chunk */
     CHECK(drl_agent_act(&d.agent, DRL_MODE_EXPLORE, 3, many, many) == DRL_ERR_RANGE);
     CHECK_TEXT(drl_context_error(&ctx), "envs = 2");
     drl_agent_begin(&d.agent, -1, 7);
@@ -330,8 +339,8 @@ static void fill_rollout(drl_dppo *d)
 {
     float act[4];
     int i;
-    for (i = 0; d->count < d->cfg.rollout; i++) walk(d, act, pseudo(i), i % 7 == 3);
-    for (i = 0; i < d->cfg.rollout * 2; i++) d->obs[i] = pseudo(1000 + i);
+    for (i = 0; d->rollout.size < d->cfg.rollout; i++) walk(d, act, pseudo(i), i % 7 == 3);
+    for (i = 0; i < d->cfg.rollout * 2; i++) d->rollout.obs[i] = pseudo(1000 + i);
 }
 
 /* T15 */
@@ -457,7 +466,7 @@ TEST(target_kl)
         fill_rollout(&d);
         CHECK(drl_agent_update(&d.agent, NULL) == DRL_OK);
         CHECK(k ? d.agent.updates == 2 : d.agent.updates == 8); /* 18 pairs in batches of 9 */
-        CHECK(d.count == 0);
+        CHECK(d.rollout.size == 0);
         stop(&d, &ctx);
     }
 }
