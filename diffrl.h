@@ -8079,11 +8079,6 @@ static drl_status drli_dacer_start(drl_agent *a)
     return drl_ddpm_init(&d->chain, a->ctx, DRL_SCHEDULE_VP, c->steps);
 }
 
-static float drli_dacer_level(const drl_dacer *d)
-{
-    return d->cfg.noise * drl_expf(d->log_alpha->data[0]);
-}
-
 /* Normals for the actions of `rows` states, and `more` of them. */
 static float *drli_dacer_noise(drl_dacer *d, int rows, int more)
 {
@@ -8092,16 +8087,18 @@ static float *drli_dacer_noise(drl_dacer *d, int rows, int more)
     return d->noise;
 }
 
-/* a = clip(x_0 + level n, -1, 1), x_0 at the end of the chain; with gradients if the tape has them.
-     noise [T + 1, B, A]  in  x_T, the steps' normals, n; overwritten and borrowed */
-static drl_tensor *drli_dacer_action(drl_dacer *d, drl_tensor *obs, float *noise, float level)
+/* a = clip(x_0 + lambda alpha n, -1, 1), x_0 at the end of the chain; noisy 0: without n, learn 1:
+   with gradients.   noise [T + 1, B, A]  in  x_T, the steps' normals, n; overwritten, borrowed */
+static drl_tensor *drli_dacer_action(drl_dacer *d, drl_tensor *obs, float *noise, int noisy,
+                                     int learn)
 {
     drl_tape *t = &d->agent.tape;
     int k, T = d->cfg.steps, B = obs->rows, A = d->cfg.act_dim;
     float *end = noise + T * B * A;
+    float level = noisy ? d->cfg.noise * drl_expf(d->log_alpha->data[0]) : 0.0f;
     drl_tensor *x = drl_tape_input(t, B, A, noise), *time, *state, *eps;
     drl_tensor *added = drl_affine(t, drl_tape_input(t, B, A, end), level, 0.0f);
-    if (!t->grad_enabled) {
+    if (!learn) {
         drl_denoiser_sample(t, &d->net, &d->chain, obs, 1, T, 1, 1.0f, noise);
         x = drl_tape_input(t, B, A, end);
     } else {
@@ -8124,12 +8121,10 @@ static drl_status drli_dacer_target(drl_dacer *d, const drl_batch *b, float *noi
     drl_tensor *obs, *x, *q[2];
     int r, B = b->rows;
     drl_tape_reset(t);
-    t->grad_enabled = 0;
     obs = drl_tape_input(t, B, d->cfg.obs_dim, b->next_obs);
-    x = drl_concat(t, drli_dacer_action(d, obs, noise, drli_dacer_level(d)), obs);
+    x = drl_concat(t, drli_dacer_action(d, obs, noise, 1, 0), obs);
     q[0] = drl_mlp_forward(t, &d->q_target[0], x);
     q[1] = drl_mlp_forward(t, &d->q_target[1], x);
-    t->grad_enabled = 1;
     if (t->status) return t->status;
     noise += B * (d->cfg.steps + 1) * d->cfg.act_dim;
     for (r = 0; r < B; r++) {
@@ -8194,10 +8189,8 @@ static drl_status drli_dacer_entropy(drl_dacer *d, const drl_batch *b)
     for (k = 0; k < M; k++) {
         drl_tensor *x;
         drl_tape_reset(t);
-        t->grad_enabled = 0;
         x = drl_tape_input(t, S, d->cfg.obs_dim, b->obs);
-        x = drli_dacer_action(d, x, drli_dacer_noise(d, S, 0), drli_dacer_level(d));
-        t->grad_enabled = 1;
+        x = drli_dacer_action(d, x, drli_dacer_noise(d, S, 0), 1, 0);
         if (t->status) return t->status;
         for (i = 0; i < S; i++)
             memcpy(d->actions + (size_t)i * n + k * A, x->data + i * A, (size_t)A * sizeof(float));
@@ -8216,7 +8209,7 @@ static drl_status drli_dacer_actor(drl_dacer *d, const drl_batch *b, float *nois
     int j;
     drl_tape_reset(t);
     obs = drl_tape_input(t, b->rows, d->cfg.obs_dim, b->obs);
-    x = drl_concat(t, drli_dacer_action(d, obs, noise, drli_dacer_level(d)), obs);
+    x = drl_concat(t, drli_dacer_action(d, obs, noise, 1, 1), obs);
     for (j = 0; j < 2; j++) q[j] = drl_cols(t, drli_mlp_from(t, &d->q[j], 0, x, 1), 0, 1);
     loss = drl_affine(t, drl_mean(t, drl_min(t, q[0], q[1])), -1.0f, 0.0f);
     return drli_agent_learn(&d->agent, &d->actor, &d->adam_actor, loss, 1);
@@ -8258,8 +8251,7 @@ static drl_tensor *drli_dacer_act(drl_agent *agent, drl_mode mode, drl_tensor *o
     drl_tensor *noise = drli_agent_normals(agent, drli_agent_rng(agent, mode),
                                            obs->rows * (d->cfg.steps + 1), d->cfg.act_dim);
     if (agent->tape.status) return noise;
-    return drli_dacer_action(d, obs, noise->data,
-                             mode == DRL_MODE_EVAL ? 0.0f : drli_dacer_level(d));
+    return drli_dacer_action(d, obs, noise->data, mode == DRL_MODE_EXPLORE, 0);
 }
 
 DRLI_ALGO(dacer, DRL_DACER_CONFIG)

@@ -72,10 +72,8 @@ static double entropy(drl_dacer *d, int t)
     for (m = 0; m < SAMPLES; m++) {
         drl_tensor *a;
         drl_tape_reset(tape);
-        tape->grad_enabled = 0;
         a = drl_tape_input(tape, STATES, S, d->agent.batch.obs);
-        a = drli_dacer_action(d, a, make_noise(d, STATES, 400 + 20 * t + m), drli_dacer_level(d));
-        tape->grad_enabled = 1;
+        a = drli_dacer_action(d, a, make_noise(d, STATES, 400 + 20 * t + m), 1, 0);
         CHECK(drl_tape_status(tape) == DRL_OK);
         for (i = 0; i < STATES; i++) memcpy(x[i] + m * D, a->data + i * D, D * sizeof(float));
     }
@@ -96,16 +94,16 @@ TEST(next_action)
     drl_dacer d;
     drl_tape *t = &d.agent.tape;
     drl_tensor *a;
+    int learn;
     start(&d, &ctx);
     make_batch(&d.agent.batch, 0);
-    a = drl_tape_input(t, B, S, d.agent.batch.next_obs); /* with gradients: the other chain */
-    a = drli_dacer_action(&d, a, make_noise(&d, B, 200), .45f);
-    CHECK(drl_tape_status(t) == DRL_OK && far(a->data, golden_dacer_next, B * D) < 1e-5);
-    drl_tape_reset(t);
-    t->grad_enabled = 0;
-    a = drl_tape_input(t, B, S, d.agent.batch.next_obs);
-    a = drli_dacer_action(&d, a, make_noise(&d, B, 200), .45f);
-    CHECK(drl_tape_status(t) == DRL_OK && far(a->data, golden_dacer_next, B * D) < 1e-5);
+    for (learn = 0; learn < 2; learn++) {
+        drl_tape_reset(t);
+        a = drl_tape_input(t, B, S, d.agent.batch.next_obs);
+        a = drli_dacer_action(&d, a, make_noise(&d, B, 200), 1, learn);
+        CHECK(drl_tape_status(t) == DRL_OK && far(a->data, golden_dacer_next, B * D) < 1e-5);
+        CHECK(a->needs_grad == learn);
+    }
     drl_agent_free(&d.agent);
     drl_context_free(&ctx);
 }

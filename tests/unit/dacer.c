@@ -241,7 +241,7 @@ static double actor_loss(const float *noise)
     drl_tape_reset(t);
     memcpy(d.noise, noise, (size_t)(4 * 16 * 2) * sizeof(float));
     obs = drl_tape_input(t, 16, 3, d.agent.batch.obs);
-    x = drl_concat(t, drli_dacer_action(&d, obs, d.noise, .1f), obs);
+    x = drl_concat(t, drli_dacer_action(&d, obs, d.noise, 1, 1), obs);
     for (j = 0; j < 2; j++) q[j] = drl_mlp_forward(t, &d.q[j], x);
     CHECK(drl_tape_status(t) == DRL_OK);
     for (r = 0; r < 16; r++) sum -= (double)fminf(q[0]->data[2 * r], q[1]->data[2 * r]) / 16;
