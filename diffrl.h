@@ -1845,11 +1845,18 @@ DRLDEF drl_algo drl_algo_find(const char *name);
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
 #pragma GCC push_options
-#ifdef __OPTIMIZE__
-#pragma GCC optimize("O2", "tree-loop-vectorize", "vect-cost-model=dynamic", "unswitch-loops")
+#ifdef __OPTIMIZE__ /* what does not compute is compiled in half the time */
+#define DRLI_HOT _Pragma("GCC optimize(\"O2\", \"tree-loop-vectorize\")") \
+    _Pragma("GCC optimize(\"unswitch-loops\", \"vect-cost-model=dynamic\")")
+#define DRLI_COLD _Pragma("GCC optimize(\"O1\", \"no-tree-loop-vectorize\")")
 #endif
 #pragma GCC optimize("fp-contract=off", "no-fast-math", "no-trapping-math", "no-math-errno")
 #endif
+#ifndef DRLI_HOT
+#define DRLI_HOT
+#define DRLI_COLD
+#endif
+DRLI_HOT
 
 #if defined(__GNUC__) || defined(__clang__)
 #define DRLI_INLINE static inline __attribute__((always_inline))
@@ -3641,6 +3648,7 @@ DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x,
     drl_parallel_for(ctx, cols, (double)rows * cols < 1e5 ? cols : 64, drli_column_part, &g);
 }
 
+DRLI_COLD
 /* ============================================================================ >>io
    Lists of tensors and pairs; reader: UTF-8, JSON, places, sums; writer; files. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != 1234
@@ -4673,6 +4681,7 @@ DRLDEF drl_status drl_fields_from_meta(drl_context *ctx, const drl_field *fields
 }
 
 
+DRLI_HOT
 /* ============================================================================ >>tape
    Recording, the walk back, and the numeric check. */
 
@@ -6421,6 +6430,7 @@ DRLDEF drl_tensor *drl_twin_loss(drl_tape *t, const drl_twin *twin, drl_tensor *
     return drl_add(t, loss[0], loss[1]);
 }
 
+DRLI_COLD
 /* ============================================================================ >>env
    Stepping with checks. */
 
