@@ -6439,44 +6439,46 @@ static int drli_finite(float x)
     return fabsf(x) <= 3.4028235e38f;
 }
 
-/* "Pendulum, environment 2, step 17" to buffer [120]. index -1: not known; step 0: reset, -1: not
+/* Fail with "Pendulum, environment 2, step 17: ...". index -1: not known; step 0: reset, -1: not
    known. */
-static const char *drli_env_place(char *buffer, const drl_env *env, int index, int step)
+static drl_status drli_env_fail(drl_context *ctx, drl_status status, const drl_env *env, int index,
+                                int step, const char *format, ...)
 {
-    drli_text t = drli_text_begin(buffer, 120);
+    char text[320];
+    va_list args;
+    drli_text t = drli_text_begin(text, sizeof(text));
     drli_text_add(&t, env->name);
     if (index >= 0) drli_text_format(&t, ", environment %d", index);
-    drli_text_format(&t, step > 0 ? ", step %d" : step < 0 ? ", step" : ", reset", step);
-    return buffer;
+    drli_text_format(&t, step > 0 ? ", step %d: " : step < 0 ? ", step: " : ", reset: ", step);
+    va_start(args, format);
+    drli_text_vadd(&t, format, args);
+    va_end(args);
+    return drli_fail(ctx, status, "%s", text);
 }
 
+/* Did the call with this code give what it must? */
 static drl_status drli_env_values(drl_context *ctx, const drl_env *env, int index, int step,
-                                  const float *obs, float reward)
+                                  int code, const float *obs, float reward)
 {
-    char place[120];
     int i;
+    if (code)
+        return drli_env_fail(ctx, DRL_ERR_ENV, env, index, step, "failed with code %d", code);
     for (i = 0; i < env->obs_dim; i++)
         if (!drli_finite(obs[i]))
-            return drli_fail(ctx, DRL_ERR_NAN,
-                "%s: obs[%d] is %g; expected finite values; look for a division by zero, an "
-                "element that is not written or a diverging simulation",
-                drli_env_place(place, env, index, step), i, (double)obs[i]);
-    if (!drli_finite(reward))
-        return drli_fail(ctx, DRL_ERR_NAN, "%s: reward is %g; expected a finite value",
-                         drli_env_place(place, env, index, step), (double)reward);
-    return DRL_OK;
+            return drli_env_fail(ctx, DRL_ERR_NAN, env, index, step,
+                "obs[%d] is %g; expected finite values; look for a division by zero, an element "
+                "that is not written or a diverging simulation", i, (double)obs[i]);
+    if (drli_finite(reward)) return DRL_OK;
+    return drli_env_fail(ctx, DRL_ERR_NAN, env, index, step,
+                         "reward is %g; expected a finite value", (double)reward);
 }
 
 /* drl_env_reset of environment `index` of several. */
 static drl_status drli_env_reset_at(drl_context *ctx, const drl_env *env, int index, uint64_t seed,
                                     float *obs)
 {
-    char place[120];
     int code = env->reset_fn(env->user, seed, obs);
-    if (code)
-        return drli_fail(ctx, DRL_ERR_ENV, "%s: failed with code %d",
-                         drli_env_place(place, env, index, 0), code);
-    return drli_env_values(ctx, env, index, 0, obs, 0.0f);
+    return drli_env_values(ctx, env, index, 0, code, obs, 0.0f);
 }
 
 DRLDEF drl_status drl_env_reset(drl_context *ctx, const drl_env *env, uint64_t seed, float *obs)
@@ -6510,17 +6512,12 @@ static drli_step drli_env_step_raw(const drl_env *env, const float *action, floa
 static drl_status drli_env_step_check(drl_context *ctx, const drl_env *env, int index, int step,
                                       const float *action, const float *obs, drli_step out)
 {
-    char place[120];
     int i;
     for (i = 0; i < env->act_dim; i++)
         if (!drli_finite(action[i]))
-            return drli_fail(ctx, DRL_ERR_RANGE,
-                "%s: action[%d] is %g; expected -1 .. 1; the agent has diverged",
-                drli_env_place(place, env, index, step), i, (double)action[i]);
-    if (out.code)
-        return drli_fail(ctx, DRL_ERR_ENV, "%s: failed with code %d",
-                         drli_env_place(place, env, index, step), out.code);
-    return drli_env_values(ctx, env, index, step, obs, out.reward);
+            return drli_env_fail(ctx, DRL_ERR_RANGE, env, index, step,
+                "action[%d] is %g; expected -1 .. 1; the agent has diverged", i, (double)action[i]);
+    return drli_env_values(ctx, env, index, step, out.code, obs, out.reward);
 }
 
 static drl_status drli_env_step_at(drl_context *ctx, const drl_env *env, int index, int step,
@@ -6543,7 +6540,6 @@ typedef struct drli_findings {
     drl_context *ctx;
     int count, fatal;
     char first[320];
-    drl_status status;
 } drli_findings;
 
 static void drli_finding(drli_findings *f, int fatal, const char *format, ...)
