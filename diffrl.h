@@ -603,15 +603,6 @@ DRLDEF drl_status drl_fields_get(drl_context *ctx, const drl_field *fields, int 
 DRLDEF drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, int n,
                                    const void *config);
 
-/* Set config.NAME=value in meta for every field. Errors as drl_meta_set. */
-DRLDEF drl_status drl_fields_to_meta(const drl_field *fields, int n, const void *config,
-                                     drl_meta *meta);
-
-/* Set the fields from the config.NAME pairs of meta; the others keep their values. Errors as
-   drl_fields_set. */
-DRLDEF drl_status drl_fields_from_meta(drl_context *ctx, const drl_field *fields, int n,
-                                       void *config, const drl_meta *meta);
-
 
 /* ============================================================================ >>tape
    Reverse-mode automatic differentiation. Ops compute at once and are recorded in order;
@@ -695,8 +686,7 @@ typedef drl_tensor *(*drl_graph_fn)(drl_tape *tape, void *user);
 
 /* Compare the gradient of graph with central differences for every element of x, a parameter that
    the graph uses, h = step * max(1, |x|). Runs the graph 2 * elements + 1 times.
-     error   out  largest |difference| / (|gradient| + |numeric| + floor), floor = 1e-3 of the
-     largest
+     error   out  largest |difference| / (|gradient| + |numeric| + 1e-3 largest |gradient|)
    Errors   the graph's. */
 DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *user,
                                       drl_tensor *x, float step, double *error);
@@ -808,9 +798,6 @@ DRLDEF void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
 DRLDEF void drl_params_state(drl_params *params, drl_state *state, const char *prefix,
                              int optimizer);
 
-/* Return the index of the first tensor that holds a value that is not finite, -1 if none. */
-DRLDEF int drl_params_find_nan(const drl_params *params);
-
 typedef enum drl_init {
     DRL_INIT_CONSTANT,         /* gain */
     DRL_INIT_LECUN_NORMAL,     /* truncated at 2 sigma, variance gain^2 / in (flax's default) */
@@ -890,10 +877,13 @@ DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *params, const char *p
 /* Embed t = 0 .. steps-1: returns [steps, out]. One pass serves a whole chain. */
 DRLDEF drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, int steps);
 
+typedef enum drl_time {
+    DRL_TIME_DDPM,  /* w_i = 10000^(-i / (dim/2 - 1)) (Ho et al. 2020) */
+    DRL_TIME_SCALED /* w_i = 10000^(-i / (dim/2)), all times dim^(-1/2) (DACER's code) */
+} drl_time;
+
 /* Sinusoidal embedding: out [steps, dim] = sin t w_i beside cos t w_i for t = 0 .. steps-1, dim
-   even, >= 4.  DRL_TIME_DDPM (Ho et al. 2020): w_i = 10000^(-i / (dim/2 - 1)).  DRL_TIME_SCALED
-   (DACER's code): w_i = 10000^(-i / (dim/2)), all times dim^(-1/2). */
-typedef enum drl_time { DRL_TIME_DDPM, DRL_TIME_SCALED } drl_time;
+   even, >= 4. */
 DRLDEF void drl_time_sinusoidal(drl_time kind, int steps, int dim, float *out);
 
 /* Batch Renormalisation layer (Ioffe 2017, as CrossQ uses it). Running statistics live in a set of
@@ -4653,8 +4643,9 @@ DRLDEF drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, in
     return DRL_OK;
 }
 
-DRLDEF drl_status drl_fields_to_meta(const drl_field *fields, int n, const void *config,
-                                     drl_meta *meta)
+/* Set config.NAME=value in meta for every field. */
+DRLI_UNUSED static drl_status drli_fields_to_meta(const drl_field *fields, int n,
+                                                  const void *config, drl_meta *meta)
 {
     char key[80], text[DRL_FIELD_TEXT];
     int i;
@@ -4667,8 +4658,9 @@ DRLDEF drl_status drl_fields_to_meta(const drl_field *fields, int n, const void 
     return meta->status;
 }
 
-DRLDEF drl_status drl_fields_from_meta(drl_context *ctx, const drl_field *fields, int n,
-                                       void *config, const drl_meta *meta)
+/* The other way; fields without a pair keep their values. */
+DRLI_UNUSED static drl_status drli_fields_from_meta(drl_context *ctx, const drl_field *fields,
+                                                    int n, void *config, const drl_meta *meta)
 {
     drl_status status = DRL_OK;
     int i;
@@ -4857,36 +4849,28 @@ static double drli_graph_value(drl_tape *t, drl_graph_fn graph, void *user)
     return t->status == DRL_OK ? (double)loss->data[0] : 0.0;
 }
 
-DRLDEF drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *user,
-                                      drl_tensor *x, float step, double *error)
+DRLDEF drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *user, drl_tensor *x,
+                                      float step, double *error)
 {
     size_t i, n = drli_tensor_size(x);
-    drl_context *ctx = t->ctx;
-    double largest = 0, *numeric = (double *)drl_memory_alloc(ctx, n * sizeof(double));
+    double largest = 0;
     DIFFRL_ASSERT(x->grad);
-    if (!numeric) return DRL_ERR_MEMORY;
-    for (i = 0; i < n; i++) {
-        float old = x->data[i], h = step * DRLI_MAX(1.0f, fabsf(old)), up = old + h, down = old - h;
-        double high, low;
-        x->data[i] = up;
-        high = drli_graph_value(t, graph, user);
-        x->data[i] = down;
-        low = drli_graph_value(t, graph, user);
-        x->data[i] = old;
-        numeric[i] = (high - low) / ((double)up - (double)down);
-        largest = DRLI_MAX(largest, fabs(numeric[i]));
-    }
     memset(x->grad, 0, n * sizeof(float));
     x->grad_full = 1;
     drl_tape_reset(t);
     drl_tape_backward(t, graph(t, user));
-    *error = 0;
-    for (i = 0; i < n; i++) {
-        double g = (double)x->grad[i], d = fabs(g - numeric[i]);
-        double e = d / (fabs(g) + fabs(numeric[i]) + 1e-3 * largest + 1e-12);
+    for (i = 0; i < n; i++) largest = DRLI_MAX(largest, fabs((double)x->grad[i]));
+    for (i = 0, *error = 0; i < n && t->status == DRL_OK; i++) {
+        float old = x->data[i], h = step * DRLI_MAX(1.0f, fabsf(old)), up = old + h, down = old - h;
+        double g = (double)x->grad[i], numeric, e;
+        x->data[i] = up;
+        numeric = drli_graph_value(t, graph, user);
+        x->data[i] = down;
+        numeric = (numeric - drli_graph_value(t, graph, user)) / ((double)up - (double)down);
+        x->data[i] = old;
+        e = fabs(g - numeric) / (fabs(g) + fabs(numeric) + 1e-3 * largest + 1e-12);
         if (!(e <= *error)) *error = e;
     }
-    drl_memory_free(ctx, numeric, n * sizeof(double));
     return t->status;
 }
 
@@ -5617,7 +5601,8 @@ static double drli_grad_norm(const drl_params *p, int zero_nan)
     return sqrt(s);
 }
 
-DRLDEF int drl_params_find_nan(const drl_params *p)
+/* Index of the first tensor that holds a value that is not finite, -1 if none. */
+static int drli_params_find_nan(const drl_params *p)
 {
     int i;
     for (i = 0; i < p->count; i++) {
@@ -7199,7 +7184,7 @@ static drl_status drli_agent_finite(drl_agent *a)
     int i, k, bad = -1;
     for (i = 0; i < a->metric_count && fabs(a->metrics[i].value) <= 1e300; i++) {}
     if (i == a->metric_count) return DRL_OK;
-    for (k = 0; k < a->set_count && bad < 0; k++) bad = drl_params_find_nan(a->sets[k].params);
+    for (k = 0; k < a->set_count && bad < 0; k++) bad = drli_params_find_nan(a->sets[k].params);
     return drli_fail(a->ctx, DRL_ERR_NAN,
                      "%s: %s is not finite after %l updates (tensor %s%s); lower the learning "
                      "rate, or check the scale of observations and rewards", a->algo.name,
@@ -7245,7 +7230,7 @@ DRLDEF drl_status drl_agent_save(drl_agent *a, const char *path, const drl_meta 
     for (i = 0; meta && i < meta->count; i++) drl_meta_set(&all, meta->pairs[i].key,
                                                            meta->pairs[i].value);
     drl_meta_set(&all, "algo", a->algo.name);
-    drl_fields_to_meta(a->algo.fields, a->algo.field_count, drl_agent_config(a), &all);
+    drli_fields_to_meta(a->algo.fields, a->algo.field_count, drl_agent_config(a), &all);
     drl_state_init(&state, a->ctx);
     drl_agent_state(a, &state, 0);
     s = drl_state_save(a->ctx, path, &state, &all);
@@ -7265,7 +7250,7 @@ static drl_status drli_agent_from(drl_agent *a, drl_context *ctx, const drl_algo
         return drli_fail(ctx, DRL_ERR_FORMAT, "drl_agent_load: %s: expected algo %s, got %s", path,
                          algo->name, name ? name : "none");
     drl_algo_default(*algo, config, 1, 1);
-    s = drl_fields_from_meta(ctx, algo->fields, algo->field_count, config, &file->meta);
+    s = drli_fields_from_meta(ctx, algo->fields, algo->field_count, config, &file->meta);
     if (s == DRL_OK) s = drl_agent_init(a, ctx, *algo, config);
     if (s != DRL_OK) return s;
     drl_state_init(&state, ctx);

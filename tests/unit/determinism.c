@@ -90,7 +90,7 @@ static uint64_t train(setup *s)
     for (i = 0; i < 2 * OBS; i++) obs[i] = (float)i / 8 - 1;
     CHECK(drl_agent_act(&d.agent, DRL_MODE_EXPLORE, 2, obs, act) == DRL_OK);
     CHECK(d.agent.updates == UPDATES && d.actor.step == UPDATES / 3);
-    CHECK(drl_params_find_nan(&d.actor) < 0 && drl_params_find_nan(&d.critic) < 0);
+    CHECK(drli_params_find_nan(&d.actor) < 0 && drli_params_find_nan(&d.critic) < 0);
     h = hash_bytes(hash_state(&d), act, sizeof(act));
 #if defined(DRLI_THREADS)
     if (ctx.pool) s->splits = ctx.pool->ticket > 0;

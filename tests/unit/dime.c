@@ -440,7 +440,7 @@ static void save_as(drl_dime *d, const char *algo, const drl_dime_config *c)
     const drl_field *f = drl_dime_algo().fields;
     drl_meta_init(&meta, d->agent.ctx);
     if (algo) drl_meta_set(&meta, "algo", algo);
-    drl_fields_to_meta(f, count, c, &meta);
+    drli_fields_to_meta(f, count, c, &meta);
     drl_state_init(&state, d->agent.ctx);
     drl_agent_state(&d->agent, &state, 0);
     CHECK(drl_state_save(d->agent.ctx, path, &state, &meta) == DRL_OK);

@@ -193,7 +193,7 @@ TEST(config_travels_in_a_file)
     drl_state_init(&state, &ctx);
     drl_meta_init(&meta, &ctx);
     drl_meta_set(&meta, "algo", "dime");
-    CHECK(drl_fields_to_meta(fields, N, &c, &meta) == DRL_OK);
+    CHECK(drli_fields_to_meta(fields, N, &c, &meta) == DRL_OK);
     CHECK(!strcmp(drl_meta_get(&meta, "config.color"), "dark_blue"));
     CHECK(!strcmp(drl_meta_get(&meta, "config.critic.rate"), "0.0003"));
     CHECK(drl_state_save_memory(&ctx, &state, &meta, bytes, sizeof(bytes), &size) == DRL_OK);
@@ -201,16 +201,16 @@ TEST(config_travels_in_a_file)
     memset(&back, 0, sizeof(back));
     back.before = 7;
     back.after = 9;
-    CHECK(drl_fields_from_meta(&ctx, fields, N, &back, &file.meta) == DRL_OK);
+    CHECK(drli_fields_from_meta(&ctx, fields, N, &back, &file.meta) == DRL_OK);
     CHECK(back.width == c.width && back.steps == c.steps && back.seed == c.seed);
     CHECK(back.gamma == c.gamma && back.scale == c.scale && back.clip == c.clip);
     CHECK(back.flag == c.flag && back.color == c.color && back.critic.rate == c.critic.rate);
     CHECK(back.before == 7 && back.after == 9);
     drl_meta_set(&file.meta, "config.gamma", "7");
-    CHECK(drl_fields_from_meta(&ctx, fields, N, &back, &file.meta) == DRL_ERR_RANGE);
+    CHECK(drli_fields_from_meta(&ctx, fields, N, &back, &file.meta) == DRL_ERR_RANGE);
     drl_meta_set(&file.meta, "config.gamma", "0.5");
     drl_meta_set(&file.meta, "config.newer", "1");
-    CHECK(drl_fields_from_meta(&ctx, fields, N, &back, &file.meta) == DRL_ERR_NAME);
+    CHECK(drli_fields_from_meta(&ctx, fields, N, &back, &file.meta) == DRL_ERR_NAME);
     drl_state_free(&state);
     drl_meta_free(&meta);
     drl_file_close(&file);

@@ -51,13 +51,13 @@ TEST(params_layout)
     CHECK_NEAR(drli_grad_norm(&p, 0), sqrt(36 + 17 * 4.0), 1e-12);
     drl_params_zero_grad(&p);
     CHECK(drli_grad_norm(&p, 0) == 0);
-    CHECK(drl_params_find_nan(&p) == -1);
+    CHECK(drli_params_find_nan(&p) == -1);
     b->data[16] = -HUGE_VALF;
-    CHECK(drl_params_find_nan(&p) == 1);
+    CHECK(drli_params_find_nan(&p) == 1);
     b->data[16] = 3e38f;
-    CHECK(drl_params_find_nan(&p) == -1);
+    CHECK(drli_params_find_nan(&p) == -1);
     a->data[14] = (float)sqrt(-1.0);
-    CHECK(drl_params_find_nan(&p) == 0);
+    CHECK(drli_params_find_nan(&p) == 0);
     /* a set of values alone takes a quarter of the memory */
     CHECK(drl_params_init(&q, &ctx, 2, 0) == DRL_OK);
     a = drl_params_add(&q, "", "a", 3, 5);

@@ -202,7 +202,7 @@ TEST(not_finite)
             drl_adam_step(&params, &c);
             compare(6e-8 * (i + 1) + 1e-7);
         }
-        CHECK(drl_params_find_nan(&params) == -1);
+        CHECK(drli_params_find_nan(&params) == -1);
         stop();
     }
     /* without these options what is not finite stays visible */
@@ -211,7 +211,7 @@ TEST(not_finite)
         start();
         params.grad[3] = mode ? HUGE_VALF : (float)sqrt(-1.0);
         drl_adam_step(&params, &c);
-        CHECK(drl_params_find_nan(&params) == 0 && params.value[3] != params.value[3]);
+        CHECK(drli_params_find_nan(&params) == 0 && params.value[3] != params.value[3]);
         CHECK(params.value[2] == (float)w[2]);
         stop();
     }
