@@ -1549,7 +1549,7 @@ typedef struct drl_dacer {
     drl_mlp q[2], q_target[2];     /* [a, s] -> q and softplus^-1(sigma) */
     drl_tensor *log_alpha, *omega; /* [1, 1], [1, 2] */
     drl_adam_config adam_actor, adam_critic, adam_alpha;
-    float *noise, *y, *y_sample, *actions;
+    float *noise, *y, *actions;    /* y [2, B]: the mean's and the std's target */
     double *work;                  /* of a mixture */
 } drl_dacer;
 
@@ -7900,27 +7900,29 @@ DRLDEF drl_algo drl_sac_algo(void)
    Idea      The chain is a differentiable function of state and noise, so it climbs Q like any
              actor. Nothing in Q rewards spread: noise is added to the action, and its scale
              follows an estimate of the policy's entropy.
-   Symbols   s obs, a action, q and sigma mean and std of the return, omega running mean of sigma,
-             alpha noise scale, lambda `noise`, H entropy of a Gaussian mixture, ' = targets
-   Steps     drli_dacer_action   a = clip(chain(s) + lambda alpha n)             eq. (7) to (9)
-             drli_dacer_target   y of the critic with the smaller mean           eq. (11)
+   Symbols   q, sigma mean and std of the return, omega running mean of sigma, alpha noise scale,
+             lambda `noise`, n normals, H entropy of a Gaussian mixture, ' = targets
+   Steps     drli_dacer_action   a = clip(chain(s) + lambda alpha n, -1, 1)    eq. (7) to (9)
+             drli_dacer_target   y of the critic with the smaller mean         eq. (11)
              drli_dacer_critic   distribution of the return (DSAC-T)
-             drli_dacer_entropy  H of 200 actions, mean over states              eq. (12) to (15)
-             drli_dacer_actor    mean(-min q) through the whole chain            eq. (10)
-             drli_dacer_alpha    ln alpha follows H - target                     eq. (16)
-   Deviates  From the paper, as its code does: std of a step sqrt(beta (1 - abar') / (1 - abar)),
-             x_0 cut to +-1, a distribution of returns. From the code: input order [a, e(t), s];
-             k-means++ draws each center once; evaluation draws from the episode's stream.
-             Preset cpu: an update per environment step, T 20 -> 5, networks of 2 layers, actor 256
-             -> 128 wide, H of 16 states and alpha every 1000 updates, higher learning rates.
+             drli_dacer_entropy  H of 200 actions, mean over states            eq. (12) to (15)
+             drli_dacer_actor    mean(-min q) through the whole chain          eq. (10)
+             drli_dacer_alpha    ln alpha follows H - target                   eq. (16)
+   Deviates  As the code, not the paper: std of a step sqrt(beta (1 - abar') / (1 - abar)), x_0 cut
+             to +-1, distribution of returns. Input order [a, e(t), s], k-means++ draws each center
+             once, evaluation draws from the episode's stream. Preset cpu: an update per environment
+             step, T 20 -> 5, 3 -> 2 layers, actor 256 -> 128 wide, H of 16 states and alpha every
+             1000 updates, higher learning rates.
    Verified  tests/golden/dacer.c, tests/unit/dacer.c, tests/learn; results in README.md */
 
 /* A mixture of k Gaussians fitted to samples x [n, d]; covariances L L'. */
 typedef struct drli_gmm {
     int n, d, k;
     const float *x;
-    double *r, *w, *level, *mean, *chol, *v; /* responsibilities [k, n]; weights; ln(w / ((2
-                                  pi)^(d/2) |L|)); means [k, d]; L [k, d, d]; x_i - mean_c [d] */
+    double *r;     /* [k, n] responsibilities */
+    double *w;     /* [k] weights */
+    double *level; /* [k] ln(w / ((2 pi)^(d/2) |L|)) */
+    double *mean, *chol, *v; /* [k, d], L [k, d, d], x_i - mean_c [d] */
 } drli_gmm;
 
 /* v = x_i - mean_c; returns v'v. */
@@ -8052,8 +8054,7 @@ static drl_status drli_dacer_start(drl_agent *a)
     d->log_alpha = drl_params_add(&d->scale, "", "log_alpha", 1, 1);
     d->omega = drl_params_add(&d->running, "", "omega", 1, 2);
     d->noise = drli_agent_floats(a, B * (size_t)(c->steps + 1) * A + 2 * B);
-    d->y = drli_agent_floats(a, B);
-    d->y_sample = drli_agent_floats(a, B);
+    d->y = drli_agent_floats(a, 2 * B);
     d->actions = drli_agent_floats(a, DRLI_MIN((size_t)c->mixtures, B) * M * A);
     d->work = (double *)(void *)drli_agent_floats(
         a, 2 * ((size_t)c->components * (M + 2 + A + A * A) + A));
@@ -8123,7 +8124,7 @@ static drl_status drli_dacer_target(drl_dacer *d, const drl_batch *b, float *noi
         float z = DRLI_MIN(DRLI_MAX(noise[j * B + r], -3.0f), 3.0f), *out = q[j]->data + 2 * r;
         float reward = d->cfg.reward_scale * b->reward[r];
         d->y[r] = fmaf(b->discount[r], out[0], reward);
-        d->y_sample[r] = fmaf(b->discount[r], fmaf(drl_softplusf(out[1]), z, out[0]), reward);
+        d->y[B + r] = fmaf(b->discount[r], fmaf(drl_softplusf(out[1]), z, out[0]), reward);
     }
     return DRL_OK;
 }
@@ -8139,7 +8140,7 @@ static void drli_dacer_slopes(drl_dacer *d, int j, const float *q, const float *
     *omega = d->agent.updates ? fmaf(d->cfg.tau, now - *omega, *omega) : now;
     w = fmaf(*omega, *omega, 0.1f);
     for (r = 0; r < B; r++) {
-        float s = sigma[r], s2 = s * s, e = d->y_sample[r] - q[r], bound = 3.0f * *omega;
+        float s = sigma[r], s2 = s * s, e = d->y[B + r] - q[r], bound = 3.0f * *omega;
         e = DRLI_MIN(DRLI_MAX(e, -bound), bound);
         dq[r] = -w * (d->y[r] - q[r]) / (s2 + 0.1f);
         dsigma[r] = -w * fmaf(e, e, -s2) / fmaf(s2, s, 0.1f);

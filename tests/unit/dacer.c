@@ -201,7 +201,7 @@ TEST(slopes)
         q[i] = 1;
         sigma[i] = .5f;
         d.y[i] = 1.4f;
-        d.y_sample[i] = i ? q[i] + .5f * drl_rng_normal(&rng) : 3;
+        d.y[c.batch + i] = i ? q[i] + .5f * drl_rng_normal(&rng) : 3;
     }
     drli_dacer_slopes(&d, 0, q, sigma, dq, ds);
     CHECK_NEAR(dq[0], -.525714, 1e-6);
