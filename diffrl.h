@@ -1,6 +1,6 @@
 /* diffrl.h - v0.1.0 - diffusion-policy reinforcement learning in one C99 header - MIT-0
 
-   DO THIS in one .c or .cpp file:               build:  cc app.c -lm        (no other dependency)
+   DO THIS in one .c or .cpp file; build with cc app.c -lm, there is no other dependency:
       #define DIFFRL_IMPLEMENTATION
       #include "diffrl.h"
 
@@ -18,80 +18,67 @@
       printf("%f %s\n", drl_trainer_return(&trainer), drl_context_error(&ctx));
       drl_agent_save(&dime.agent, "policy.safetensors", NULL);
 
-   IS        Diffusion (not differentiable) RL on the CPU, float32: tensors, a tape for reverse-mode
-             differentiation, networks, diffusion chains, critics, replay, algorithms, training
-             loop.
+   IS        Diffusion (not differentiable) RL on the CPU, float32: tensors, reverse-mode
+             differentiation, networks, diffusion chains, critics, replay, algorithms, training loop
    IS NOT    a framework for other networks, a GPU library, a simulator: bring your own as a drl_env
-             of three functions (examples/05_own_env.c; examples/mujoco binds MuJoCo).
+             of three functions (examples/05_own_env.c; examples/mujoco binds MuJoCo)
 
    PROMISES
-      Same bits    A seed gives the same bits on 1 or 8 threads, with AVX-512, AVX2, NEON or plain
-                   C, with gcc or clang at any -O level (gcc even at -Ofast; clang -ffast-math is
-                   refused). Random numbers are counter-based, every sum has a fixed order, exp,
-                   log, tanh, sin are our own. Environments keep their own promises.
-      No surprise  No writable globals, no allocation during act and update after the first, no
-                   exit, abort or print. Errors are returned; drl_context_error says what,
-                   where, what was expected, what came, and what to do.
-      Files        Files are data: a damaged or hostile file is refused, never run or trusted for a
-                   size. Loading holds at most the size of the file and 1 MiB.
+   Same bits    A seed gives the same bits on 1 or 8 threads, with AVX-512, AVX2, NEON or plain C,
+                with gcc or clang at any -O level (gcc even at -Ofast; clang -ffast-math is
+                refused). Random numbers are counter-based, every sum has a fixed order, exp, log,
+                tanh, sin are our own. Environments keep their own promises.
+   No surprise  No writable globals, no allocation in act and update after the first, no exit, abort
+                or print. Errors are returned; drl_context_error says what, where, what was
+                expected, what came, and what to do.
+   Files        A damaged or hostile file is refused, never run or trusted for a size. Loading holds
+                at most the size of the file and 1 MiB.
 
-   READING   Each section stands twice, in the same order: its interface in the first part of this
-             file, its implementation in the second. Search for its tag.
-
-   LAYERS    drl_context, drl_arena, drl_rng     what everything stands on
-             drl_gemm, drl_act                   kernels on plain arrays
-             drl_tape, drl_tensor, drl_linear    differentiation, one function per op
-             drl_mlp, drl_brn, drl_adam          networks, optimizers
-             drl_ddpm, drl_ou, drl_c51           chains, critics
-             drl_replay, drl_env, drl_trainer    data, tasks, the loop
-             drl_dime                            algorithms
-
-   CONTENTS
-      >>config     linkage, hooks, vector paths, floating-point rules
-      >>memory     status codes, allocator, log, context, threads, arena
-      >>text       words and numbers in text
-      >>math       elementary functions, activations
-      >>rng        counter-based random numbers
-      >>kernels    matrix products
-      >>io         named tensors in safetensors files
-      >>fields     config structs as key=value text
-      >>tape       reverse-mode automatic differentiation
-      >>ops        one function per op
-      >>nn         parameters, layers, initializers
-      >>optim      Adam, learning-rate schedules
-      >>diffusion  schedules and steps of the chains
-      >>critic     value functions
-      >>env        what a task offers, and its check
-      >>replay     ring buffer of transitions
-      >>norm       running mean and variance
-      >>agent      what algorithms have in common, training loop, evaluation
-      >>ppo        PPO, the on-policy baseline
-      >>sac        SAC, the Gaussian baseline
-      >>dacer      DACER, diffusion actor-critic with entropy regulator
-      >>dime       DIME, diffusion-based maximum-entropy RL
-      >>dppo       DPPO, diffusion policies cloned, then tuned by PPO
-      >>qvpo       QVPO, Q-weighted variational policy optimization
-      >>algos      all algorithms by name
+   CONTENTS  each section stands twice: interface in the first part, implementation in the second
+   >>config     linkage, hooks, vector paths, floating-point rules
+   >>memory     status codes, allocator, log, context, threads, arena
+   >>text       words and numbers in text
+   >>math       elementary functions, activations
+   >>rng        counter-based random numbers
+   >>kernels    matrix products
+   >>io         named tensors in safetensors files
+   >>fields     config structs as key=value text
+   >>tape       reverse-mode automatic differentiation
+   >>ops        one function per op
+   >>nn         parameters, layers, initializers
+   >>optim      Adam, learning-rate schedules
+   >>diffusion  schedules and steps of the chains
+   >>critic     value functions
+   >>env        what a task offers, and its check
+   >>replay     ring buffer of transitions
+   >>norm       running mean and variance
+   >>agent      what algorithms share, training loop, evaluation
+   >>ppo        PPO, the on-policy baseline
+   >>sac        SAC, the Gaussian baseline
+   >>dacer      DACER, diffusion actor-critic with entropy regulator
+   >>dime       DIME, diffusion-based maximum-entropy RL
+   >>dppo       DPPO, diffusion policies cloned, then tuned by PPO
+   >>qvpo       QVPO, Q-weighted variational policy optimization
+   >>algos      all algorithms by name
 
    OPTIONS   [I] define before the implementation only, [E] everywhere the header is included
-      DIFFRL_IMPLEMENTATION     [I]  compile the implementation here; in exactly one file
-      DIFFRL_STATIC             [E]  all functions static: several copies in one program
-      DRLDEF                    [E]  linkage of functions yourself (default extern or static)
-      DIFFRL_MALLOC(size)       [I]  } own allocator at compile time, both or none;
-      DIFFRL_FREE(ptr)          [I]  } at run time: drl_context_config.allocator
-      DIFFRL_ASSERT(x)          [I]  programming errors; default assert
-      DIFFRL_NO_STDIO           [E]  no files: memory variants of save and load remain
-      DIFFRL_NO_SIMD            [I]  plain C only; slower, same bits
-      DIFFRL_NO_THREADS         [I]  no thread pool; drl_context_config.parallel_fn still works
-      DIFFRL_NO_DACER           [E]  leave out an algorithm; so for each
-      DIFFRL_ONLY_DACER         [E]  leave out all algorithms that no DIFFRL_ONLY names
-      DIFFRL_ALLOW_FAST_MATH    [I]  accept clang -ffast-math, without the promise of bits
+   DIFFRL_IMPLEMENTATION  [I] compile the implementation here; in exactly one file
+   DIFFRL_STATIC          [E] all functions static: several copies in one program
+   DRLDEF                 [E] linkage of functions (default extern or static)
+   DIFFRL_MALLOC(size), DIFFRL_FREE(ptr)  [I] own allocator, both or none; at run time:
+                              drl_context_config.allocator
+   DIFFRL_ASSERT(x)       [I] programming errors; default assert
+   DIFFRL_NO_STDIO        [E] no files: memory variants of save and load remain
+   DIFFRL_NO_SIMD         [I] plain C only; slower, same bits
+   DIFFRL_NO_THREADS      [I] no thread pool; drl_context_config.parallel_fn still works
+   DIFFRL_NO_DACER        [E] leave out an algorithm; so for each
+   DIFFRL_ONLY_DACER      [E] leave out all algorithms that no DIFFRL_ONLY names
+   DIFFRL_ALLOW_FAST_MATH [I] accept clang -ffast-math, without the promise of bits
 
-   SPEED     Compile with -O2. No -march flag is needed: vector code is chosen at run time. gcc
-             vectorizes the implementation by itself. Without optimization everything
-             is right and ten times slower.
+   SPEED     Compile with -O2; no -march flag is needed, vector code is chosen at run time. Without
+             optimization everything is right and ten times slower.
    THREADS   An object is used by one thread at a time; objects of different contexts are
-             independent. Set drl_context_config.threads to use several cores in one update.
+             independent. drl_context_config.threads: several cores in one update.
 */
 #ifndef DIFFRL_H
 #define DIFFRL_H
@@ -105,7 +92,7 @@
 #define DIFFRL_VERSION_STRING "0.1.0"
 
 /* ============================================================================ >>config
-   Linkage. DIFFRL_STATIC gives every function internal linkage (two copies in one program). */
+   Linkage. */
 #ifndef DRLDEF
 #ifdef DIFFRL_STATIC
 #if defined(__GNUC__) || defined(__clang__)
@@ -389,12 +376,6 @@ typedef struct drl_epilogue {
 DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a,
                      int lda,
                      const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue);
-
-/* As drl_gemm on the calling thread alone, with the packing buffer of `worker`: for use inside
-   drl_parallel_for. */
-DRLDEF void drl_gemm_worker(drl_context *ctx, int worker, drl_gemm_form form, int m, int n, int k,
-                            const float *a, int lda, const float *b, int ldb, float *c, int ldc,
-                            const drl_epilogue *epilogue);
 
 /* Plain triple loop with fmaf: the definition of drl_gemm, for tests and reading. */
 DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const float *a, int lda,
@@ -3569,14 +3550,6 @@ static void drli_gemm_part(void *arg, int begin, int end, int worker)
     if (g.e.bias) g.e.bias += j;
     if (g.e.base) g.e.base += i * g.e.base_ld + j;
     if (g.e.pre) g.e.pre += i * g.ldc + j;
-    drli_gemm_run(&g, worker);
-}
-
-DRLDEF void drl_gemm_worker(drl_context *ctx, int worker, drl_gemm_form form, int m, int n, int k,
-                            const float *a, int lda, const float *b, int ldb, float *c, int ldc,
-                            const drl_epilogue *epilogue)
-{
-    drli_gemm_job g = drli_gemm_job_make(ctx, form, m, n, k, a, lda, b, ldb, c, ldc, epilogue);
     drli_gemm_run(&g, worker);
 }
 
