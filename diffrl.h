@@ -519,14 +519,12 @@ DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *pa
 /* ============================================================================ >>fields
    Config structs as key=value text. */
 
-/* Kinds of config fields. */
+/* Kinds of config fields, and what they are in the struct. */
 typedef enum drl_field_type {
     DRL_FIELD_INT, DRL_FIELD_INT64, DRL_FIELD_UINT64, DRL_FIELD_FLOAT, DRL_FIELD_DOUBLE,
     DRL_FIELD_BOOL,  /* 0 or 1 */
-    DRL_FIELD_CHOICE /* number of a name in doc: "relu|tanh|mish: activation" */
+    DRL_FIELD_CHOICE /* index of a name in doc: "relu|tanh|mish: activation" */
 } drl_field_type;
-
-/* What they are in the struct. */
 #define DRLI_TYPE_INT int
 #define DRLI_TYPE_INT64 int64_t
 #define DRLI_TYPE_UINT64 uint64_t
@@ -535,28 +533,27 @@ typedef enum drl_field_type {
 #define DRLI_TYPE_BOOL int
 #define DRLI_TYPE_CHOICE int
 
-/* One field of a config struct. A table of these is the defaults, the --set options, the metadata
-   of policy files and the range check of an algorithm at once. */
+/* A field of a config struct. A table of these gives the defaults, the --set options, the metadata
+   of policy files and the range check of an algorithm. */
 typedef struct drl_field {
-    char name[24]; /* arrays, so that a table is read-only memory without relocations */
+    char name[24]; /* arrays: the table is read-only memory without relocations */
     drl_field_type type;
     size_t offset;
-    double value;        /* default */
-    double low, high;    /* allowed, ends included; both 0: any number */
+    double value;     /* default */
+    double low, high; /* allowed, ends included; both 0: any number */
     char doc[72];
 } drl_field;
 
-/* Element of the table of a struct that exists (a member of the wrong size does not compile):
+/* Element of such a table (a member of the wrong size does not compile):
      DRL_FIELD(my_config, gamma, FLOAT, 0.99, 0, 1, "discount per step") */
 #define DRL_FIELD(config, member, TYPE, value, low, high, doc) \
     {#member, DRL_FIELD_##TYPE, offsetof(config, member) + 0 * sizeof(char[ \
      sizeof(((config *)0)->member) == sizeof(DRLI_TYPE_##TYPE) ? 1 : -1]), value, low, high, doc}
 
-/* One list X(TYPE, member, default, least, most, doc) makes a struct and its table:
+/* A list X(TYPE, member, default, least, most, doc) makes a struct and its table:
      #define MY_CONFIG(X) X(INT, width, 256, 1, 4096, "hidden width") X(FLOAT, gamma, ...)
      typedef struct my_config { MY_CONFIG(DRL_MEMBER) } my_config;
-   and in a function
-     typedef my_config drl_config;
+   and in a function  typedef my_config drl_config;
      static const drl_field fields[] = {MY_CONFIG(DRL_ELEMENT)}; */
 #define DRL_MEMBER(TYPE, member, value, low, high, doc) DRLI_TYPE_##TYPE member;
 #define DRL_ELEMENT(TYPE, member, value, low, high, doc) \
@@ -567,23 +564,20 @@ typedef struct drl_field {
 /* Set every field of config to its default. */
 DRLDEF void drl_fields_default(const drl_field *fields, int n, void *config);
 
-/* Set the field `key` of config from text. In keys - is _ and case does not count. Whole numbers
-   may be written as 1e6; floats may be inf within their range.
-     fields   in   [n]
-   Errors   DRL_ERR_NAME with the nearest key, DRL_ERR_RANGE with what was expected and got; then
-            config is as before. */
+/* Set the field `key` of config from text. In keys - is _ and case is ignored. Integers may be
+   written 1e6, floats inf within their range.
+   Errors  DRL_ERR_NAME with the nearest key, DRL_ERR_RANGE with the range; config is unchanged. */
 DRLDEF drl_status drl_fields_set(drl_context *ctx, const drl_field *fields, int n, void *config,
                                  const char *key, const char *value);
 
-/* Write the value of the field `key` to text [DRL_FIELD_TEXT]: the shortest that reads back as the
-   same. Errors DRL_ERR_NAME. */
+/* Write the field `key` to text [DRL_FIELD_TEXT], the shortest that reads back as the same value.
+   Errors  DRL_ERR_NAME. */
 DRLDEF drl_status drl_fields_get(drl_context *ctx, const drl_field *fields, int n,
                                  const void *config, const char *key, char *text);
 
-/* Check the range of every field. Errors DRL_ERR_RANGE with the first that is out of it. */
+/* Check the range of all fields. Errors  DRL_ERR_RANGE with the first outside. */
 DRLDEF drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, int n,
                                    const void *config);
-
 
 /* ============================================================================ >>tape
    Reverse-mode automatic differentiation. Ops compute at once and are recorded in order;
@@ -673,11 +667,11 @@ DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *
                                       drl_tensor *x, float step, double *error);
 
 /* ============================================================================ >>ops
-   What can be recorded. Shapes in brackets; b broadcasts if it is [1, cols], [rows, 1] or [1, 1].
-   All return a tensor of the tape (the poison after an error). No op changes its inputs. */
+   What can be recorded. All return a tensor of the tape, after an error the poison; no op changes
+   its inputs. b broadcasts if it is [1, cols], [rows, 1] or [1, 1]. */
 
-/* y = a + b, a - b, a * b, a / b, min(a, b), max(a, b), elementwise; b broadcasts. At equal values
-   min and max give the gradient to a. */
+/* y = a + b, a - b, a * b, a / b, min(a, b), max(a, b), elementwise; b broadcasts. At ties min and
+   max pass the gradient to a. */
 DRLDEF drl_tensor *drl_add(drl_tape *tape, drl_tensor *a, drl_tensor *b);
 DRLDEF drl_tensor *drl_sub(drl_tape *tape, drl_tensor *a, drl_tensor *b);
 DRLDEF drl_tensor *drl_mul(drl_tape *tape, drl_tensor *a, drl_tensor *b);
@@ -696,110 +690,104 @@ DRLDEF drl_tensor *drl_square(drl_tape *tape, drl_tensor *x);
 DRLDEF drl_tensor *drl_sin(drl_tape *tape, drl_tensor *x);
 DRLDEF drl_tensor *drl_cos(drl_tape *tape, drl_tensor *x);
 
-/* y = min(max(x, low), high). The gradient passes where low <= x <= high. */
+/* y = min(max(x, low), high); gradient 1 where low <= x <= high, else 0. */
 DRLDEF drl_tensor *drl_clip(drl_tape *tape, drl_tensor *x, float low, float high);
 
-/* y = ln(1 - tanh(x)^2) = 2 (ln 2 - x - softplus(-2 x)), elementwise: finite for every finite x. */
+/* y = ln(1 - tanh(x)^2) = 2 (ln 2 - x - softplus(-2 x)), elementwise, finite for finite x. */
 DRLDEF drl_tensor *drl_tanh_logdet(drl_tape *tape, drl_tensor *x);
 
-/* y = act(x), elementwise. drl_tanh and the like are drl_activate(tape, DRL_ACT_TANH, x). */
+/* y = act(x), elementwise. */
 DRLDEF drl_tensor *drl_activate(drl_tape *tape, drl_act act, drl_tensor *x);
 
-/* y [rows, n] = act(x [rows, k] w [k, n] + bias [1, n] + base [rows, n]); bias and base may be
-   NULL. base carries what is the same in many products (the state's part of a first layer). */
+/* y [rows, n] = act(x [rows, k] w [k, n] + bias [1, n] + base [rows, n]); bias, base may be NULL.
+   base is what many products share, e.g. the state's part of a first layer. */
 DRLDEF drl_tensor *drl_linear(drl_tape *tape, drl_tensor *x, drl_tensor *w, drl_tensor *bias,
                               drl_tensor *base, drl_act act);
 
-/* y [rows, 1] = sum over the columns of each row. */
+/* y [rows, 1] = sum of each row; y [1, 1] = mean of all elements, summed in order in double. */
 DRLDEF drl_tensor *drl_sum_cols(drl_tape *tape, drl_tensor *x);
-
-/* y [1, 1] = mean of all elements (summed in order, in double). */
 DRLDEF drl_tensor *drl_mean(drl_tape *tape, drl_tensor *x);
 
 /* y [rows, ca + cb] = a [rows, ca] beside b [rows, cb]. */
 DRLDEF drl_tensor *drl_concat(drl_tape *tape, drl_tensor *a, drl_tensor *b);
 
-/* Rows first .. first + count - 1 of x, and columns likewise. Rows are a view: no copy. */
+/* Rows (a view, no copy) or columns first .. first + count - 1 of x. */
 DRLDEF drl_tensor *drl_rows(drl_tape *tape, drl_tensor *x, int first, int count);
 DRLDEF drl_tensor *drl_cols(drl_tape *tape, drl_tensor *x, int first, int count);
 
-/* y[i] = row index[i] of x, for i < count. index is copied. */
+/* y[i] = row index[i] of x, i < count. index is copied. */
 DRLDEF drl_tensor *drl_gather(drl_tape *tape, drl_tensor *x, const int *index, int count);
 
-/* The same values, constant: no gradient flows through. */
+/* The same values as a constant: no gradient flows through. */
 DRLDEF drl_tensor *drl_detach(drl_tape *tape, drl_tensor *x);
 
-/* y = softmax of each row; y = its logarithm. */
+/* softmax of each row, and its logarithm. */
 DRLDEF drl_tensor *drl_softmax(drl_tape *tape, drl_tensor *x);
 DRLDEF drl_tensor *drl_log_softmax(drl_tape *tape, drl_tensor *x);
 
 /* ============================================================================ >>nn
-   Named parameters, layers, initialisers. Weights are [in, out], biases [1, out]. */
+   Named parameters, layers, initializers. Weights are [in, out], biases [1, out]. */
 #define DRL_NAME_SIZE 48
 
-/* A set of named tensors in one block, with gradient and Adam moments if trainable: one pass
-   updates, copies or averages all. Built in two steps: add, add, ..., commit. */
+/* Named tensors in one block, with gradient and Adam moments if trainable: one pass updates, copies
+   or averages all. Built by init, add, add, ..., commit. */
 typedef struct drl_params {
     drl_context *ctx;
-    drl_tensor *list;              /* [count] stays in place */
-    char (*names)[DRL_NAME_SIZE];  /* [count] */
+    drl_tensor *list;             /* [count] */
+    char (*names)[DRL_NAME_SIZE]; /* [count] */
     int count, capacity, trainable;
-    float *value, *grad, *m, *v;   /* [size] each; grad, m, v NULL if not trainable */
+    float *value, *grad, *m, *v;  /* [size] each; the last three NULL if not trainable */
     size_t size;
-    int64_t step;                  /* Adam steps done */
-    drl_status status;             /* sticky until commit */
+    int64_t step;                 /* Adam steps done */
+    drl_status status;            /* sticky until commit */
 } drl_params;
 
-/* Start an empty set for at most `capacity` tensors. trainable 0: values only (targets, running
-   statistics). An error is kept and returned by commit again; free is harmless then. */
+/* Start an empty set for `capacity` tensors at most. trainable 0: values only (targets, running
+   statistics). Errors are kept and returned by commit again; free is harmless then. */
 DRLDEF drl_status drl_params_init(drl_params *params, drl_context *ctx, int capacity,
                                   int trainable);
 
-/* Add the tensor called prefix + name, [rows, cols]. Returns it (its data comes with commit), or
-   NULL with the error kept for commit. */
+/* Add the tensor prefix + name, [rows, cols]. Its data comes with commit. NULL on an error, which
+   commit returns. */
 DRLDEF drl_tensor *drl_params_add(drl_params *params, const char *prefix, const char *name,
                                   int rows, int cols);
 
-/* Allocate all tensors, zeroed. No adding after this. */
+/* Allocate all tensors, zeroed; no adding after this. */
 DRLDEF drl_status drl_params_commit(drl_params *params);
-
-/* Give everything back. Idempotent. */
+/* Free (idempotent); set all gradients to 0, before each backward pass. */
 DRLDEF void drl_params_free(drl_params *params);
-
-/* Set all gradients to 0: before each backward pass. */
 DRLDEF void drl_params_zero_grad(drl_params *params);
 
-/* to = from, and to = (1 - tau) to + tau from, over sets of equal layout (target networks, EMA with
-   tau = 1 - decay). */
+/* to = from; to = (1 - tau) to + tau from. Sets of equal layout (targets; EMA: tau = 1 - decay). */
 DRLDEF void drl_params_copy(drl_params *to, const drl_params *from);
 DRLDEF void drl_params_polyak(drl_params *to, const drl_params *from, float tau);
 
-/* Append the tensors to an enumeration for saving, as prefix + name; moments, if present, as
-   prefix + "adam_m." + name and "adam_v.", and the step count. */
+/* Append the tensors to an enumeration for saving as prefix + name; with optimizer 1 also the
+   moments, prefix + "adam_m." + name and "adam_v.", and the step count. */
 DRLDEF void drl_params_state(drl_params *params, drl_state *state, const char *prefix,
                              int optimizer);
 
 typedef enum drl_init {
-    DRL_INIT_CONSTANT,         /* gain */
-    DRL_INIT_LECUN_NORMAL,     /* truncated at 2 sigma, variance gain^2 / in (flax's default) */
-    DRL_INIT_XAVIER_UNIFORM,   /* +- gain sqrt(6 / (in + out)) */
-    DRL_INIT_KAIMING_UNIFORM,  /* +- gain / sqrt(in) (PyTorch's Linear with gain 1) */
-    DRL_INIT_TRUNCATED_NORMAL  /* sigma = gain, cut at 2 sigma */
+    DRL_INIT_CONSTANT,        /* gain */
+    DRL_INIT_LECUN_NORMAL,    /* cut at 2 sigma, variance gain^2 / in (flax's default) */
+    DRL_INIT_XAVIER_UNIFORM,  /* +- gain sqrt(6 / (in + out)) */
+    DRL_INIT_KAIMING_UNIFORM, /* +- gain / sqrt(in) (PyTorch's Linear with gain 1) */
+    DRL_INIT_TRUNCATED_NORMAL /* sigma = gain, cut at 2 sigma */
 } drl_init;
 
-/* Fill x [in, out] with initial values; rows * cols draws of rng (none for a constant). */
+/* Initialize x [in, out]; RNG rows * cols draws, none for a constant. */
 DRLDEF void drl_tensor_init(drl_tensor *x, drl_init kind, float gain, drl_rng *rng);
 
-/* One fully connected layer. */
+/* Fully connected layer. */
 typedef struct drl_dense {
     drl_tensor *w, *b; /* [in, out], [1, out] */
 } drl_dense;
 
-/* Add a layer's tensors (prefix + name + ".w", ".b") to params. */
+/* Add the tensors prefix + name + ".w", ".b" to params. */
 DRLDEF void drl_dense_add(drl_dense *layer, drl_params *params, const char *prefix,
                           const char *name, int in, int out);
 
-/* Fill w by `kind`, b with 0. */
+/* w by `kind`, b = 0. */
 DRLDEF void drl_dense_init(drl_dense *layer, drl_init kind, float gain, drl_rng *rng);
 
 /* y = act(x w + b). */
@@ -815,47 +803,43 @@ typedef struct drl_mlp {
     drl_act act, out_act;
 } drl_mlp;
 
-/* Add an MLP of widths dims[0] -> ... -> dims[layers]; its tensors are prefix + "l0.w", ... */
+/* Add an MLP of widths dims[0] -> ... -> dims[layers] as prefix + "l0.w", ... */
 DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *params, const char *prefix, const int *dims,
                         int layers, drl_act act, drl_act out_act);
 
-/* Initialize all layers alike. */
+/* Initialize all layers alike; the output for x [rows, dims[0]]. */
 DRLDEF void drl_mlp_init(drl_mlp *mlp, drl_init kind, float gain, drl_rng *rng);
-
-/* Return the output for x [rows, dims[0]]. */
 DRLDEF drl_tensor *drl_mlp_forward(drl_tape *tape, const drl_mlp *mlp, drl_tensor *x);
 
-/* Residual MLP of pre-activation blocks: h = x W + b, per block h = h + L2(act(L1(act(h)))), then a
-   last layer. */
+/* Residual MLP of pre-activation blocks: h = x W + b, per block h += L2(act(L1(act(h)))), last
+   layer. */
 typedef struct drl_resmlp {
     int blocks;
     drl_dense first, last, layer[DRL_MLP_LAYERS];
     drl_act act;
 } drl_resmlp;
 
-/* Add a residual MLP in -> width (blocks times two layers) -> out. 2 * blocks <= DRL_MLP_LAYERS. */
+/* Add it: in -> width (blocks times two layers) -> out. 2 * blocks <= DRL_MLP_LAYERS. */
 DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *prefix, int in,
                            int width, int blocks, int out, drl_act act);
 
-/* Initialize all layers alike. */
+/* Initialize all layers alike; the output for x [rows, in]. */
 DRLDEF void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng *rng);
-
-/* Return the output for x [rows, in]. */
 DRLDEF drl_tensor *drl_resmlp_forward(drl_tape *tape, const drl_resmlp *net, drl_tensor *x);
 
 /* Fourier time embedding with learned phase: [sin(omega t + psi), cos(omega t + psi)] -> Linear,
-   GELU -> Linear. omega = linspace(0.1, 100, frequencies) is fixed. */
+   GELU -> Linear; omega = linspace(0.1, 100, frequencies) fixed. */
 typedef struct drl_fourier {
     int frequencies;
     drl_tensor *phase; /* psi [1, frequencies] */
     drl_dense l0, l1;
 } drl_fourier;
 
-/* Add the embedding's tensors (prefix + "phase", "t0.w", ...), output width `out`. */
+/* Add its tensors, prefix + "phase", "t0.w", ...; output width `out`. */
 DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *params, const char *prefix,
                             int frequencies, int out);
 
-/* Embed t = 0 .. steps-1: returns [steps, out]. One pass serves a whole chain. */
+/* Embed t = 0 .. steps-1 (a whole chain): [steps, out]. */
 DRLDEF drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, int steps);
 
 typedef enum drl_time {
@@ -863,12 +847,11 @@ typedef enum drl_time {
     DRL_TIME_SCALED /* w_i = 10000^(-i / (dim/2)), all times dim^(-1/2) (DACER's code) */
 } drl_time;
 
-/* Sinusoidal embedding: out [steps, dim] = sin t w_i beside cos t w_i for t = 0 .. steps-1, dim
-   even, >= 4. */
+/* Sinusoidal embedding out [steps, dim]: sin t w_i beside cos t w_i, t = 0 .. steps-1; dim even,
+   >= 4. */
 DRLDEF void drl_time_sinusoidal(drl_time kind, int steps, int dim, float *out);
 
-/* Batch Renormalisation layer (Ioffe 2017, as CrossQ uses it). Running statistics live in a set of
-   their own, not trained. */
+/* Batch Renormalization (Ioffe 2017, as in CrossQ). Running statistics are a set of their own. */
 typedef struct drl_brn {
     drl_tensor *scale, *shift; /* [1, cols] trained */
     drl_tensor *mean, *var;    /* [1, cols] running statistics */
@@ -876,53 +859,51 @@ typedef struct drl_brn {
     float r_max, delta_max;    /* 3, 5 */
 } drl_brn;
 
-/* Add scale, shift to params and mean, var to running. */
+/* Add scale, shift to params, mean, var to running. */
 DRLDEF void drl_brn_add(drl_brn *layer, drl_params *params, drl_params *running, const char *prefix,
                         const char *name, int cols);
 
-/* scale 1, shift 0, mean 0, var 1. */
+/* scale = var = 1, shift = mean = 0. */
 DRLDEF void drl_brn_init(drl_brn *layer);
 
-/* Train mode: normalize by batch statistics; renorm 1: corrected towards the running ones by
-     r = clip(sqrt(v + eps) / sqrt(V + eps), 1/r_max, r_max), delta = clip((m - M) / sqrt(V + eps),
-     -delta_max, delta_max), both constants; renorm 0 (warm-up): r = 1, delta = 0.
-   Then running <- momentum running + (1 - momentum) batch. */
+/* Train mode, batch statistics m, v; renorm 1: corrected towards the running ones M, V by constants
+     r = clip(sqrt(v + eps) / sqrt(V + eps), 1/r_max, r_max),
+     delta = clip((m - M) / sqrt(V + eps), -delta_max, delta_max); renorm 0 (warm-up): 1 and 0.
+   Then running = momentum running + (1 - momentum) batch. */
 DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, int renorm);
 
-/* Eval mode: y = scale (x - M) / sqrt(V + eps) + shift with the running statistics. scale and shift
-   are constants here: no gradient flows to them. */
+/* Eval mode: y = scale (x - M) / sqrt(V + eps) + shift; scale and shift get no gradient. */
 DRLDEF drl_tensor *drl_brn_eval(drl_tape *tape, const drl_brn *layer, drl_tensor *x);
 
 /* ============================================================================ >>optim
-   Adam and AdamW in one pass over a parameter set, learning-rate schedules. */
+   Adam and AdamW in one pass over a parameter set; learning-rate schedules. */
 typedef struct drl_adam_config {
-    float lr;           /* 3e-4   learning rate */
+    float lr;           /* 3e-4 learning rate */
     float beta1, beta2; /* 0.9, 0.999 */
-    float eps;          /* 1e-8   added to sqrt(v) */
-    float weight_decay; /* 0      decoupled (AdamW): w -= lr weight_decay w */
-    float clip_element; /* 0      > 0: each gradient element is cut to +-clip_element */
-    float clip_norm;    /* 0      > 0: the whole gradient is scaled down to this norm */
-    int zero_nan;       /* 0      1: gradient elements that are nan count as 0 */
+    float eps;          /* 1e-8 added to sqrt(v) */
+    float weight_decay; /* 0    decoupled (AdamW) */
+    float clip_element; /* 0    > 0: bound of each gradient element */
+    float clip_norm;    /* 0    > 0: bound of the gradient's norm */
+    int zero_nan;       /* 0    1: gradient elements that are nan count as 0 */
 } drl_adam_config;
 
-/* Return the defaults written in drl_adam_config (Kingma & Ba 2015). */
+/* Return the defaults above. */
 DRLDEF drl_adam_config drl_adam_config_default(void);
 
 /* One step on the gradients of params: nan removal, clipping by norm, by element, then
      m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
      w = w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps) - lr weight_decay w.
-   Source  Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; decay Loshchilov & Hutter 2019. */
+   Source  Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; decay: Loshchilov & Hutter 2019. */
 DRLDEF void drl_adam_step(drl_params *params, const drl_adam_config *cfg);
 
-/* Learning rate after `step` of `total` steps: from first to last in a line, or along half a
-   cosine, constant after total. */
+/* Learning rate from first to last over `total` steps, linear or along half a cosine; then last. */
 DRLDEF float drl_lr_linear(float first, float last, int64_t step, int64_t total);
 DRLDEF float drl_lr_cosine(float first, float last, int64_t step, int64_t total);
 
 /* ============================================================================ >>diffusion
-   Noise schedules and the steps of the chains, as graphs on a tape: with gradients for algorithms
-   that differentiate through the chain, without for sampling. Symbols: x_t noisy action, t = T pure
-   noise, t = 0 clean; abar_t = product of (1 - beta). */
+   Noise schedules and chain steps as graphs on a tape, with gradients where an algorithm
+   differentiates through the chain. x_t noisy action, t = T pure noise, t = 0 clean; abar_t =
+   product of (1 - beta). */
 #define DRL_STEPS_MAX 128
 
 typedef enum drl_schedule {
@@ -931,45 +912,42 @@ typedef enum drl_schedule {
     DRL_SCHEDULE_VP      /* beta_t = 1 - exp(-b0/T - (b1 - b0)(2t - 1)/(2 T^2)), b0 0.1, b1 10 */
 } drl_schedule;
 
-/* Constants of a variance-preserving chain; index t = 1 .. steps, abar[0] = 1. A step x_t ->
-   x_{t-1} of any kind is
-     x0 = clip(x_scale x_t - eps_scale eps),   x_{t-1} = c0 x0 + c1 x_t + std z
-   so that ancestral and DDIM steps, other variances and floors are tables, not code. */
+/* A variance-preserving chain by tables over t = 1 .. steps, abar[0] = 1. A step x_t -> x_{t-1} is
+     x0 = clip(x_scale x_t - eps_scale eps),   x_{t-1} = c0 x0 + c1 x_t + std z,
+   so ancestral and DDIM steps, other variances and floors differ in the tables alone. */
 typedef struct drl_ddpm {
     int steps;
-    int time[DRL_STEPS_MAX + 1];   /* what the network is told at t: t - 1 of the full chain */
-    float abar[DRL_STEPS_MAX + 1]; /* product of 1 - beta */
+    int time[DRL_STEPS_MAX + 1]; /* what the network is told at t: t - 1 of the full chain */
+    float abar[DRL_STEPS_MAX + 1];
     float x_scale[DRL_STEPS_MAX + 1], eps_scale[DRL_STEPS_MAX + 1];
     float c0[DRL_STEPS_MAX + 1], c1[DRL_STEPS_MAX + 1], std[DRL_STEPS_MAX + 1];
 } drl_ddpm;
 
-/* Fill the constants with ancestral steps: c0 = sqrt(abar') beta / (1 - abar), c1 = sqrt(1 - beta)
-   (1 - abar') / (1 - abar), std^2 = beta (1 - abar') / (1 - abar), abar' = abar_{t-1}.
-   Source  Ho et al. 2020, arXiv:2006.11239, eq. (6), (7).   steps 1 .. DRL_STEPS_MAX, else
-   DRL_ERR_RANGE. */
+/* Ancestral steps: c0 = sqrt(abar') beta / (1 - abar), c1 = sqrt(1 - beta) (1 - abar') / (1 -
+   abar), std^2 = beta (1 - abar') / (1 - abar), abar' = abar_{t-1}. steps 1 .. DRL_STEPS_MAX.
+   Source  Ho et al. 2020, arXiv:2006.11239, eq. (6), (7).   Errors  DRL_ERR_RANGE. */
 DRLDEF drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule kind, int steps);
 
-/* Fill `short_chain` with `steps` DDIM steps over every (full->steps / steps)-th step of `full`:
-   std = eta sqrt((1 - abar') / (1 - abar)) sqrt(1 - abar / abar'), eta 0: deterministic.
+/* `steps` DDIM steps, over every (full->steps / steps)-th step of `full`: std = eta sqrt((1 -
+   abar') / (1 - abar)) sqrt(1 - abar / abar'); eta 0: deterministic.
    Source  Song et al. 2021, arXiv:2010.02502, eq. (12), (16). */
 DRLDEF drl_status drl_ddim_init(drl_ddpm *short_chain, drl_context *ctx, const drl_ddpm *full,
                                 int steps, float eta);
 
-/* Forward process, row r at its own t[r]: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise, [B, A]
-   each. */
+/* Forward process at t[r] of each row: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise, [B, A]. */
 DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, const int *t,
                                   drl_tensor *x0, drl_tensor *noise);
 
-/* Mean of the step from x_t with the network's eps, row r at its own t[r]; x0 cut to +-clip. */
+/* Mean of the step from x_t, at t[r] of each row; x0 is cut to +-clip. */
 DRLDEF drl_tensor *drl_ddpm_mean(drl_tape *tape, const drl_ddpm *ddpm, const int *t, drl_tensor *x,
                                  drl_tensor *eps, float clip);
 
-/* Step x_t -> x_{t-1}, all rows at t; z NULL: the mean. */
+/* Step x_t -> x_{t-1}, all rows at t. z NULL: the mean. */
 DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
                                  drl_tensor *eps, drl_tensor *z, float clip);
 
-/* Noise network eps(x, t, s) of a diffusion policy: an MLP or a residual MLP on [x, e(t), s], e =
-   Linear, Mish, Linear of a sinusoidal embedding. */
+/* Noise network eps(x, t, s): an MLP or a residual MLP on [x, e(t), s], where e = Linear, Mish,
+   Linear of a sinusoidal embedding. */
 typedef struct drl_denoiser {
     int act_dim, obs_dim, time_dim;
     drl_time kind;
@@ -978,8 +956,8 @@ typedef struct drl_denoiser {
     drl_resmlp res;
 } drl_denoiser;
 
-/* Add the tensors: prefix + "t0.w", "t1.w", then those of the trunk. time_dim -> time_hidden ->
-   time_dim; trunk of `layers` hidden layers, or of `blocks` residual blocks if that is not 0. */
+/* Add prefix + "t0.w", "t1.w" (time_dim -> time_hidden -> time_dim) and a trunk of `layers` hidden
+   layers, or of `blocks` residual blocks if that is not 0. */
 DRLDEF void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *prefix,
                              int obs_dim, int act_dim, drl_time kind, int time_dim,
                              int time_hidden, int width, int layers, int blocks, drl_act act);
@@ -987,46 +965,41 @@ DRLDEF void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *
 /* Initialize all layers alike. */
 DRLDEF void drl_denoiser_init(drl_denoiser *net, drl_init kind, float gain, drl_rng *rng);
 
-/* The parts of the first layer that do not depend on x: of every step the network can be told, with
-   the bias, [steps, width]; of the states, [B, width]. */
+/* What the first layer makes of the time of each step, with the bias, [steps, width]; of the
+   states, [B, width]. */
 DRLDEF drl_tensor *drl_denoiser_time(drl_tape *tape, const drl_denoiser *net, int steps);
 DRLDEF drl_tensor *drl_denoiser_state(drl_tape *tape, const drl_denoiser *net, drl_tensor *obs);
 
-/* Return eps [B, A] of x [B, A]; time: a row of drl_denoiser_time, [1, width], or one per row of x;
-   state as drl_denoiser_state. */
+/* Return eps [B, A] of x [B, A]; time a row of drl_denoiser_time, or one per row of x; state by
+   drl_denoiser_state. */
 DRLDEF drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl_tensor *x,
                                     drl_tensor *time, drl_tensor *state);
 
-/* Return eps [n, A] of x [n, A] with row r at its own t[r] of the chain and in state r mod B of obs
-   [B, S]. */
+/* Return eps of x [n, A], row r at t[r] of the chain in state r mod B of obs [B, S]. */
 DRLDEF drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
                                    const int *t, drl_tensor *x, drl_tensor *obs);
 
-/* Denoising loss [1, 1]: mean over rows and columns of weight (eps(x_t, t, s) - noise)^2, weight
-   [B, 1] or NULL. */
+/* Loss [1, 1]: mean of weight (eps(x_t, t, s) - noise)^2; weight [B, 1] or NULL. */
 DRLDEF drl_tensor *drl_denoiser_loss(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
                                      drl_tensor *obs, drl_tensor *x0, const int *t,
                                      drl_tensor *noise, drl_tensor *weight);
 
-/* Run the steps first, first - 1, .. last of the chain without gradients, K samples for each state:
-     obs [B, S];  path [first - last + 2, K B, A] in: x_first, then the normals of each step; out:
-     x_first, .., x_{last-1}, row k B + b of state b.
-   The normals of a step with std 0 are not read. */
+/* Run the steps first, first - 1, .. last without gradients, K samples per state of obs [B, S].
+     path [first - last + 2, K B, A]  in   x_first, then normals of each step (not read if std is 0)
+                                      out  x_first .. x_{last-1}, row k B + b in state b */
 DRLDEF void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
                                 drl_tensor *obs, int candidates, int first, int last, float clip,
                                 float *path);
 
-/* Step sizes c_0 .. c_{n-1} of DIME's chain: c_k = (1 - floor) cos^2(pi/2 (1 + s - t_k)/(1 + s)) +
-   floor, t_k = (n - k)/n, s = 0.008. */
+/* Step sizes of DIME's chain: c_k = (1 - floor) cos^2(pi/2 (1 + s - t_k) / (1 + s)) + floor, t_k =
+   (n - k) / n, s = 0.008, k = 0 .. n-1. */
 DRLDEF void drl_ou_schedule(int n, float floor, float *c);
 
-/* One Euler-Maruyama step of the controlled Ornstein-Uhlenbeck process around N(0, sigma0^2), x0 to
-   x1, and its part of the path log-density:
+/* Euler-Maruyama step x -> x1 of the controlled Ornstein-Uhlenbeck process around N(0, sigma0^2),
+   and its part of the path log-density; x, u, xi, *x1 [B, A], eta [1, A], *ratio [B, 1]:
      x1    = x + eta (-x / sigma0^2 + u) + sqrt(2 eta) xi
-     ratio = log q(x1 | x) - log p(x | x1) = sum_i (x - (1 - eta / sigma0^2) x1)^2 / (4 eta)
-             - xi^2 / 2
-     x, u, xi [B, A], eta [1, A];  *x1 [B, A], *ratio [B, 1] out.
-   The same xi serves both lines; written as a difference of log-densities float32 would not do. */
+     ratio = log q(x1|x) - log p(x|x1) = sum_i (x - (1 - eta / sigma0^2) x1)^2 / (4 eta) - xi^2 / 2
+   with the same xi; as a difference of two log-densities float32 would not do. */
 DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta,
                         drl_tensor *xi, float sigma0, drl_tensor **x1, drl_tensor **ratio);
 
