@@ -8,6 +8,7 @@
      build/train                                     DIME on HalfCheetah-v5, 30,000 steps
      build/train --task Pendulum                     needs no MuJoCo, learns within a minute
      build/train --task Hopper-v5 --steps 1M --seed 2 --set lr_actor=1e-4
+     build/train --algo dppo --task Hopper-v5 --data hopper.npz --steps 2M      clones data first
 
    Teaches   how a whole training program is put together: context, environments, agent, trainer,
              the loop (train_loop), evaluation on an environment of its own, files, a clean stop
