@@ -1006,55 +1006,54 @@ DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor
 /* ============================================================================ >>critic
    Value functions: categorical (C51), CrossQ's network with Batch Renorm, twin scalar critics. */
 
-/* Support of a categorical value distribution: z_j = v_min + j (v_max - v_min) / (atoms - 1). */
+/* Support of a value distribution: z_j = v_min + j (v_max - v_min) / (atoms - 1). */
 typedef struct drl_atoms {
     int count;
     float v_min, v_max;
 } drl_atoms;
 
-/* Project distributions p [B, atoms] moved to shift[b] + scale[b] z onto the support, clipped to
-   its ends; out [B, atoms] is overwritten, or added to with weight if accumulate is 1:
-     y_m = clip(shift + scale z_m, v_min, v_max), its mass shared by the two neighbours of y_m.
-   Source  Bellemare et al. 2017, arXiv:1707.06887, algorithm 1. */
+/* Project p [B, atoms], moved to y_m = clip(shift[b] + scale[b] z_m, v_min, v_max), onto the
+   support: a mass goes to both neighbors of y_m. out [B, atoms] is overwritten, with accumulate 1
+   added to with weight.   Source  Bellemare et al. 2017, arXiv:1707.06887, algorithm 1. */
 DRLDEF void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, const float *p,
                             const float *shift, const float *scale, float weight, int accumulate,
                             float *out);
 
-/* Loss [1, 1] of logits [B, atoms] against target distributions [B, atoms] (constant):
+/* Loss [1, 1] of logits [B, atoms] against constant target distributions T [B, atoms]:
      -mean_b sum_m T ln(p + 1e-15) + bonus mean_b sum_m p ln(p + 1e-15),   p = softmax(logits). */
 DRLDEF drl_tensor *drl_c51_loss(drl_tape *tape, drl_tensor *logits, const float *target,
                                 float bonus);
 
-/* Expected value [B, 1] of each row: sum_m z_m softmax(logits)_m. */
+/* Expected value [B, 1]: sum_m z_m softmax(logits)_m. */
 DRLDEF drl_tensor *drl_c51_mean(drl_tape *tape, drl_tensor *logits, const drl_atoms *atoms);
 
-/* One critic of CrossQ (Bhatt et al. 2024): BRN(input) -> 2 x [Linear, ReLU, BRN] -> Linear. */
+/* CrossQ's critic (Bhatt et al. 2024): BRN(input) -> 2 x [Linear, ReLU, BRN] -> Linear. */
 typedef struct drl_crossq {
     drl_brn bn[3];
     drl_dense layer[3];
 } drl_crossq;
 
-/* Add the tensors of a critic in -> width -> width -> out; running statistics go to `running`. */
+/* Add a critic in -> width -> width -> out; running statistics go to `running`. */
 DRLDEF void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *running,
                            const char *prefix, int in, int width, int out);
 
-/* LeCun-normal weights, zero biases, norms at identity. */
+/* LeCun-normal weights, zero biases, identity norms. */
 DRLDEF void drl_crossq_init(drl_crossq *q, drl_rng *rng);
 
-/* Forward in train mode: batch statistics over all rows of x, running statistics are updated. */
+/* Forward in train mode: batch statistics over all rows; running ones are updated. */
 DRLDEF drl_tensor *drl_crossq_train(drl_tape *tape, drl_crossq *q, drl_tensor *x, int renorm);
 
-/* Forward in eval mode with all parameters constant: gradients flow to x alone. */
+/* Forward in eval mode, all parameters constant: gradients flow to x alone. */
 DRLDEF drl_tensor *drl_crossq_eval(drl_tape *tape, const drl_crossq *q, drl_tensor *x);
 
-/* Twin scalar critics Q1, Q2 (MLPs on [act, obs]) with targets. */
+/* Twin critics Q1, Q2 (MLPs on [act, obs]) with targets. */
 typedef struct drl_twin {
     int act_dim;
     drl_mlp q[2], target[2];
 } drl_twin;
 
-/* Add the tensors of both, [act_dim + obs_dim] -> (layers - 1) x width -> 1, as prefix + "q0.l0.w"
-   and so on, to params, and those of their targets to target. */
+/* Add both, [act_dim + obs_dim] -> (layers - 1) x width -> 1, as prefix + "q0.l0.w" etc. to params,
+   their targets to target. */
 DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target,
                          const char *prefix, int obs_dim, int act_dim, int width, int layers,
                          drl_act act);
@@ -1062,90 +1061,85 @@ DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target,
 /* Initialize the critics; targets: drl_params_copy. */
 DRLDEF void drl_twin_init(drl_twin *twin, drl_init kind, float gain, drl_rng *rng);
 
-/* Return min(Q1, Q2) [K B, 1] of obs [B, S] and act [K B, A], row k B + b with state b, from the
-   targets or from the critics themselves. The state's part of the first layer is computed once.
-   Parameters are constants: gradients flow to act alone, and only up to 256 rows. */
+/* Return min(Q1, Q2) [K B, 1] of obs [B, S] and act [K B, A], row k B + b with state b, by the
+   critics or (1) the targets. Parameters are constants: gradients flow to act alone, and only up to
+   256 rows. The state's part of the first layer is computed once. */
 DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
                                 drl_tensor *act, int target);
 
-/* Loss [1, 1]: sum over both critics of mean((Q - y)^2), y [B] constant. */
+/* Loss [1, 1]: sum over both of mean((Q - y)^2), y [B] constant. */
 DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
                                  drl_tensor *act, const float *y);
 
 /* ============================================================================ >>env
-   What a task must offer, and a check that it keeps its promises. */
+   Tasks, and a check that they keep their promises. */
 #define DRL_ENV_TERMINATED 1 /* the task is over: the value after this step is 0 */
 #define DRL_ENV_TRUNCATED 2  /* cut off (time, simulator fault): the value goes on */
 
-/* A task, as functions over a user pointer. Functions return 0, or not 0 if the simulator failed.
-   The time limit is kept by the caller, not by the task. */
+/* A task: functions over a user pointer that return 0, or not 0 if the simulator failed. The caller
+   keeps the time limit. */
 typedef struct drl_env {
     const char *name;
     int obs_dim, act_dim;
-    const float *act_low, *act_high; /* [act_dim] finite bounds, in the task's units. Borrowed. */
+    const float *act_low, *act_high; /* [act_dim] finite, in the task's units. Borrowed. */
     int time_limit;                  /* steps until truncation, 0: none */
     void *user;
-    int (*reset_fn)(void *user, uint64_t seed, float *obs);                  /* obs [obs_dim] out */
+    int (*reset_fn)(void *user, uint64_t seed, float *obs); /* obs [obs_dim] out */
     int (*step_fn)(void *user, const float *action, float *obs, float *reward, int *flags);
-    int (*render_fn)(void *user);                               /* optional: NULL */
-    size_t (*state_size_fn)(const void *user);                  /* optional, all three or none */
+    int (*render_fn)(void *user); /* optional: NULL */
+    size_t (*state_size_fn)(const void *user); /* optional, all three or none: */
     int (*save_fn)(const void *user, void *state, size_t size); /* bitwise, in mid-episode */
     int (*load_fn)(void *user, const void *state, size_t size);
-    void (*free_fn)(void *user);                                /* optional */
+    void (*free_fn)(void *user); /* optional */
 } drl_env;
 
-/* Check a task for what beginners get wrong: dimensions, bounds, finite values, reset and step that
-   repeat with the same seed, an action that does something, an episode that ends. Runs about 300
-   steps. Findings go to the log, the first to drl_context_error.
-     faults  out  number of findings; may be NULL
-   Errors   DRL_ERR_ENV if a finding makes training impossible. */
+/* Check a task for beginners' errors: dimensions, bounds, values that are not finite, reset and
+   step that do not repeat with the seed, actions without effect, episodes without end. About 300
+   steps. Findings are logged, the first also to drl_context_error; *faults (or NULL): their number.
+   Errors  DRL_ERR_ENV if training is impossible. */
 DRLDEF drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *faults);
 
-/* Reset a task and look at what it returns: a value that is not finite is reported with its source
-   and index (in training also environment and step).
-   Errors   DRL_ERR_ENV if the task's function failed, DRL_ERR_NAN. */
+/* Reset a task; a value that is not finite is reported with source and index (in training also
+   environment and step).   Errors  DRL_ERR_ENV if reset_fn failed, DRL_ERR_NAN. */
 DRLDEF drl_status drl_env_reset(drl_context *ctx, const drl_env *env, uint64_t seed, float *obs);
 
-/* Step a task likewise. action [act_dim] in [-1, 1] is rescaled to the task's bounds.
-   Errors   as drl_env_reset, and DRL_ERR_RANGE if the action is not finite. */
+/* Step a task likewise. action [act_dim] in [-1, 1] is scaled to the task's bounds.
+   Errors  as drl_env_reset; DRL_ERR_RANGE if the action is not finite. */
 DRLDEF drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *action,
                                float *obs, float *reward, int *flags);
 
 /* ============================================================================ >>replay
-   What was experienced: uniform ring buffer, and running statistics of observations. */
+   Uniform ring buffer of transitions. */
 typedef struct drl_replay_config {
     int obs_dim, act_dim;
-    int64_t capacity; /* transitions, envs .. 2^31 - 1 */
+    int64_t capacity; /* 1e6  transitions, envs .. 2^31 - 1 */
     int envs;         /* 1  environments, pushed in turn */
     int n_step;       /* 1  rewards summed before bootstrapping */
     float gamma;      /* 0.99 */
 } drl_replay_config;
 
-/* Ring of transitions. Termination and truncation are kept apart: only termination ends the
-   value. */
+/* Ring of transitions. Only termination, not truncation, ends the value. */
 typedef struct drl_replay {
     drl_replay_config cfg;
     drl_context *ctx;
     float *obs, *act, *reward, *next_obs; /* [capacity, ...] */
-    uint8_t *flags;                       /* [capacity] DRL_ENV_TERMINATED | DRL_ENV_TRUNCATED */
-    int32_t *next;                        /* [capacity] place of the episode's next one, -1: none */
-    int64_t *last;                        /* [envs] place of each environment's newest, -1: none */
-    int64_t size, head;                   /* transitions held, next place to write */
-    int64_t turn;                         /* environment that is pushed next */
+    uint8_t *flags;       /* [capacity] DRL_ENV_TERMINATED | DRL_ENV_TRUNCATED */
+    int32_t *next;        /* [capacity] place of the episode's next one, -1: none */
+    int64_t *last;        /* [envs] place of each environment's newest, -1: none */
+    int64_t size, head;   /* transitions held, next place to write */
+    int64_t turn;         /* environment that is pushed next */
     size_t bytes;
 } drl_replay;
 
-/* Rows sampled from a replay. discount = gamma^n (0 after a termination). Borrowed arrays. */
+/* Rows sampled from a replay. Arrays are borrowed. */
 typedef struct drl_batch {
     int rows;
     float *obs, *act, *next_obs; /* [rows, obs_dim], [rows, act_dim] in [-1, 1], [rows, obs_dim] */
-    float *reward, *discount;    /* [rows] */
+    float *reward, *discount;    /* [rows]; gamma^n, 0 after a termination */
 } drl_batch;
 
-/* Return defaults for the given dimensions: capacity 1e6, 1 environment, 1 step, gamma 0.99. */
+/* Defaults as above; bytes that a replay of this config allocates. */
 DRLDEF drl_replay_config drl_replay_config_default(int obs_dim, int act_dim);
-
-/* Return the bytes that a replay of this config allocates. */
 DRLDEF size_t drl_replay_bytes(const drl_replay_config *cfg);
 
 /* Allocate the ring. Errors DRL_ERR_MEMORY, DRL_ERR_RANGE. */
@@ -1155,21 +1149,20 @@ DRLDEF drl_status drl_replay_init(drl_replay *replay, drl_context *ctx,
 /* Give the memory back. Idempotent. */
 DRLDEF void drl_replay_free(drl_replay *replay);
 
-/* Append one transition of the environment whose turn it is; the oldest is overwritten when full.
-   Arrays are copied. */
+/* Append a transition (copied) of the environment whose turn it is, over the oldest when full. */
 DRLDEF void drl_replay_push(drl_replay *replay, const float *obs, const float *act, float reward,
                             const float *next_obs, int flags);
 
-/* Instead of a push: the environment whose turn it is has no transition, and its next one does not
-   follow on its last (its step failed, it was reset). */
+/* Instead of a push: this environment has no transition (its step failed), and its next one does
+   not follow on its last. */
 DRLDEF void drl_replay_skip(drl_replay *replay);
 
-/* Fill batch->rows rows drawn uniformly with replacement: n_step rewards are summed, fewer at the
-   end of an episode or of what was pushed. The batch's arrays are the caller's.
-   Errors DRL_ERR_STATE if the replay is empty.   RNG  rows draws. */
+/* Draw batch->rows rows into the caller's arrays, uniformly with replacement; n_step rewards are
+   summed, fewer at the end of an episode or of what was pushed.
+   Errors  DRL_ERR_STATE if empty.   RNG  rows draws. */
 DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch *batch);
 
-/* Append everything to an enumeration for saving, as prefix + "obs" and so on. */
+/* Append everything to an enumeration for saving, as prefix + "obs" etc. */
 DRLDEF void drl_replay_state(drl_replay *replay, drl_state *state, const char *prefix);
 
 /* ============================================================================ >>norm
@@ -1181,27 +1174,23 @@ typedef struct drl_norm {
     double *mean, *m2; /* [dim] m2 = sum of squared deviations */
 } drl_norm;
 
-/* Allocate for dim elements, count 0. */
+/* Allocate for dim elements, count 0; free (idempotent); take in a vector x [dim]. */
 DRLDEF drl_status drl_norm_init(drl_norm *norm, drl_context *ctx, int dim);
-
-/* Give the memory back. Idempotent. */
 DRLDEF void drl_norm_free(drl_norm *norm);
-
-/* Take one vector x [dim] into the statistics. */
 DRLDEF void drl_norm_update(drl_norm *norm, const float *x);
 
-/* y = clip((x - mean) / sqrt(var + 1e-8), -clip, clip), rows of dim; y may be x. With fewer than
-   two vectors seen y = x. */
+/* y = clip((x - mean) / sqrt(var + 1e-8), -clip, clip), rows of dim; y = x before two vectors were
+   seen. y may be x. */
 DRLDEF void drl_norm_apply(const drl_norm *norm, int rows, const float *x, float clip, float *y);
 
 /* ============================================================================ >>agent
-   What all algorithms have in common, the training loop, evaluation. */
+   What all algorithms share, the training loop, evaluation. */
 typedef enum drl_mode {
     DRL_MODE_EXPLORE, /* as in training */
     DRL_MODE_EVAL     /* deterministic where the method has it, else sampled */
 } drl_mode;
 
-/* A figure of the last update, for logs. */
+/* A figure of the last update. */
 typedef struct drl_metric {
     const char *name;
     double value;
@@ -1211,14 +1200,14 @@ typedef struct drl_metric {
 #define DRL_SETS_MAX 8
 struct drl_agent;
 
-/* How the configuration of every algorithm begins; see DRL_MEMBER. */
+/* How every algorithm's configuration begins; see DRL_MEMBER. */
 #define DRL_AGENT_CONFIG(X) \
     X(INT,    obs_dim, 1, 1, 1 << 20, "numbers in an observation") \
     X(INT,    act_dim, 1, 1, 256,     "numbers in an action") \
     X(UINT64, seed,    1, 0, 0,       "of weights, noise, batches")
 
-/* What an algorithm is: drl_dime_algo() and the like return one, drl_algo_find by name. Its
-   configuration and its agent are structs of its own; the agent's first member is a drl_agent. */
+/* An algorithm, by drl_dime_algo() etc. or drl_algo_find. Its agent is a struct of its own whose
+   first member is a drl_agent. */
 typedef struct drl_algo {
     const char *name, *about; /* "dime"; one line with the paper */
     const char *presets;      /* lines "cpu steps=8 utd=1": what differs from the defaults */
@@ -1226,13 +1215,13 @@ typedef struct drl_algo {
     const drl_field *fields;  /* of the configuration: obs_dim, act_dim, seed, gamma, batch, */
     int field_count;          /* random_steps, update_every, time_limit_terminal by name */
     size_t size, config_offset, config_size; /* of the agent's struct, its config within */
-    /* allocate and initialize beyond the common part (drli_agent_*) */
+    /* allocate and initialize what is not common (drli_agent_*) */
     drl_status (*init_fn)(struct drl_agent *agent);
     /* record the actions [rows, act_dim] for obs on the agent's tape, without gradients */
     drl_tensor *(*act_fn)(struct drl_agent *agent, drl_mode mode, drl_tensor *obs);
     /* what update_every environment steps pay for */
     drl_status (*update_fn)(struct drl_agent *agent, drl_replay *replay);
-    /* the rest may be NULL: free what init_fn took beyond sets and memory; what sets do not hold */
+    /* the rest may be NULL: free, save what is not in sets and memory */
     void (*free_fn)(struct drl_agent *agent);
     void (*state_fn)(struct drl_agent *agent, drl_state *state, int all);
     /* an episode begins in environment env (-1: evaluation) */
@@ -1242,23 +1231,23 @@ typedef struct drl_algo {
                              float reward, const float *next_obs, int flags);
 } drl_algo;
 
-/* A set of parameters of an agent, and what it is called in files. */
+/* Parameters of an agent, and their prefix in files. */
 typedef struct drl_set {
     drl_params *params;
     const char *prefix;
     int acting; /* 1: acting needs it */
 } drl_set;
 
-/* What all agents have in common. */
+/* The common part of all agents. */
 typedef struct drl_agent {
     drl_algo algo;
     drl_context *ctx;
     int obs_dim, act_dim;
     float gamma;
-    int64_t random_steps; /* environment steps with uniform actions before the first update */
+    int64_t random_steps; /* environment steps with uniform actions at first */
     int64_t update_every; /* environment steps per update */
     int time_limit_terminal; /* 1: the time limit counts as termination */
-    int64_t updates;      /* gradient updates so far, of the critic where there is one */
+    int64_t updates;      /* gradient updates so far, of the critic if any */
     drl_tape tape;
     drl_arena memory;     /* buffers of fixed size */
     drl_set sets[DRL_SETS_MAX];
@@ -1270,57 +1259,56 @@ typedef struct drl_agent {
     char names[256];
 } drl_agent;
 
-/* Set a configuration of algo to its defaults, the values of the paper. */
+/* Set a configuration to the algorithm's defaults, the values of the paper. */
 DRLDEF void drl_algo_default(drl_algo algo, void *config, int obs_dim, int act_dim);
 
-/* Set the preset of this name: the defaults ("paper"), then what the preset changes. Keeps
-   dimensions and seed.   Errors  DRL_ERR_NAME. */
-DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config,
-                                  const char *name);
+/* Set the preset of this name: the defaults ("paper"), then its changes; dimensions and seed stay.
+   Errors  DRL_ERR_NAME. */
+DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config, const char *name);
 
-/* Allocate and initialize an agent, the first member of a struct of algo->size bytes. ctx is
-   borrowed, config (of algo's type) copied.
-   Errors  DRL_ERR_RANGE names the field, DRL_ERR_MEMORY; then nothing is held. */
+/* Allocate and initialize an agent, first member of a struct of algo.size bytes. ctx is borrowed,
+   config (of algo's type) copied.
+   Errors  DRL_ERR_RANGE names the field, DRL_ERR_MEMORY; nothing is held then. */
 DRLDEF drl_status drl_agent_init(drl_agent *agent, drl_context *ctx, drl_algo algo,
                                  const void *config);
 
 /* Give the memory back and zero the whole struct. Idempotent. */
 DRLDEF void drl_agent_free(drl_agent *agent);
 
-/* Tell that an episode begins in environment env; -1: an episode of evaluation, whose noise starts
-   anew from seed, so that it depends on the policy and its seed alone. */
+/* Begin an episode in environment env; -1: of evaluation, whose noise starts from seed, so that it
+   depends on policy and seed alone. */
 DRLDEF void drl_agent_begin(drl_agent *agent, int env, uint64_t seed);
 
-/* Choose actions for rows states. Exploring and evaluating draw from streams of their own.
+/* Choose actions for rows states; exploring and evaluating have streams of their own.
      obs [rows, obs_dim] in,  act [rows, act_dim] out, in [-1, 1] */
 DRLDEF drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const float *obs,
                                 float *act);
 
-/* Learn: what update_every environment steps pay for. replay is NULL for on-policy algorithms.
+/* Learn what update_every environment steps pay for. replay NULL: on-policy.
    Errors  the tape's; DRL_ERR_NAN names the first tensor that is not finite. */
 DRLDEF drl_status drl_agent_update(drl_agent *agent, drl_replay *replay);
 
-/* Return the configuration, of the algorithm's type. */
+/* Return the configuration, of algo's type. */
 DRLDEF const void *drl_agent_config(const drl_agent *agent);
 
-/* Append everything that the agent holds; all 0: only what acting needs. */
+/* Append everything the agent holds; all 0: what acting needs. */
 DRLDEF void drl_agent_state(drl_agent *agent, drl_state *state, int all);
 
 #ifndef DIFFRL_NO_STDIO
-/* Write what acting needs and the configuration to one safetensors file, atomically. meta (task,
-   ...) is added to its metadata; may be NULL. Errors as drl_state_save. */
+/* Write configuration and what acting needs to a safetensors file, atomically. meta (or NULL) is
+   added to its metadata.   Errors  as drl_state_save. */
 DRLDEF drl_status drl_agent_save(drl_agent *agent, const char *path, const drl_meta *meta);
 
-/* Make an agent that can act from a file of drl_agent_save. agent is the first member of a struct
-   of algo->size bytes. Errors  DRL_ERR_FILE, DRL_ERR_FORMAT, ...; nothing is held then. */
+/* Make an agent that can act from such a file; agent as in drl_agent_init.
+   Errors  DRL_ERR_FILE, DRL_ERR_FORMAT, ...; nothing is held then. */
 DRLDEF drl_status drl_agent_load(drl_agent *agent, drl_context *ctx, drl_algo algo,
                                  const char *path);
 #endif
 
 typedef struct drl_trainer_config {
-    uint64_t seed;            /* 1 */
-    int64_t replay_capacity;  /* 1000000  cut to what `steps` needs by the examples */
-    int n_step;               /* 1 */
+    uint64_t seed;           /* 1 */
+    int64_t replay_capacity; /* 1000000, which the examples cut to what `steps` needs */
+    int n_step;              /* 1 */
 } drl_trainer_config;
 
 /* Training: environments, replay, agent. */
@@ -1332,59 +1320,56 @@ typedef struct drl_trainer {
     int env_count;
     drl_replay replay;
     drl_rng random;      /* uniform actions at the start */
-    float *obs, *next_obs, *act;        /* [env_count, ...] */
-    struct drli_step *results;          /* [env_count] of the last step */
-    int *length;                        /* [env_count] steps of the running episode */
-    double *ret;                        /* [env_count] return of the running episode */
-    int64_t *episode;                   /* [env_count] episodes started */
-    int64_t steps;                      /* environment steps so far, all environments */
-    int64_t episodes;                   /* finished */
-    int64_t faults;                     /* transitions dropped because a task failed or gave nan */
+    float *obs, *next_obs, *act; /* [env_count, ...] */
+    struct drli_step *results;   /* [env_count] of the last step */
+    int *length;                 /* [env_count] of the running episode: steps, */
+    double *ret;                 /* return, */
+    int64_t *episode;            /* number */
+    int64_t steps;               /* environment steps so far, all environments */
+    int64_t episodes;            /* finished */
+    int64_t faults;              /* transitions dropped: the task failed or gave nan */
     double last_return;
     int last_length;
-    double recent_return[100];          /* ring of the last finished episodes */
+    double recent_return[100];   /* ring of the last finished episodes */
     int recent_length[100];
 } drl_trainer;
 
-/* Return the defaults written in drl_trainer_config. */
+/* Return the defaults above. */
 DRLDEF drl_trainer_config drl_trainer_config_default(void);
 
-/* Start training: allocates the replay and resets the environments. envs must have the agent's
-   dimensions and are borrowed, as is agent. cfg NULL: defaults. Errors DRL_ERR_SHAPE,
-   DRL_ERR_MEMORY, DRL_ERR_ENV. */
+/* Start training: allocate the replay, reset the environments. envs (of the agent's dimensions) and
+   agent are borrowed. cfg NULL: defaults.   Errors  DRL_ERR_SHAPE, DRL_ERR_MEMORY, DRL_ERR_ENV. */
 DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx,
                                    const drl_trainer_config *cfg, const drl_env *envs,
                                    int env_count, drl_agent *agent);
 
-/* One step of every environment, then the agent's updates, one share for each environment step.
-   Environments are stepped side by side on the context's workers: they must not share what they
-   change. A failed or nan step drops the transition, resets that environment and is counted; 1000
-   such steps in total are an error.   Errors   the agent's, DRL_ERR_ENV. */
+/* Step every environment, then update the agent for each step. Environments are stepped side by
+   side on the context's workers: they must not share what they change. A failed or nan step drops
+   the transition and resets that environment; more than 1000 are an error.
+   Errors  the agent's, DRL_ERR_ENV. */
 DRLDEF drl_status drl_trainer_step(drl_trainer *trainer);
 
-/* Mean return and length of the last (up to 100) finished episodes; 0 if there is none. */
+/* Mean return and length of the last 100 finished episodes; 0 if there is none. */
 DRLDEF double drl_trainer_return(const drl_trainer *trainer);
 DRLDEF double drl_trainer_length(const drl_trainer *trainer);
 
 /* Give the memory back; environments and agent stay. Idempotent. */
 DRLDEF void drl_trainer_free(drl_trainer *trainer);
 
-/* Result of an evaluation; standard deviation over episodes (divided by n). */
+/* Returns and mean length of episodes; std divides by n. */
 typedef struct drl_evaluation {
     int episodes;
     double mean, std, min, max, length;
 } drl_evaluation;
 
-/* Run episodes on an environment of its own (not one of the trainer's), seeds seed, seed + 1, ...,
-   each with the agent's noise from that seed.
-     returns  out  [episodes] returns, may be NULL
-   Errors   the agent's and the environment's. */
+/* Run episodes on an environment (not the trainer's) with seeds seed, seed + 1, ..., for the agent's
+   noise too. returns [episodes] out, or NULL.   Errors  the agent's, the task's. */
 DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env *env,
                                int episodes, uint64_t seed, drl_evaluation *result,
                                double *returns);
 
 /* ============================================================================ >>ppo
-   PPO - proximal policy optimization. The section's head is in the implementation. */
+   PPO - proximal policy optimization. Head: see the implementation. */
 #ifndef DIFFRL_NO_PPO
 #define DRL_PPO_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
@@ -1416,16 +1401,14 @@ typedef struct drl_ppo {
     uint32_t *order;
 } drl_ppo;
 
-/* Return the algorithm: presets "paper", "cpu", "toy". Evaluating takes mu. If the environments do
-   not divide rollout, what exceeds it is not learned from. */
+/* The algorithm: presets "paper", "cpu", "toy"; evaluating takes mu. What of rollout the
+   environments do not divide is not learned from. Its drl_agent_init. */
 DRLDEF drl_algo drl_ppo_algo(void);
-
-/* drl_agent_init of this algorithm. */
 DRLDEF drl_status drl_ppo_init(drl_ppo *ppo, drl_context *ctx, const drl_ppo_config *cfg);
 #endif /* DIFFRL_NO_PPO */
 
 /* ============================================================================ >>sac
-   SAC - soft actor-critic. The section's head is in the implementation. */
+   SAC - soft actor-critic. Head: see the implementation. */
 #ifndef DIFFRL_NO_SAC
 #define DRL_SAC_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
@@ -1454,14 +1437,12 @@ typedef struct drl_sac {
     float *noise, *y;  /* [2, B, A] normals, [B] targets */
 } drl_sac;
 
-/* Return the algorithm: presets "paper", "cpu", "toy". Evaluating takes tanh(mu). */
+/* The algorithm: presets "paper", "cpu", "toy"; evaluating takes tanh(mu). Its drl_agent_init. */
 DRLDEF drl_algo drl_sac_algo(void);
-
-/* drl_agent_init of this algorithm. */
 DRLDEF drl_status drl_sac_init(drl_sac *sac, drl_context *ctx, const drl_sac_config *cfg);
 #endif /* DIFFRL_NO_SAC */
 /* ============================================================================ >>dacer
-   DACER - diffusion actor-critic. The section's head is in the implementation. */
+   DACER - diffusion actor-critic. Head: see the implementation. */
 #ifndef DIFFRL_NO_DACER
 #define DRL_DACER_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
@@ -1507,16 +1488,14 @@ typedef struct drl_dacer {
     double *work;                  /* of a mixture */
 } drl_dacer;
 
-/* Return the algorithm: presets "paper"; "cpu", see the head; "toy". Evaluation leaves out the
-   added noise, the chain still draws. Acting takes rows (T + 1) act_dim normals. */
+/* The algorithm: presets "paper", "cpu" (see the head), "toy"; evaluating adds no noise, the chain
+   still draws. Acting takes rows (T + 1) act_dim normals. Its drl_agent_init. */
 DRLDEF drl_algo drl_dacer_algo(void);
-
-/* drl_agent_init of this algorithm. */
 DRLDEF drl_status drl_dacer_init(drl_dacer *dacer, drl_context *ctx, const drl_dacer_config *cfg);
 #endif /* DIFFRL_NO_DACER */
 
 /* ============================================================================ >>dime
-   DIME - diffusion-based maximum-entropy RL. The section's head is in the implementation. */
+   DIME - diffusion-based maximum-entropy RL. Head: see the implementation. */
 #ifndef DIFFRL_NO_DIME
 #define DRL_DIME_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
@@ -1573,17 +1552,14 @@ typedef struct drl_dime {
     float *noise, *next_act, *next_density, *target, *shift, *scale, *probability;
 } drl_dime;
 
-/* Return the algorithm: presets "paper"; "cpu", what learns fastest per second on two cores; "toy",
-   small networks for tasks like a pendulum. Both modes of acting sample, from streams of their own
-   (the method has no deterministic action): rows (N + 1) act_dim normals. */
+/* The algorithm: presets "paper", "cpu" (fastest learning on two cores), "toy" (pendulums). Both
+   modes sample, from streams of their own, rows (N + 1) act_dim normals. Its drl_agent_init. */
 DRLDEF drl_algo drl_dime_algo(void);
-
-/* drl_agent_init of this algorithm. */
 DRLDEF drl_status drl_dime_init(drl_dime *dime, drl_context *ctx, const drl_dime_config *cfg);
 #endif /* DIFFRL_NO_DIME */
 
 /* ============================================================================ >>dppo
-   DPPO - diffusion policy policy optimization. The section's head is in the implementation. */
+   DPPO - diffusion policy policy optimization. Head: see the implementation. */
 #ifndef DIFFRL_NO_DPPO
 #define DRL_DPPO_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
@@ -1650,24 +1626,21 @@ typedef struct drl_dppo {
     uint32_t *order;
 } drl_dppo;
 
-/* Return the algorithm: presets "paper"; "cpu", smaller; "scratch", the paper's without data;
-   "toy". Row r of act is environment r. Both modes sample, (K + 1) chunk act_dim normals a plan. */
+/* The algorithm: presets "paper", "cpu" (smaller), "scratch" (without data), "toy". Row r of act is
+   environment r. Both modes sample, (K + 1) chunk act_dim normals a plan. Its drl_agent_init. */
 DRLDEF drl_algo drl_dppo_algo(void);
-
-/* drl_agent_init of this algorithm. */
 DRLDEF drl_status drl_dppo_init(drl_dppo *agent, drl_context *ctx, const drl_dppo_config *cfg);
 
-/* Clone data for one epoch: bc_epochs calls, before fine-tuning. The first takes the range of the
-   data, which the policy keeps. The mean loss is metric bc_loss.
-     obs [rows, S], act [rows, A] in [-1, 1], ends [rows]: not 0 in the last row of an episode.
+/* Clone data for one epoch; call bc_epochs times before fine-tuning. The first call sets the data's
+   range for good. The mean loss is metric bc_loss.
+     obs [rows, S], act [rows, A] in [-1, 1], ends [rows] not 0 in the last row of an episode
    Errors  DRL_ERR_SHAPE if no episode has `chunk` actions, DRL_ERR_NAN, the tape's. */
 DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const float *act,
                                     const uint8_t *ends);
 #endif /* DIFFRL_NO_DPPO */
 
 /* ============================================================================ >>qvpo
-   QVPO - Q-weighted variational policy optimization. The section's head is in the
-   implementation. */
+   QVPO - Q-weighted variational policy optimization. Head: see the implementation. */
 #ifndef DIFFRL_NO_QVPO
 typedef enum drl_qvpo_weight {
     DRL_QVPO_QADV, DRL_QVPO_QRELU, DRL_QVPO_QCUT, DRL_QVPO_QEXPN, DRL_QVPO_QCUT0N, DRL_QVPO_QCUT1N
@@ -1725,20 +1698,16 @@ typedef struct drl_qvpo {
     int *time;         /* [(1 + N_e) B] t of each row */
 } drl_qvpo;
 
-/* Return the algorithm: presets "paper"; "cpu", a hundredth of the cost, see the head; "toy". */
+/* The algorithm: presets "paper", "cpu" (see the head), "toy". Its drl_agent_init. */
 DRLDEF drl_algo drl_qvpo_algo(void);
-
-/* drl_agent_init of this algorithm. */
 DRLDEF drl_status drl_qvpo_init(drl_qvpo *qvpo, drl_context *ctx, const drl_qvpo_config *cfg);
 #endif /* DIFFRL_NO_QVPO */
 
 /* ============================================================================ >>algos
    All algorithms by name. */
 
-/* Return algorithm 0, 1, 2, ...; its name is NULL past the last. */
+/* Return algorithm 0, 1, 2, ..., or the one called name; the result's name is NULL if none. */
 DRLDEF drl_algo drl_algo_at(int index);
-
-/* Return the algorithm called name; its name is NULL if there is none. */
 DRLDEF drl_algo drl_algo_find(const char *name);
 
 #ifdef __cplusplus
