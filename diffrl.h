@@ -4363,6 +4363,11 @@ static size_t drli_field_size(const drl_field *field)
            field->type == DRL_FIELD_DOUBLE ? 8 : 4;
 }
 
+static int drli_field_real(const drl_field *field)
+{
+    return field->type == DRL_FIELD_FLOAT || field->type == DRL_FIELD_DOUBLE;
+}
+
 /* The value of a field; *bits are its bytes. */
 static double drli_field_value(const drl_field *field, const void *value, uint64_t *bits)
 {
@@ -4378,13 +4383,24 @@ static double drli_field_value(const drl_field *field, const void *value, uint64
     return field->type == DRL_FIELD_INT64 ? (double)(int64_t)*bits : (double)*bits;
 }
 
+/* Write real, or whole where the field is no real number. */
+static void drli_field_store(const drl_field *field, void *to, double real, uint64_t whole)
+{
+    float f = (float)real;
+    int32_t i = (int32_t)(uint32_t)whole;
+    if (field->type == DRL_FIELD_FLOAT) memcpy(to, &f, sizeof(f));
+    else if (field->type == DRL_FIELD_DOUBLE) memcpy(to, &real, sizeof(real));
+    else if (drli_field_size(field) == 4) memcpy(to, &i, sizeof(i));
+    else memcpy(to, &whole, sizeof(whole));
+}
+
 /* The value of a field as text, the shortest that reads back as the same. */
 static void drli_field_print(const drl_field *field, const void *value, char *out)
 {
     uint64_t bits = 0;
     double v = drli_field_value(field, value, &bits);
     drli_text t = drli_text_begin(out, DRL_FIELD_TEXT);
-    if (field->type == DRL_FIELD_FLOAT || field->type == DRL_FIELD_DOUBLE) {
+    if (drli_field_real(field)) {
         drli_text_shortest(&t, v, field->type == DRL_FIELD_FLOAT);
     } else if (field->type == DRL_FIELD_INT64) {
         drli_text_int(&t, (int64_t)bits);
@@ -4442,21 +4458,14 @@ static int drli_field_parse(const drl_field *field, const char *s, void *out)
     char name[DRL_FIELD_TEXT];
     const char *end = s + (*s == '-' || *s == '+');
     double d = *s == '-' ? -HUGE_VAL : HUGE_VAL;
-    float f;
+    double most = field->type == DRL_FIELD_FLOAT ? 3.4028235677973362e38 /* rounds down */
+                                                 : 1.7976931348623157e308;
     uint64_t bits = 0;
     int i = 0;
-    if (field->type == DRL_FIELD_FLOAT || field->type == DRL_FIELD_DOUBLE) {
-        double most = field->type == DRL_FIELD_FLOAT ? 3.4028235677973362e38 /* rounds down */
-                                                     : 1.7976931348623157e308;
-        if (!drli_words_equal(end, "inf")) {
-            if (!drli_parse_double(s, &end, &d) || *end || fabs(d) > most) return 0;
-        }
-        f = (float)d;
-        if (field->type == DRL_FIELD_FLOAT) memcpy(out, &f, sizeof(f));
-        else memcpy(out, &d, sizeof(d));
-        return 1;
-    }
-    if (field->type == DRL_FIELD_BOOL) {
+    if (drli_field_real(field)) {
+        if (!drli_words_equal(end, "inf") &&
+            (!drli_parse_double(s, &end, &d) || *end || fabs(d) > most)) return 0;
+    } else if (field->type == DRL_FIELD_BOOL) {
         while (i < DRLI_COUNT(words) && !drli_words_equal(s, words[i])) i++;
         bits = i & 1;
         if (i == DRLI_COUNT(words)) return 0;
@@ -4467,9 +4476,7 @@ static int drli_field_parse(const drl_field *field, const char *s, void *out)
     } else if (!drli_parse_whole(s, field->type, &bits)) {
         return 0;
     }
-    i = (int)(uint32_t)bits;
-    if (drli_field_size(field) == 4) memcpy(out, &i, sizeof(i));
-    else memcpy(out, &bits, sizeof(bits));
+    drli_field_store(field, out, d, bits);
     return 1;
 }
 
@@ -4510,14 +4517,9 @@ DRLDEF void drl_fields_default(const drl_field *fields, int n, void *config)
 {
     int i;
     for (i = 0; i < n; i++) {
-        char *to = (char *)config + fields[i].offset;
-        int64_t whole = (int64_t)fields[i].value;
-        int32_t small = (int32_t)whole;
-        float f = (float)fields[i].value;
-        if (fields[i].type == DRL_FIELD_FLOAT) memcpy(to, &f, sizeof(f));
-        else if (fields[i].type == DRL_FIELD_DOUBLE) memcpy(to, &fields[i].value, 8);
-        else if (drli_field_size(&fields[i]) == 8) memcpy(to, &whole, 8);
-        else memcpy(to, &small, 4);
+        const drl_field *f = &fields[i];
+        drli_field_store(f, (char *)config + f->offset, f->value,
+                         drli_field_real(f) ? 0 : (uint64_t)(int64_t)f->value);
     }
 }
 
@@ -5786,12 +5788,7 @@ DRLDEF drl_tensor *drl_brn_eval(drl_tape *t, const drl_brn *layer, drl_tensor *x
 
 DRLDEF drl_adam_config drl_adam_config_default(void)
 {
-    drl_adam_config cfg;
-    memset(&cfg, 0, sizeof(cfg));
-    cfg.lr = 3e-4f;
-    cfg.beta1 = 0.9f;
-    cfg.beta2 = 0.999f;
-    cfg.eps = 1e-8f;
+    drl_adam_config cfg = {3e-4f, 0.9f, 0.999f, 1e-8f, 0, 0, 0, 0};
     return cfg;
 }
 
@@ -6578,14 +6575,9 @@ DRLDEF drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *fault
 
 DRLDEF drl_replay_config drl_replay_config_default(int obs_dim, int act_dim)
 {
-    drl_replay_config cfg;
-    memset(&cfg, 0, sizeof(cfg));
+    drl_replay_config cfg = {0, 0, 1000000, 1, 1, 0.99f};
     cfg.obs_dim = obs_dim;
     cfg.act_dim = act_dim;
-    cfg.capacity = 1000000;
-    cfg.envs = 1;
-    cfg.n_step = 1;
-    cfg.gamma = 0.99f;
     return cfg;
 }
 
@@ -7195,11 +7187,7 @@ DRLDEF drl_status drl_agent_load(drl_agent *a, drl_context *ctx, drl_algo algo, 
 
 DRLDEF drl_trainer_config drl_trainer_config_default(void)
 {
-    drl_trainer_config cfg;
-    memset(&cfg, 0, sizeof(cfg));
-    cfg.seed = 1;
-    cfg.replay_capacity = 1000000;
-    cfg.n_step = 1;
+    drl_trainer_config cfg = {1, 1000000, 1};
     return cfg;
 }
 
