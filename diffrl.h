@@ -339,10 +339,12 @@ DRLDEF float drl_rng_truncated_normal(drl_rng *rng, float low, float high);
    probability below n / 2^32 another one. */
 DRLDEF uint32_t drl_rng_integer(drl_rng *rng, uint32_t n);
 
-/* Fill x [n] with uniforms in [low, high), low + (high - low) u, or with standard normals: the
-   numbers of n single draws. n positions. On all workers if n is large. */
+/* Fill x [n] with uniforms in [low, high), low + (high - low) u: the numbers of n single draws. n
+   positions. On all workers if n is large. */
 DRLDEF void drl_rng_uniform_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n, float low,
                                  float high);
+
+/* The same with standard normals. */
 DRLDEF void drl_rng_normal_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n);
 
 /* Write a random permutation of 0 .. n-1 to index [n] (Fisher-Yates, n - 1 integers). */
@@ -620,24 +622,19 @@ typedef struct drl_tape {
     float poison_data[16];
 } drl_tape;
 
-/* Start an empty tape. Memory comes with use: the second pass of the same graph allocates
-   nothing. */
+/* Start an empty tape. The second pass of the same graph allocates nothing. */
 DRLDEF drl_status drl_tape_init(drl_tape *tape, drl_context *ctx);
 
 /* Forget all nodes and the error; every tensor of the tape is invalid. Parameters stay. */
 DRLDEF void drl_tape_reset(drl_tape *tape);
 
-/* Give the memory back. Idempotent. */
+/* Give the memory back; idempotent. Return the first error since reset (see drl_context_error). */
 DRLDEF void drl_tape_free(drl_tape *tape);
-
-/* Return the first error since reset; its text is drl_context_error. */
 DRLDEF drl_status drl_tape_status(const drl_tape *tape);
 
-/* Make a tensor that no gradient flows to. data [rows, cols] is borrowed until reset; NULL: new
-   memory, not initialized. */
+/* Make a tensor that no gradient flows to; one that gradients flow to, e.g. to differentiate by an
+   action. data [rows, cols] is borrowed until reset; NULL: new memory, not initialized. */
 DRLDEF drl_tensor *drl_tape_input(drl_tape *tape, int rows, int cols, float *data);
-
-/* Make an input that gradients flow to, e.g. to differentiate by an action. data is borrowed. */
 DRLDEF drl_tensor *drl_tape_variable(drl_tape *tape, int rows, int cols, float *data);
 
 /* Compute gradients of the 1 x 1 tensor loss with respect to everything that needs one. Parameter
@@ -645,7 +642,6 @@ DRLDEF drl_tensor *drl_tape_variable(drl_tape *tape, int rows, int cols, float *
    Returns the tape's status; DRL_ERR_SHAPE or DRL_ERR_STATE if loss cannot be differentiated. */
 DRLDEF drl_status drl_tape_backward(drl_tape *tape, drl_tensor *loss);
 
-/* Where a tape stands. */
 typedef struct drl_tape_mark {
     drl_arena_mark arena;
     drl_tensor *last;
@@ -1141,6 +1137,7 @@ typedef struct drl_batch {
 /* Defaults as above; bytes that a replay of this config allocates. */
 DRLDEF drl_replay_config drl_replay_config_default(int obs_dim, int act_dim);
 DRLDEF size_t drl_replay_bytes(const drl_replay_config *cfg);
+DRLDEF void drl_replay_free(drl_replay *replay);
 
 /* Allocate the ring. Errors DRL_ERR_MEMORY, DRL_ERR_RANGE. */
 DRLDEF drl_status drl_replay_init(drl_replay *replay, drl_context *ctx,
@@ -1795,9 +1792,9 @@ DRLI_HOT
 #define DRLI_NEON 1
 #endif
 
-/* DRLI_KERNEL(name, (n, x, y), size_t n, const float *x, float *y) { ... } compiles the plain C loop
-   in braces once per instruction set and defines drli_<name>(isa, n, x, y) that picks one. The
-   compiler vectorizes each copy; fmaf is written out in the loop, so all copies round alike. */
+/* DRLI_KERNEL(name, (n, x, y), size_t n, const float *x, float *y) { ... } compiles the loop in
+   braces once per instruction set and defines drli_<name>(isa, n, x, y) that picks one. Each copy is
+   vectorized; fmaf is written out in the loop, so all copies round alike. */
 #if defined(DRLI_X86)
 #define DRLI_KERNEL(name, ARGS, ...) \
     DRLI_INLINE void drli_##name##_body(__VA_ARGS__); \
@@ -2106,8 +2103,8 @@ DRLDEF void drl_arena_free(drl_arena *arena)
     memset(arena, 0, sizeof(*arena));
 }
 
-/* The worker threads of a context; the caller is worker 0. `ticket` is the number of the task, times
-   2048, plus its pieces that nobody has taken: whoever is awake takes one after the other, so that
+/* The worker threads of a context; the caller is worker 0. `ticket` is 2048 times the number of the
+   task, plus its pieces that nobody has taken: whoever is awake takes one after the other, so that
    a worker that the system keeps waiting holds nobody up. Idle workers spin for about 20 us before
    they sleep, because updates run hundreds of short tasks one after the other. */
 #if !defined(DIFFRL_NO_THREADS) && (defined(__GNUC__) || defined(__clang__)) && \
