@@ -1793,8 +1793,8 @@ DRLI_HOT
 #endif
 
 /* DRLI_KERNEL(name, (n, x, y), size_t n, const float *x, float *y) { ... } compiles the loop in
-   braces once per instruction set and defines drli_<name>(isa, n, x, y) that picks one. Each copy is
-   vectorized; fmaf is written out in the loop, so all copies round alike. */
+   braces once per instruction set and defines drli_<name>(isa, n, x, y) that picks one. Each copy
+   is vectorized; fmaf is written out in the loop, so all copies round alike. */
 #if defined(DRLI_X86)
 #define DRLI_KERNEL(name, ARGS, ...) \
     DRLI_INLINE void drli_##name##_body(__VA_ARGS__); \
