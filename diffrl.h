@@ -1143,9 +1143,6 @@ DRLDEF void drl_replay_free(drl_replay *replay);
 DRLDEF drl_status drl_replay_init(drl_replay *replay, drl_context *ctx,
                                   const drl_replay_config *cfg);
 
-/* Give the memory back. Idempotent. */
-DRLDEF void drl_replay_free(drl_replay *replay);
-
 /* Append a transition (copied) of the environment whose turn it is, over the oldest when full. */
 DRLDEF void drl_replay_push(drl_replay *replay, const float *obs, const float *act, float reward,
                             const float *next_obs, int flags);
