@@ -203,10 +203,18 @@ static int train_parse(train_options *o, int argc, char **argv)
 
 /* ------------------------------------------------------------------------------------- the run */
 
+/* The data of --data: observations, actions in [-1, 1], where episodes end. */
+typedef struct train_data {
+    int64_t rows;
+    float *obs, *act;
+    uint8_t *ends;
+} train_data;
+
 typedef struct train {
     train_options opt;
     drl_algo algo;
     void *config; /* of the algorithm */
+    train_data data;
     drl_agent *agent;
     drl_trainer_config trainer_config;
     drl_context ctx;
@@ -712,15 +720,10 @@ static int train_evaluate(train *t)
     return RUN_OK;
 }
 
-/* The data of --data: observations, actions in [-1, 1], where episodes end. */
-typedef struct train_data {
-    int64_t rows;
-    float *obs, *act;
-    uint8_t *ends;
-} train_data;
-
-static int train_data_open(train *t, train_data *data)
+/* Read it, if any is asked for. */
+static int train_data_open(train *t)
 {
+    train_data *data = &t->data;
     static const char *const keys[4] = {"observations", "actions", "terminals", "timeouts"};
     const int64_t cols[4] = {t->agent->obs_dim, t->agent->act_dim, 1, 1};
     const drl_env *env = &t->eval_env;
@@ -728,6 +731,7 @@ static int train_data_open(train *t, train_data *data)
     char error[512] = "";
     int64_t i, n = 0, c = 0;
     int k, A = t->agent->act_dim;
+    if (!t->opt.data) return RUN_OK;
     for (k = 0; k < 4 && !*error; k++) {
         x[k] = npz_read(t->opt.data, keys[k], &n, &c, error, sizeof error);
         if (k == 0) data->rows = n;
@@ -755,23 +759,19 @@ static int train_data_open(train *t, train_data *data)
 static int train_clone(train *t)
 {
     drl_dppo *d = (drl_dppo *)t->agent;
-    train_data data = {0, NULL, NULL, NULL};
-    int rc = train_data_open(t, &data);
+    int rc = RUN_OK;
     char rows[32], eta[32];
     drl_status s = DRL_OK;
-    while (rc == RUN_OK && s == DRL_OK && d->epoch < d->cfg.bc_epochs && !train_stop) {
-        s = drl_dppo_pretrain(d, data.rows, data.obs, data.act, data.ends);
+    while (s == DRL_OK && d->epoch < d->cfg.bc_epochs && !train_stop) {
+        s = drl_dppo_pretrain(d, t->data.rows, t->data.obs, t->data.act, t->data.ends);
         if (t->opt.quiet || (d->epoch % 10 && d->epoch > 1)) continue;
         run_duration((run_now() - t->start) * (double)(d->cfg.bc_epochs - d->epoch) /
                      (double)d->epoch, eta);
         fprintf(stderr, "clone epoch %" PRId64 "/%d  loss %.4f  %s rows  %s left\n", d->epoch,
-                d->cfg.bc_epochs, t->agent->metrics[5].value, run_thousands(data.rows, rows), eta);
+                d->cfg.bc_epochs, t->agent->metrics[5].value, run_thousands(t->data.rows, rows), eta);
     }
-    free(data.obs);
-    free(data.act);
-    free(data.ends);
     if (s != DRL_OK) return train_fail(t, s);
-    if (rc == RUN_OK) rc = train_evaluate(t);
+    rc = train_evaluate(t);
     if (rc == RUN_OK) rc = train_row(t);
     return rc == RUN_OK ? train_draw(t) : rc;
 }
@@ -861,6 +861,9 @@ static void train_free(train *t)
     free(t->envs);
     free(t->config);
     free(t->agent);
+    free(t->data.obs);
+    free(t->data.act);
+    free(t->data.ends);
     free(t->evals.points);
     free(t->returns.points);
     if (t->csv) fclose(t->csv);
@@ -881,6 +884,7 @@ int main(int argc, char **argv)
     if (rc == RUN_OK && drl_context_init(&t.ctx, &cc) != DRL_OK) rc = train_fail(&t, t.ctx.status);
     if (rc == RUN_OK) rc = train_configure(&t);
     if (rc == RUN_OK) rc = train_build(&t);
+    if (rc == RUN_OK) rc = train_data_open(&t);
     if (rc == RUN_OK) rc = train_open_files(&t);
     if (rc == RUN_OK) {
         train_signals();
