@@ -1134,7 +1134,7 @@ typedef struct drl_batch {
     float *reward, *discount;    /* [rows]; gamma^n, 0 after a termination */
 } drl_batch;
 
-/* Defaults as above; bytes that a replay of this config allocates. */
+/* Defaults as above; bytes that a replay of this config allocates; give them back (idempotent). */
 DRLDEF drl_replay_config drl_replay_config_default(int obs_dim, int act_dim);
 DRLDEF size_t drl_replay_bytes(const drl_replay_config *cfg);
 DRLDEF void drl_replay_free(drl_replay *replay);
