@@ -1356,8 +1356,8 @@ typedef struct drl_evaluation {
     double mean, std, min, max, length;
 } drl_evaluation;
 
-/* Run episodes on an environment (not the trainer's) with seeds seed, seed + 1, ..., for the agent's
-   noise too. returns [episodes] out, or NULL.   Errors  the agent's, the task's. */
+/* Run episodes on an environment (not the trainer's) with seeds seed, seed + 1, ..., for the
+   agent's noise too. returns [episodes] out, or NULL.   Errors  the agent's, the task's. */
 DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env *env,
                                int episodes, uint64_t seed, drl_evaluation *result,
                                double *returns);
@@ -4786,11 +4786,10 @@ DRLDEF drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *use
 }
 
 /* ============================================================================ >>ops
-   One op after the other: shape rule, forward, backward. drli_grad says whether a gradient is
-   written or added to. */
+   Each op: shape rule, forward, backward. drli_grad says whether a gradient is written or added. */
 
-/* An op's forward names its backward by DRLI_OP. (No table of pointers: it would be writable memory
-   in a position-independent program.) */
+/* Forwards name their backward by DRLI_OP: a table of pointers would be writable memory in a
+   position-independent program. */
 #define DRLI_BACKWARD(name) static void drli_##name##_backward(drl_tape *t, drl_tensor *y)
 #define DRLI_OP(name) drli_op(#name, drli_##name##_backward)
 
@@ -4809,11 +4808,11 @@ static int drli_same_shape(const drl_tensor *a, const drl_tensor *b)
     return a->rows == b->rows && a->cols == b->cols;
 }
 
-/* out [n] = part 0: value, 1: gradient of a, 2: of b. step 0: one b for all n. */
+/* out [n] = part 0: value, 1, 2: gradient of a, b. step 0: one b for all n. */
 typedef void (*drli_binary_fn)(int part, int add, size_t step, size_t n, const float *a,
                                const float *b, const float *g, float *out);
 
-/* Row by row of a, with the row, the element or the one number of b that belongs to it. */
+/* Row by row of a, with the part of b that belongs to it. */
 static void drli_binary_rows(drli_binary_fn fn, int part, int add, const drl_tensor *a,
                              const drl_tensor *b, const float *g, float *out)
 {
@@ -4848,8 +4847,8 @@ static void drli_binary_back(drl_tape *t, drli_binary_fn fn, drl_tensor *y)
     if (g) drli_binary_rows(fn, 2, add, a, b, y->grad, g);
 }
 
-/* Value and gradients beside each other; g is the gradient of y. The cases are copies of the loop
-   with constants, which the compiler vectorizes. */
+/* Value and gradients; g is the gradient of y. The cases are copies of a loop with constants, which
+   the compiler vectorizes. */
 #define DRLI_BINARY_OP(name, value, da, db) \
     DRLI_INLINE void drli_##name##_loop(int part, int add, size_t step, size_t n, \
                                         const float *as, const float *bs, const float *gs, \
@@ -4888,7 +4887,7 @@ DRLI_BINARY_OP(div, a / b, g / b, -(g / b) * (a / b))
 DRLI_BINARY_OP(min, a <= b ? a : b, a <= b ? g : 0.0f, a <= b ? 0.0f : g)
 DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
 
-/* ---- elementwise, one operand: value and slope beside each other; p, q are constants ---- */
+/* ---- elementwise, one operand: value and slope; p, q constants ---- */
 
 #define DRLI_UNARY_OP(name, PARAMS, low, high, value, slope) \
     DRLI_KERNEL(name##_value, (n, xs, p, q, ys), size_t n, const float *xs, float p, float q, \
@@ -4970,8 +4969,8 @@ static int drli_act_needs_input(drl_act act)
     return act == DRL_ACT_GELU || act == DRL_ACT_MISH || act == DRL_ACT_SOFTPLUS;
 }
 
-/* y = act(z), z = x w + bias + base:  dz = dy act'(z);  dw += x' dz,  dx += dz w',
-   dbias += column sums of dz,  dbase += dz. The gradient of y turns into dz in place. */
+/* y = act(z), z = x w + bias + base:  dz = dy act'(z) in the place of dy;  dw += x' dz,
+   dx += dz w',  dbias += column sums of dz,  dbase += dz. */
 DRLI_BACKWARD(linear)
 {
     drl_tensor *x = y->in[0], *w = y->in[1], *bias = y->in[2], *base = y->in[3];
@@ -5069,7 +5068,7 @@ DRLDEF drl_tensor *drl_mean(drl_tape *t, drl_tensor *x)
     return y;
 }
 
-/* Copy (or add) a block of columns between matrices of widths ld. */
+/* Copy or add a block of columns, rows ld apart. */
 static void drli_move_cols(int rows, int cols, const float *from, int from_ld, int add, float *to,
                            int to_ld)
 {
@@ -5098,7 +5097,7 @@ DRLDEF drl_tensor *drl_concat(drl_tape *t, drl_tensor *a, drl_tensor *b)
     return y;
 }
 
-/* Is first .. first + count - 1 within size? Else the tape's error. */
+/* Do rows or columns first .. first + count - 1 exist? Else the tape's error. */
 static int drli_range(drl_tape *t, const char *what, int first, int count, int size)
 {
     if (t->status == DRL_OK && (first < 0 || count < 1 || count > size - first))
@@ -5175,7 +5174,7 @@ DRLDEF drl_tensor *drl_gather(drl_tape *t, drl_tensor *x, const int *index, int 
     return y;
 }
 
-/* x [B, n] over and over to the given number of rows: row r is row r mod B. */
+/* x [B, n] repeated: row r is row r mod B. */
 static drl_tensor *drli_repeat_rows(drl_tape *t, drl_tensor *x, int rows)
 {
     int r, *index;
@@ -5186,7 +5185,7 @@ static drl_tensor *drli_repeat_rows(drl_tape *t, drl_tensor *x, int rows)
     return drl_gather(t, x, index, rows);
 }
 
-/* Rows of one pass over many candidates of B states: a multiple of B that stays in the cache. */
+/* Rows of a pass over many candidates of B states: a multiple of B that stays in the cache. */
 static int drli_pass_rows(int B, int candidates)
 {
     return B * DRLI_MAX(1, DRLI_MIN(candidates, 256 / B));
@@ -5207,7 +5206,7 @@ DRLI_KERNEL(column_square, (rows, cols, x, mean, out), int rows, int cols, const
         for (c = 0; c < cols; c++) out[c] = fmaf(x[c] - mean[c], x[c] - mean[c], out[c]);
 }
 
-/* Mean and biased variance [cols] of each column, rows in order, in float with a second pass. */
+/* Mean and biased variance [cols] of the columns, rows in order, in two passes. */
 static void drli_batch_stats(drl_context *ctx, const drl_tensor *x, float *mean, float *var)
 {
     int c, rows = x->rows, cols = x->cols;
@@ -5249,8 +5248,8 @@ DRLI_KERNEL(brn_dx, (rows, cols, x, g, scale, a, m, km, kv, add, gx), int rows, 
         }
 }
 
-/* y = scale (x - m + delta s / r) / D + shift with s = sqrt(v), D = sqrt(v / r^2 + eps). With
-   a[c] = 1 / D and b[c] = delta s / r - m:  xhat = (x + b) a.
+/* y = scale (x - m + delta s / r) / D + shift, s = sqrt(v), D = sqrt(v / r^2 + eps). With
+   a = 1 / D, b = delta s / r - m:  xhat = (x + b) a,
      dscale = sum dy xhat,  dshift = sum dy,  h = dy scale,  H = sum h,  X = sum h xhat
      dm = -H a,   dv = H a delta / (2 r s) - X a^2 / (2 r^2)
      dx = h a + dm / B + 2 (x - m) dv / B */
@@ -5281,8 +5280,7 @@ DRLI_BACKWARD(batch_renorm)
     if (g) drli_brn_dx(isa, x->rows, n, x->data, y->grad, scale->data, a, m, km, kv, add, g);
 }
 
-/* Gradients flow through m, v too; r, delta are constants. stats [6, cols], in the tape's memory:
-   m, v, r, delta, and room for a, b. */
+/* Gradients flow through m, v, not r, delta. stats [6, cols], the tape's: m, v, r, delta, a, b. */
 static drl_tensor *drli_batch_renorm(drl_tape *t, drl_tensor *x, drl_tensor *scale,
                                      drl_tensor *shift, float *stats, float eps)
 {
@@ -5305,7 +5303,7 @@ static drl_tensor *drli_batch_renorm(drl_tape *t, drl_tensor *x, drl_tensor *sca
 
 /* ---- softmax ---- */
 
-/* Each row: p = softmax(x), and log_p = ln p if log_p is not NULL. Sums run in order. */
+/* Rows: p = softmax(x), and log_p = ln p unless NULL. Sums in order. */
 DRLI_KERNEL(softmax_rows, (rows, n, x, p, log_p), int rows, int n, const float *x, float *p,
             float *log_p)
 {
@@ -5324,7 +5322,7 @@ DRLI_KERNEL(softmax_rows, (rows, n, x, p, log_p), int rows, int n, const float *
     }
 }
 
-/* g += up (d - p sum(d)): gradient of x, where d = p dy/dp = dy/dln p. */
+/* g += up (d - p sum(d)), the gradient of x from d = p dy/dp = dy/dln p. */
 DRLI_KERNEL(softmax_dx, (rows, n, p, d, up, g), int rows, int n, const float *p, const float *d,
             float up, float *g)
 {
@@ -5371,11 +5369,11 @@ DRLDEF drl_tensor *drl_softmax(drl_tape *t, drl_tensor *x)
 }
 
 /* ============================================================================ >>nn
-   Parameters, initialisers, layers. */
+   Parameters, initializers, layers. */
 
 #define DRLI_NAME (2 * DRL_NAME_SIZE)
 
-/* A name by a format of drli_text_vadd, to buffer [DRLI_NAME]. */
+/* A name by a format, to buffer [DRLI_NAME]. */
 static const char *drli_name(char *buffer, const char *format, ...)
 {
     va_list args;
@@ -5500,7 +5498,7 @@ DRLDEF void drl_params_state(drl_params *p, drl_state *state, const char *prefix
     if (moments) drl_state_add(state, name, DRL_I64, 1, &one, &p->step);
 }
 
-/* Euclidean norm of all gradients, in order; zero_nan 1: nan counts as 0. */
+/* Norm of all gradients, in order; zero_nan 1: nan counts as 0. */
 static double drli_grad_norm(const drl_params *p, int zero_nan)
 {
     double s = 0;
@@ -5512,7 +5510,7 @@ static double drli_grad_norm(const drl_params *p, int zero_nan)
     return sqrt(s);
 }
 
-/* Index of the first tensor that holds a value that is not finite, -1 if none. */
+/* The first tensor that is not all finite, -1: none. */
 static int drli_params_find_nan(const drl_params *p)
 {
     int i;
@@ -5529,7 +5527,7 @@ DRLDEF void drl_tensor_init(drl_tensor *x, drl_init kind, float gain, drl_rng *r
 {
     size_t i, n = drli_tensor_size(x);
     float in = (float)x->rows, out = (float)x->cols, bound = 0, sigma = gain;
-    /* a normal cut at 2 sigma has standard deviation 0.8796 */
+    /* 0.8796: standard deviation of a normal cut at 2 sigma */
     if (kind == DRL_INIT_LECUN_NORMAL) sigma = gain / sqrtf(in) / 0.87962566f;
     if (kind == DRL_INIT_XAVIER_UNIFORM) bound = gain * sqrtf(6.0f / (in + out));
     if (kind == DRL_INIT_KAIMING_UNIFORM) bound = gain / sqrtf(in);
@@ -5609,7 +5607,7 @@ static drl_act drli_mlp_act(const drl_mlp *mlp, int layer)
     return layer + 1 < mlp->layers ? mlp->act : mlp->out_act;
 }
 
-/* The layers from `first` on; frozen 1: as constants. */
+/* Layers from `first` on; frozen 1: as constants. */
 static drl_tensor *drli_mlp_from(drl_tape *t, const drl_mlp *mlp, int first, drl_tensor *x,
                                  int frozen)
 {
@@ -5733,7 +5731,7 @@ DRLDEF void drl_brn_init(drl_brn *layer)
     drl_tensor_init(layer->var, DRL_INIT_CONSTANT, 1.0f, NULL);
 }
 
-/* 1 if x has as many columns as the layer, else the tape's error. */
+/* 1 if x fits the layer, else the tape's error. */
 static int drli_brn_fits(drl_tape *t, const drl_brn *layer, const drl_tensor *x)
 {
     if (t->status != DRL_OK) return 0;
@@ -5786,7 +5784,7 @@ DRLDEF drl_adam_config drl_adam_config_default(void)
     return cfg;
 }
 
-/* x^n by repeated squaring: exact order of operations, no libm. */
+/* x^n by repeated squaring: no libm. */
 static double drli_powi(double x, int64_t n)
 {
     double y = 1;
@@ -5797,8 +5795,8 @@ static double drli_powi(double x, int64_t n)
     return y;
 }
 
-/* gain: factor of the gradient (norm clipping); cut: bound of an element; m1, v1: bias corrections;
-   keep: 1 - lr weight_decay. */
+/* gain: factor of the gradient; cut: bound of an element; m1, v1: bias corrections; keep: 1 - lr
+   weight_decay. */
 DRLI_KERNEL(adam, (n, w, g, m, v, cfg, gain, cut, m1, v1, keep), size_t n, float *w, const float *g,
             float *m, float *v, const drl_adam_config *cfg, float gain, float cut, float m1,
             float v1, float keep)
@@ -5851,7 +5849,7 @@ DRLDEF float drl_lr_cosine(float first, float last, int64_t step, int64_t total)
 }
 
 /* ============================================================================ >>diffusion
-   Schedules, steps, noise networks. Constants are computed once, with our own exp and cos. */
+   Constants are computed once, with our own exp and cos. */
 
 static double drli_ddpm_beta(drl_schedule kind, int t, int steps)
 {
@@ -5864,7 +5862,7 @@ static double drli_ddpm_beta(drl_schedule kind, int t, int steps)
     return 1 - b * b / (a * a);
 }
 
-/* Constants of the step from abar to next (abar of where it leads) with the given variance. */
+/* Constants of the step from abar to next, its abar, with this variance. */
 static void drli_ddpm_fill(drl_ddpm *d, int t, double abar, double next, double variance)
 {
     double rest = sqrt(DRLI_MAX(1 - next - variance, 0.0) / (1 - abar));
@@ -5918,7 +5916,7 @@ DRLDEF drl_status drl_ddim_init(drl_ddpm *short_chain, drl_context *ctx, const d
     return DRL_OK;
 }
 
-/* v = table[t[r]] of each row, [rows, 1]; root 1: sqrt(v), -1: sqrt(1 - v). */
+/* v = table[t[r]], [rows, 1]; root 1: sqrt(v), -1: sqrt(1 - v). */
 static drl_tensor *drli_ddpm_column(drl_tape *tape, const float *table, const int *t, int rows,
                                     int root)
 {
@@ -6103,8 +6101,7 @@ DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor
 /* ============================================================================ >>critic
    C51, CrossQ, twin Q. */
 
-/* Mass of atom m goes to the two atoms around its new place; at an integral place the upper part is
-   0. */
+/* The mass of atom m goes to the two around its new place; at an integral place all to one. */
 DRLI_KERNEL(c51_project, (atoms, rows, p, shift, scale, weight, out), const drl_atoms *atoms,
             int rows, const float *p, const float *shift, const float *scale, float weight,
             float *out)
@@ -6330,8 +6327,7 @@ static int drli_finite(float x)
     return fabsf(x) <= 3.4028235e38f;
 }
 
-/* Fail with "Pendulum, environment 2, step 17: ...". index -1: not known; step 0: reset, -1: not
-   known. */
+/* Fail with "Pendulum, environment 2, step 17: ...". index, step -1: not known; step 0: reset. */
 static drl_status drli_env_fail(drl_context *ctx, drl_status status, const drl_env *env, int index,
                                 int step, const char *format, ...)
 {
@@ -6364,7 +6360,7 @@ static drl_status drli_env_values(drl_context *ctx, const drl_env *env, int inde
                          "reward is %g; expected a finite value", (double)reward);
 }
 
-/* drl_env_reset of environment `index` of several. */
+/* drl_env_reset of environment `index`. */
 static drl_status drli_env_reset_at(drl_context *ctx, const drl_env *env, int index, uint64_t seed,
                                     float *obs)
 {
@@ -6383,8 +6379,8 @@ typedef struct drli_step {
     int flags, code;
 } drli_step;
 
-/* Step with the action from [-1, 1] in the task's units, not at all if it is not finite. Touches
-   nothing but its arguments: environments may be stepped side by side. */
+/* Step with the action from [-1, 1] in the task's units, unless it is not finite. Changes nothing
+   but its results: environments may be stepped side by side. */
 static drli_step drli_env_step_raw(const drl_env *env, const float *action, float *obs)
 {
     float scaled[256];
@@ -6399,7 +6395,7 @@ static drli_step drli_env_step_raw(const drl_env *env, const float *action, floa
     return out;
 }
 
-/* Is all well with step number `step` of environment `index` of several? */
+/* Check step number `step` of environment `index`. */
 static drl_status drli_env_step_check(drl_context *ctx, const drl_env *env, int index, int step,
                                       const float *action, const float *obs, drli_step out)
 {
@@ -6472,8 +6468,8 @@ static void drli_check_fields(drli_findings *f, const drl_env *env)
         drli_finding(f, 0, "env: state_size_fn, save_fn and load_fn: set all three or none");
 }
 
-/* obs [obs_dim + DRLI_ENV_GUARD] before a call: nan, so that an element that is not written is
-   seen, then a pattern that nobody may write. */
+/* Before a call, obs [obs_dim + DRLI_ENV_GUARD]: nan to see what is not written, then a pattern
+   that nobody may write. */
 #define DRLI_ENV_GUARD 16
 static void drli_check_prepare(const drl_env *env, float *obs)
 {
@@ -6482,7 +6478,7 @@ static void drli_check_prepare(const drl_env *env, float *obs)
         obs[i] = i < env->obs_dim ? (float)NAN : 12345.0f;
 }
 
-/* Index of the first element after obs_dim that was written, 0 if none was. */
+/* The first index after obs_dim that was written, 0: none. */
 static int drli_check_guard(const drl_env *env, const float *obs)
 {
     int i;
@@ -6491,8 +6487,8 @@ static int drli_check_guard(const drl_env *env, const float *obs)
     return 0;
 }
 
-/* Play an episode with actions from a fixed stream; returns the steps done and a hash of what was
-   seen. constant 1: always the same action. */
+/* Play an episode with actions from a fixed stream, constant 1: always the same; returns the steps
+   and a hash of what was seen. */
 static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, int constant,
                            float *obs, uint64_t *hash, int *ended)
 {
@@ -6640,9 +6636,8 @@ DRLDEF void drl_replay_skip(drl_replay *r)
     r->turn = (r->turn + 1) % r->cfg.envs;
 }
 
-/* Sum n_step rewards from transition i on, fewer where the episode ends or nothing follows yet.
-   Returns the last transition, whose next_obs is bootstrapped from. What follows on i is newer than
-   i, so it has not been overwritten while i is there. */
+/* Sum n_step rewards from transition i on, fewer where the episode or the record ends. Returns the
+   last one, whose next_obs is bootstrapped. (What follows on i is newer, so still there.) */
 static int64_t drli_replay_walk(const drl_replay *r, int64_t i, float *reward, float *discount)
 {
     int k;
@@ -6751,7 +6746,7 @@ DRLI_UNUSED static void drli_norm_state(drl_norm *norm, drl_state *state, const 
 }
 
 /* ============================================================================ >>agent
-   Algorithms and agents in general, the training loop, evaluation. */
+   Algorithms and agents, the training loop, evaluation. */
 
 DRLI_UNUSED static void drli_copy(float *to, const float *from, int n)
 {
@@ -6768,7 +6763,7 @@ static const drl_field *drli_algo_field(const drl_algo *algo, const char *name)
     return NULL;
 }
 
-/* The value of a field as a number; `other` if the algorithm has none of this name. */
+/* A field as a number; `other` if there is none of this name. */
 static double drli_algo_number(const drl_algo *algo, const void *config, const char *name,
                                double other)
 {
@@ -6785,7 +6780,7 @@ DRLDEF void drl_algo_default(drl_algo algo, void *config, int obs_dim, int act_d
     memcpy((char *)config + drli_algo_field(&algo, "act_dim")->offset, &act_dim, sizeof(int));
 }
 
-/* Copy the word at s to word [n] and return what follows it and its blanks. */
+/* Copy the word at s to word [n]; return what follows it and its blanks. */
 static const char *drli_next_word(const char *s, char *word, int n)
 {
     int i = 0;
@@ -6838,7 +6833,7 @@ static drl_rng drli_agent_stream(const drl_agent *a, uint64_t seed, const char *
     return drl_rng_make(seed, text);
 }
 
-/* Take n zeroed floats that live as long as the agent; NULL makes drli_agent_commit fail. */
+/* n zeroed floats for the agent's life; NULL makes drli_agent_commit fail. */
 static float *drli_agent_floats(drl_agent *a, size_t n)
 {
     float *p = (float *)drl_arena_alloc(&a->memory, n * sizeof(float));
@@ -6847,8 +6842,8 @@ static float *drli_agent_floats(drl_agent *a, size_t n)
     return p;
 }
 
-/* Start a set of at most `capacity` tensors that the agent saves and frees; an error is kept for
-   drli_agent_commit. acting 1: acting needs it. */
+/* Start a set of at most `capacity` tensors that the agent saves (acting 1: for acting, too) and
+   frees; errors show in drli_agent_commit. */
 DRLI_UNUSED static void drli_agent_set(drl_agent *a, drl_params *params, const char *prefix,
                                        int capacity, int trainable, int acting)
 {
@@ -6860,7 +6855,7 @@ DRLI_UNUSED static void drli_agent_set(drl_agent *a, drl_params *params, const c
     (void)drl_params_init(params, a->ctx, capacity, trainable);
 }
 
-/* Allocate all sets; returns the first error since init_fn began. */
+/* Allocate all sets; the first error since init_fn began. */
 DRLI_UNUSED static drl_status drli_agent_commit(drl_agent *a)
 {
     int i;
@@ -6882,7 +6877,7 @@ DRLI_UNUSED static double drli_mean(int n, const float *x)
     return s / n;
 }
 
-/* Return the sum of (x - mean)^2, and the mean. */
+/* Sum of (x - mean)^2, and the mean. */
 DRLI_UNUSED static double drli_squares(int n, const float *x, double *mean)
 {
     double s = 0;
@@ -6900,7 +6895,7 @@ DRLI_UNUSED static void drli_standardize(int n, float *x)
     for (i = 0; i < n; i++) x[i] = (float)(((double)x[i] - mean) / sd);
 }
 
-/* Normals [rows, cols] of rng; zeros if it is NULL. */
+/* Normals [rows, cols]; zeros if rng is NULL. */
 DRLI_UNUSED static drl_tensor *drli_agent_normals(drl_agent *a, drl_rng *rng, int rows, int cols)
 {
     drl_tensor *x = drl_tape_input(&a->tape, rows, cols, NULL);
@@ -6910,7 +6905,7 @@ DRLI_UNUSED static drl_tensor *drli_agent_normals(drl_agent *a, drl_rng *rng, in
     return x;
 }
 
-/* Begin a graph on the agent's tape; grad 0: that nothing is differentiated in. */
+/* Begin a graph on the agent's tape; grad 0: without gradients. */
 DRLI_UNUSED static drl_tape *drli_agent_tape(drl_agent *a, int grad)
 {
     drl_tape_reset(&a->tape);
@@ -6925,7 +6920,7 @@ DRLI_UNUSED static drl_adam_config drli_adam_lr(float lr)
     return c;
 }
 
-/* One step of params down the gradient of loss [1, 1], whose value is the agent's metric m. */
+/* Adam step of params on loss [1, 1], which is the agent's metric m. */
 DRLI_UNUSED static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
                                                const drl_adam_config *adam, drl_tensor *loss, int m)
 {
@@ -6936,9 +6931,8 @@ DRLI_UNUSED static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
     return DRL_OK;
 }
 
-/* Of a rollout, with v and next [size], the values of obs and next_obs:
-     A = r + gamma V(s') - V(s) + gamma lambda A of the episode's next row, target = A + V
-   (Schulman et al. 2015, arXiv:1506.02438). */
+/* Of a rollout with values v of obs and next of next_obs, [size] (GAE, arXiv:1506.02438):
+     A = r + gamma V(s') - V(s) + gamma lambda A of the episode's next row, target = A + V */
 DRLI_UNUSED static void drli_rollout_gae(const drl_replay *r, float gamma, float lambda,
                                          const float *v, const float *next, float *advantage,
                                          float *target)
@@ -6960,8 +6954,8 @@ DRLI_UNUSED static void drli_rollout_clear(drl_replay *r)
     r->size = r->head = 0;
 }
 
-/* Define drl_NAME_config_default, drl_NAME_init and drli_NAME_base: the drl_algo with its start,
-   act and update, but for texts and what is optional. */
+/* drl_NAME_config_default, drl_NAME_init and drli_NAME_base: the drl_algo but for texts and what is
+   optional. */
 #define DRLI_ALGO(algo, CONFIG) \
     static drl_algo drli_##algo##_base(void) \
     { \
@@ -6994,7 +6988,7 @@ DRLI_UNUSED static void drli_rollout_clear(drl_replay *r)
 
 /* ---- agents ---- */
 
-/* Everything but what init_fn makes. */
+/* All but what init_fn makes. */
 static drl_status drli_agent_start(drl_agent *a, const void *config)
 {
     const drl_algo *algo = &a->algo;
@@ -7079,7 +7073,7 @@ DRLDEF drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const
     return t->status;
 }
 
-/* Stop at the first figure that is not finite, and say which tensor broke. */
+/* The first figure that is not finite is an error that names the tensor that broke. */
 static drl_status drli_agent_finite(drl_agent *a)
 {
     int i, k, bad = -1;
@@ -7140,7 +7134,7 @@ DRLDEF drl_status drl_agent_save(drl_agent *a, const char *path, const drl_meta 
     return s;
 }
 
-/* Make the agent that the file describes and fill it. config: scratch of algo->config_size. */
+/* Make the agent of the file and fill it. config: scratch of algo->config_size. */
 static drl_status drli_agent_from(drl_agent *a, drl_context *ctx, const drl_algo *algo,
                                   const drl_file *file, void *config, const char *path)
 {
@@ -7185,7 +7179,7 @@ DRLDEF drl_trainer_config drl_trainer_config_default(void)
     return cfg;
 }
 
-/* Seed of an environment's next episode: different for each environment and episode. */
+/* Seed of an environment's next episode. */
 static uint64_t drli_episode_seed(const drl_trainer *t, int env)
 {
     drl_rng root = drl_rng_make(t->cfg.seed, "episodes"), rng;
@@ -7285,7 +7279,7 @@ static void drli_trainer_task(void *arg, int begin, int end, int worker)
                                           t->next_obs + e * t->agent->obs_dim);
 }
 
-/* Look at the step of one environment and keep the transition. */
+/* Check the step of one environment and keep the transition. */
 static drl_status drli_trainer_env(drl_trainer *t, int e)
 {
     size_t S = (size_t)t->agent->obs_dim, A = (size_t)t->agent->act_dim;
@@ -7413,18 +7407,17 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *en
 /* ============================================================================ >>ppo
    PPO - proximal policy optimization, the on-policy baseline
    Paper     Schulman et al. 2017, arXiv:1707.06347; GAE: Schulman et al. 2015, arXiv:1506.02438
-   Code      constants of Stable-Baselines3; golden test: tests/golden/ppo.c, an independent
-             computation
-   Idea      Several gradient steps on one rollout that make good actions more likely. Moving an
-             action's probability by more than a factor 1 +- clip counts as no gain, so that the
-             policy stays near the one that collected.
+   Code      constants of Stable-Baselines3; golden test: an independent computation
+   Idea      Several gradient steps on one rollout make good actions more likely. A probability that
+             moves by more than a factor 1 +- clip gains nothing, so that the policy stays near the
+             one that collected.
    Symbols   s obs, a ~ N(mu(s), sigma^2) before the cut to +-1, V value, A advantage, N rollout
    Steps     drli_ppo_observe  a row of the rollout; r over the spread of discounted returns
              drli_ppo_targets  A by GAE, A + V, ln pi_old
              drli_ppo_step     min(R A, clip(R) A), R = pi / pi_old, eq. (7), (9)
-   Deviates  Statistics of observations stay during a rollout and its update: one policy
-             collects, and R starts at 1. Weights are normal, not orthogonal.
-   Verified  tests/golden/ppo.c, tests/unit/ppo.c, tests/learn; results in README.md */
+   Deviates  Statistics of observations stand still from a rollout to its update, so R starts at 1.
+             Weights are normal, not orthogonal.
+   Verified  tests/golden/ppo.c, tests/unit/ppo.c, tests/learn; README.md */
 
 static drl_status drli_ppo_start(drl_agent *a)
 {
@@ -7550,7 +7543,7 @@ static drl_status drli_ppo_targets(drl_ppo *p)
     return DRL_OK;
 }
 
-/* The batch's rows of an array [N, cols]. */
+/* Rows of the batch from an array [N, cols]. */
 static drl_tensor *drli_ppo_rows(drl_ppo *p, float *array, int cols, const uint32_t *order)
 {
     drl_tape *t = &p->agent.tape;
@@ -7558,7 +7551,7 @@ static drl_tensor *drli_ppo_rows(drl_ppo *p, float *array, int cols, const uint3
                       (const int *)(const void *)order, p->cfg.batch);
 }
 
-/* One Adam step on -mean min(R A, clip(R) A) + mean((V - target)^2) / 4. */
+/* Adam step on -mean min(R A, clip(R) A) + mean((V - target)^2) / 4. */
 static drl_status drli_ppo_step(drl_ppo *p, const uint32_t *order)
 {
     drl_tape *t = &p->agent.tape;
@@ -7587,7 +7580,7 @@ static drl_status drli_ppo_step(drl_ppo *p, const uint32_t *order)
     return DRL_OK;
 }
 
-/* Nothing until the rollout is full. */
+/* Waits until the rollout is full. */
 static drl_status drli_ppo_update(drl_agent *agent, drl_replay *replay)
 {
     drl_ppo *p = (drl_ppo *)agent;
@@ -7644,9 +7637,9 @@ DRLDEF drl_algo drl_ppo_algo(void)
 /* ============================================================================ >>sac
    SAC - soft actor-critic, the Gaussian baseline
    Paper     Haarnoja et al. 2018, arXiv:1812.05905, algorithm 1
-   Code      none followed; golden test: tests/golden/sac.c, an independent computation
+   Code      none followed; golden test: an independent computation
    Idea      Maximize reward plus alpha times entropy: act as randomly as the task allows. The
-             policy is a squashed Gaussian, differentiated through one sample per state; alpha is
+             policy, a squashed Gaussian, is differentiated through a sample per state; alpha is
              learned to hold a chosen entropy.
    Symbols   s obs, a = tanh(mu + sigma xi) action, L = ln pi(a|s), alpha = e^kappa
    Steps     drli_sac_sample       a and L (appendix C)
@@ -7654,7 +7647,7 @@ DRLDEF drl_algo drl_ppo_algo(void)
              drli_sac_actor        mean(alpha L - min Q(s, a)), eq. (9)
              drli_sac_temperature  kappa follows -alpha (L + H), H the entropy aimed at, eq. (18)
    Deviates  ln sigma is cut to -20 .. 2, as in the authors' code.
-   Verified  tests/golden/sac.c, tests/unit/sac.c, tests/learn; results in README.md */
+   Verified  tests/golden/sac.c, tests/unit/sac.c, tests/learn; README.md */
 
 static drl_status drli_sac_start(drl_agent *a)
 {
@@ -7681,8 +7674,7 @@ static drl_status drli_sac_start(drl_agent *a)
     return DRL_OK;
 }
 
-/* a [B, A] for obs [B, S] and xi = noise [B, A]; L = sum_i ln N(xi_i) - ln sigma_i - ln(1 - a_i^2)
-   [B, 1]. */
+/* a for obs [B, S], xi = noise [B, A];  L [B, 1] = sum_i ln N(xi_i) - ln sigma_i - ln(1 - a_i^2) */
 static drl_tensor *drli_sac_sample(drl_sac *s, drl_tensor *obs, float *noise, drl_tensor **density)
 {
     drl_tape *t = &s->agent.tape;
@@ -7702,7 +7694,7 @@ static float drli_sac_alpha(const drl_sac *s)
     return drl_expf(s->kappa->data[0]);
 }
 
-/* One Adam step of both critics on sum_j mean((Q_j - y)^2) / 2. */
+/* Adam step of both critics on sum_j mean((Q_j - y)^2) / 2. */
 static drl_status drli_sac_critic(drl_sac *s, const drl_batch *b, float *noise)
 {
     drl_tape *t = &s->agent.tape;
@@ -7725,7 +7717,7 @@ static drl_status drli_sac_critic(drl_sac *s, const drl_batch *b, float *noise)
     return drli_agent_learn(&s->agent, &s->critic, &s->adam, loss, 0);
 }
 
-/* kappa descends -alpha (mean L + H): alpha grows while the entropy is below H. */
+/* kappa descends -alpha (mean L + H): alpha grows while entropy < H. */
 static void drli_sac_temperature(drl_sac *s, float density)
 {
     s->kappa->grad[0] = -drli_sac_alpha(s) * (density + s->cfg.target * (float)s->cfg.act_dim);
@@ -7851,7 +7843,7 @@ static void drli_gmm_start(const drli_gmm *g)
     }
 }
 
-/* Responsibilities; soft 0: the nearest mean has all (k-means). Returns the mean log-likelihood. */
+/* Responsibilities; soft 0: all to the nearest mean (k-means). Returns the mean log-likelihood. */
 static double drli_gmm_expect(const drli_gmm *g, int soft)
 {
     double total = 0;
@@ -7879,7 +7871,7 @@ static double drli_gmm_expect(const drli_gmm *g, int soft)
     return total / g->n;
 }
 
-/* Weights, means and covariances (+ 1e-6 I) from the responsibilities. */
+/* Weights, means, covariances (+ 1e-6 I) from the responsibilities. */
 static void drli_gmm_maximize(const drli_gmm *g)
 {
     int c, i, a, b, d = g->d;
@@ -7976,8 +7968,8 @@ static float *drli_dacer_noise(drl_dacer *d, int rows, int more)
     return d->noise;
 }
 
-/* a = clip(x_0 + lambda alpha n, -1, 1), x_0 at the end of the chain; noisy 0: without n, learn 1:
-   with gradients.   noise [T + 1, B, A]  in  x_T, the steps' normals, n; overwritten, borrowed */
+/* a = clip(x_0 + lambda alpha n, -1, 1), x_0 the chain's end; noisy 0: without n, learn 1: with
+   gradients.   noise [T + 1, B, A]: x_T, the steps' normals, n; overwritten, borrowed */
 static drl_tensor *drli_dacer_action(drl_dacer *d, drl_tensor *obs, float *noise, int noisy,
                                      int learn)
 {
@@ -8044,7 +8036,7 @@ static void drli_dacer_slopes(drl_dacer *d, int j, const float *q, const float *
     }
 }
 
-/* Gradients of both critics: of the sum over them of mean(dq q + dsigma sigma). */
+/* Gradients of both critics, of sum_j mean(dq q + dsigma sigma). */
 static drl_status drli_dacer_critic(drl_dacer *d, const drl_batch *b)
 {
     drl_tape *t = &d->agent.tape;
@@ -8068,7 +8060,7 @@ static drl_status drli_dacer_critic(drl_dacer *d, const drl_batch *b)
     return DRL_OK;
 }
 
-/* Mean of H over states of the batch, of actions as they are executed. */
+/* Mean of H over states of the batch, of executed actions. */
 static drl_status drli_dacer_entropy(drl_dacer *d, const drl_batch *b)
 {
     drl_tape *t = &d->agent.tape;
@@ -8164,21 +8156,20 @@ DRLDEF drl_algo drl_dacer_algo(void)
 /* ============================================================================ >>dime
    DIME - diffusion-based maximum-entropy reinforcement learning
    Paper     Celik et al., ICML 2025, arXiv:2502.02316
-   Code      github.com/ALRhub/DIME (golden test: tests/golden/dime.c, an independent computation)
+   Code      github.com/ALRhub/DIME; golden test: an independent computation
    Idea      The policy is a diffusion chain from noise x_0 to a = tanh(x_N). Its entropy has no
-             closed form, but the log-density of the whole path bounds it, so that the
-             maximum-entropy objective can be trained by differentiating through the chain.
+             closed form, but the log-density of the path bounds it: maximum entropy is trained by
+             differentiating through the chain.
    Symbols   s obs, a action, x_k chain state, u control network, eta_k step size, xi_k noise,
              L path log-density, R = L without the prior's term (run cost), alpha = e^kappa
    Steps     drli_dime_path         sample x_0..x_N with L and R
              drli_dime_critic       C51 target shifted by -gamma alpha L', CrossQ joint forward
-             drli_dime_actor        mean(alpha L - (Q_1 + Q_2) / 2) through the whole chain
+             drli_dime_actor        mean(alpha L - (Q_1 + Q_2) / 2) through the chain
              drli_dime_temperature  kappa follows R - 4 dim(A)
-   Deviates  The state's and the time's parts of the first layer are added to the product of x's
-             part, instead of one product of the concatenation: same sum in another order.
-             Dead feature in Batch Renorm (zero variance): derivative of the root counts as 0.
-             UTD batches are drawn one by one, not as one batch that is split: same distribution.
-   Verified  tests/golden/dime.c, tests/unit/dime.c, tests/learn; results in README.md */
+   Deviates  The first layer's parts from s and k are added to x's: same sum in another order.
+             Batch Renorm: the derivative of the root of a zero variance counts as 0.
+             UTD batches are drawn one by one, not split from one: same distribution.
+   Verified  tests/golden/dime.c, tests/unit/dime.c, tests/learn; README.md */
 
 /* Names and shapes of all tensors, and buffers. */
 static drl_status drli_dime_layout(drl_dime *d)
@@ -8257,13 +8248,13 @@ static drl_status drli_dime_start(drl_agent *agent)
     return DRL_OK;
 }
 
-/* What a sampled path leaves: x_N and a = tanh(x_N) [B, A], R and L [B, 1]. */
+/* A sampled path: x_N and a = tanh(x_N) [B, A], R and L [B, 1]. */
 typedef struct drli_dime_sample {
     drl_tensor *x, *action, *run_cost, *density;
 } drli_dime_sample;
 
-/* u(x, s, k) = trunk([x, s, time_k]), cut to +-1e4. The first layer's product with s and with the
-   embedded time does not depend on x: `state` [B, W] and row k of `time` [N, W] bring it. */
+/* u(x, s, k) = trunk([x, s, time_k]), cut to +-1e4. The first layer's parts from s, `state` [B, W],
+   and from k, row k of `time` [N, W], are ready. */
 static drl_tensor *drli_dime_control(drl_dime *d, drl_tensor *x, drl_tensor *state,
                                      drl_tensor *time, int k)
 {
@@ -8273,7 +8264,7 @@ static drl_tensor *drli_dime_control(drl_dime *d, drl_tensor *x, drl_tensor *sta
     return drl_clip(t, drli_mlp_from(t, &d->trunk, 1, x, 0), -1e4f, 1e4f);
 }
 
-/* ln N(x_0; 0, sigma_0^2) of each row of x_0 = sigma_0 z: a constant of the sample. */
+/* ln N(x_0; 0, sigma_0^2) of each row, x_0 = sigma_0 z constant. */
 static drl_tensor *drli_dime_prior(drl_dime *d, int rows, const float *z)
 {
     drl_tensor *y = drl_tape_input(&d->agent.tape, rows, 1, NULL);
@@ -8291,8 +8282,8 @@ static drl_tensor *drli_dime_prior(drl_dime *d, int rows, const float *z)
 
 /* Sample a path for each row of obs: x_0 = sigma_0 z, N controlled steps, a = tanh(x_N), and
      L = ln N(x_0) + sum_k ratio_k - sum_i ln(1 - tanh^2 x_N),   R = L - ln N(x_0).
-   noise [N + 1, B, A]: z, then xi_0 .. xi_{N-1}; written to (z becomes x_0) and borrowed. With
-   gradients enabled they flow through x, eta (so to rho and phi) and u; not to x_0. */
+   noise [N + 1, B, A]: z, then xi_0 .. xi_{N-1}; borrowed, and z becomes x_0. Gradients, if
+   enabled, flow through x, eta (to rho, phi) and u, not to x_0. */
 static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, float *noise)
 {
     drl_tape *t = &d->agent.tape;
@@ -8348,7 +8339,7 @@ static float drli_dime_alpha(const drl_dime *d)
     return drl_expf(d->kappa->data[0]);
 }
 
-/* a', L' ~ path(s'), without gradients, kept outside the tape. */
+/* a', L' ~ path(s'), without gradients, copied from the tape. */
 static drl_status drli_dime_next_action(drl_dime *d, const drl_batch *b, float *noise)
 {
     drl_tape *t = &d->agent.tape;
@@ -8365,8 +8356,8 @@ static drl_status drli_dime_next_action(drl_dime *d, const drl_batch *b, float *
     return DRL_OK;
 }
 
-/* Target distribution: the average of both critics' next distributions, each moved to
-   r + discount (z - alpha L') and projected. logits [2B, atoms]; rows B .. 2B-1 are (s', a'). */
+/* Target: the average of both critics' next distributions, each moved to r + discount (z - alpha
+   L') and projected. logits [2B, atoms]; rows B .. 2B-1 are (s', a'). */
 static void drli_dime_target(drl_dime *d, const drl_batch *b, drl_tensor *const logits[2])
 {
     float alpha = drli_dime_alpha(d);
@@ -8384,8 +8375,8 @@ static void drli_dime_target(drl_dime *d, const drl_batch *b, drl_tensor *const 
     }
 }
 
-/* Both critics on the joint rows [(s, a); (s', a')] in train mode, one set of batch statistics, and
-   one Adam step on  sum_j CE(target, p_j(s, a)) - 0.005 H(p_j). */
+/* Both critics on [(s, a); (s', a')] in train mode, with common batch statistics, and an Adam step
+   on sum_j CE(target, p_j(s, a)) - 0.005 H(p_j). */
 static drl_status drli_dime_critic(drl_dime *d, const drl_batch *b)
 {
     drl_tape *t = &d->agent.tape;
@@ -8413,8 +8404,8 @@ static drl_status drli_dime_critic(drl_dime *d, const drl_batch *b)
     return drli_agent_learn(&d->agent, &d->critic, &d->adam_critic, loss[0], 0);
 }
 
-/* Actor step on mean(alpha L - (Q_1 + Q_2)(s, a) / 2), critics constant and in eval mode. Returns
-   the mean of R for the temperature. */
+/* Actor step on mean(alpha L - (Q_1 + Q_2)(s, a) / 2), critics constant, in eval mode. Returns the
+   mean of R. */
 static float drli_dime_actor(drl_dime *d, const drl_batch *b, float *noise)
 {
     drl_tape *t = &d->agent.tape;
@@ -8438,7 +8429,7 @@ static float drli_dime_actor(drl_dime *d, const drl_batch *b, float *noise)
     return run_cost;
 }
 
-/* kappa descends -alpha (mean R - 4 dim(A)): alpha grows while R is above its target. */
+/* kappa descends -alpha (mean R - 4 dim(A)): alpha grows while R is above it. */
 static void drli_dime_temperature(drl_dime *d, float run_cost)
 {
     float goal = d->cfg.target * (float)d->cfg.act_dim;
@@ -8489,8 +8480,7 @@ DRLDEF drl_algo drl_dime_algo(void)
 {
     drl_algo a = drli_dime_base();
     a.about = "diffusion policy, maximum entropy (Celik et al., ICML 2025)";
-    a.presets = /* cpu: 8 steps are nearly as good as 16 in the paper's ablation; small networks
-                   with CrossQ's learning rate and one update per step */
+    a.presets = /* cpu: 8 steps nearly do in the paper's ablation; small networks, CrossQ's lr */
         "cpu steps=8 actor_width=128 time_frequencies=32 critic_width=256 utd=1 lr_actor=1e-3 "
         "lr_critic=1e-3\n"
         "toy steps=8 actor_width=64 actor_layers=2 time_frequencies=16 critic_width=64 atoms=51 "
@@ -8505,9 +8495,9 @@ DRLDEF drl_algo drl_dime_algo(void)
    DPPO - diffusion policy policy optimization
    Paper     Ren et al., ICLR 2025, arXiv:2409.00588
    Code      github.com/irom-princeton/dppo; golden test: an independent computation
-   Idea      Clone data with a diffusion policy, then tune it. A denoising step is a Gaussian step
-             of a policy in a longer MDP: its likelihood is exact and PPO applies. Only the last K'
-             steps change, and noise with a floor explores near the data.
+   Idea      Clone data with a diffusion policy, then tune it: a denoising step is a Gaussian action
+             in a longer MDP, so its likelihood is exact and PPO applies. Only the last K' steps
+             change, and noise with a floor explores near the data.
    Symbols   s obs, x_t noisy chunk, x_0 executed, i = K' - t tuned step, V value, A advantage
    Steps     drl_dppo_pretrain   denoising loss on chunks of the data, EMA of the weights
              drli_dppo_plans     x_K ~ N(0, I) .. x_0, by the frozen net, then by the tuned one
@@ -8516,12 +8506,12 @@ DRLDEF drl_algo drl_dime_algo(void)
              drli_dppo_log_prob  ln N(x_{t-1}; mu(x_t, t, s), sigma_t^2), eq. (4.1)
              drli_dppo_step      PPO on pairs (chunk, i), A weighted by gamma_den^t, eq. (A3), (A4)
    Deviates  A plan that an iteration's end interrupts is made anew. Actions are cut to [-1, 1].
-             Cloning draws with replacement, from all episodes. With bc_coef a pair takes one step
-             of the base policy's chain, not all K': same mean. Biases start at 0.
-   Verified  tests/golden/dppo.c, tests/unit/dppo.c; results in README.md */
+             Cloning draws with replacement from all episodes. With bc_coef a pair takes one step of
+             the base policy's chain, not all K': same mean. Biases start at 0.
+   Verified  tests/golden/dppo.c, tests/unit/dppo.c; README.md */
 
-/* Places in a plan: its next action, rewards so far, 1 if the episode begins with it, discounted
-   return of the environment; then s [S] and x_K' .. x_0. */
+/* A plan: its next action, rewards so far, 1 if the episode begins with it, the environment's
+   discounted return; then s [S] and x_K' .. x_0. */
 enum { DRLI_DPPO_AT, DRLI_DPPO_REWARD, DRLI_DPPO_FIRST, DRLI_DPPO_RETURN, DRLI_DPPO_OBS };
 #define DRLI_DPPO_PIECE 500 /* rows of a graph: its layers stay in the cache */
 
@@ -8659,7 +8649,7 @@ static drl_tensor *drli_dppo_normal(drl_dppo *d, const drl_dense *range, drl_ten
     return drl_div(t, drl_sub(t, x, range->b), range->w);
 }
 
-/* Return path [(K + 1) B, D]: x_K .. x_0 by the base net and, from x_K' on, by net. */
+/* path [(K + 1) B, D]: x_K .. x_0 by the base net and, from x_K' on, by net. */
 static drl_tensor *drli_dppo_sample(drl_dppo *d, const drl_denoiser *net, const drl_ddpm *chain,
                                     drl_rng *rng, drl_tensor *obs)
 {
@@ -8716,8 +8706,8 @@ static drl_tensor *drli_dppo_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
     return drl_clip(t, act, -1.0f, 1.0f);
 }
 
-/* At the end of a plan or an episode, keep the chunk (s, x_K' .. x_0, sum of rewards, s'), and in
-   target the discounted return. */
+/* At the end of a plan or an episode keep the chunk (s, x_K' .. x_0, sum of rewards, s'), and its
+   discounted return in target. */
 static drl_status drli_dppo_observe(drl_agent *agent, int env, const float *obs, const float *act,
                                     float reward, const float *next_obs, int flags)
 {
@@ -8739,7 +8729,7 @@ static drl_status drli_dppo_observe(drl_agent *agent, int env, const float *obs,
     return DRL_OK;
 }
 
-/* What pair p = chunk K' + i selects: chunk, i, t, places of x_t and x_{t-1} in the chains, p. */
+/* Pair p = chunk K' + i: chunk, i, t, places of x_t and x_{t-1} in the chains, p. */
 enum { DRLI_DPPO_CHUNK, DRLI_DPPO_STEP, DRLI_DPPO_TIME, DRLI_DPPO_X, DRLI_DPPO_NEXT,
        DRLI_DPPO_PAIR };
 static int *drli_dppo_index(drl_dppo *d, int B, const uint32_t *pair, int kind)
@@ -8769,7 +8759,7 @@ static drl_tensor *drli_dppo_take(drl_dppo *d, int B, const uint32_t *pair, int 
     return drl_gather(t, drl_tape_input(t, rows, cols, array), index, B);
 }
 
-/* ln N(next; mu_t(x, s), sigma_t^2) of each dimension cut to [-5, 2], then their mean or sum. */
+/* ln N(next; mu_t(x, s), sigma_t^2) of each dimension cut to [-5, 2]; their mean or sum. */
 static drl_tensor *drli_dppo_log_prob(drl_dppo *d, const uint32_t *pair, drl_tensor *obs,
                                       drl_tensor *x, drl_tensor *next)
 {
@@ -8825,8 +8815,8 @@ static drl_status drli_dppo_before(drl_dppo *d)
     return DRL_OK;
 }
 
-/* The mean and variance of discounted returns take in those of target;
-   r <- clip(r / sd, +-10); A and R = A + V, the latter to target. */
+/* Take target's into mean and variance of discounted returns;  r <- clip(r / sd, +-10), A, and
+   target = R = A + V. */
 static void drli_dppo_targets(drl_dppo *d)
 {
     drl_replay *r = &d->rollout;
@@ -8854,7 +8844,7 @@ static void drli_dppo_gain(drl_dppo *d, int B, const uint32_t *pair)
     for (r = 0; r < B; r++) d->gain[r] *= d->weight[pair[r] % K];
 }
 
-/* Mean ln pi of a step of the base policy's chain from each state. */
+/* Mean ln pi of a step of the base policy's chain in each state. */
 static drl_tensor *drli_dppo_cloning(drl_dppo *d, const uint32_t *pair, drl_tensor *obs)
 {
     drl_tape *t = &d->agent.tape;
@@ -8917,7 +8907,7 @@ static drl_status drli_dppo_step(drl_dppo *d, int B, const uint32_t *pair)
     return DRL_OK;
 }
 
-/* Nothing until the rollout is full. */
+/* Waits until the rollout is full. */
 static drl_status drli_dppo_update(drl_agent *agent, drl_replay *replay)
 {
     drl_dppo *d = (drl_dppo *)agent;
@@ -8941,7 +8931,7 @@ static drl_status drli_dppo_update(drl_agent *agent, drl_replay *replay)
     return s;
 }
 
-/* 1 if a chunk that begins in this row stays in its episode. */
+/* 1 if the chunk from this row stays in its episode. */
 static int drli_dppo_whole(const drl_dppo *d, int64_t rows, int64_t row, const uint8_t *ends)
 {
     int64_t last = row + d->cfg.chunk - 1;
@@ -9056,21 +9046,20 @@ DRLDEF drl_algo drl_dppo_algo(void)
 /* ============================================================================ >>qvpo
    QVPO - Q-weighted variational policy optimization
    Paper     Ding et al., NeurIPS 2024, arXiv:2405.16173
-   Code      github.com/wadx2019/qvpo (golden test: tests/golden/qvpo.c, an independent computation)
-   Idea      Of many actions that the diffusion policy offers in a state, the best by Q is imitated,
-             the more the better it is than their mean; uniform actions are imitated a little too,
-             which keeps the policy spread. No gradient passes through the chain or through Q.
+   Code      github.com/wadx2019/qvpo; golden test: an independent computation
+   Idea      Of many actions that the diffusion policy offers in a state the best by Q is imitated,
+             the more the better it is than their mean; so are uniform actions, a little, to keep
+             the policy spread. No gradient passes through the chain or Q.
    Symbols   s obs, a action, x_t = noised a, eps the noise network, Q = min(Q1, Q2), ' = targets,
              K_b, K_t, N_d numbers of candidates, N_e uniform actions, w weight, alpha its share
    Steps     drli_qvpo_critic   y = r + discount max over K_t candidates of Q'(s', a')
              drli_qvpo_choose   a = best of N_d, w = max(Q(s, a) - V(s), 0), V their mean
-             drli_qvpo_actor    mean of w (eps(x_t, t, s) - noise)^2, with N_e uniform rows at
-                                alpha w
-   Deviates  The state's and the time's parts of the first layer are computed once and added.
-             Preset cpu: T 20 -> 6, N_d 64 -> 8, K_t 4 -> 2, K_eval 32 -> 16, actor 256 -> 128
-             wide and updated every second time, learning rates 3e-4 and 1e-3, values go on at the
-             time limit: a hundredth of the cost; README says what it reaches.
-   Verified  tests/golden/qvpo.c, tests/unit/qvpo.c, tests/learn; results in README.md */
+             drli_qvpo_actor    mean of w (eps(x_t, t, s) - noise)^2; N_e uniform rows with alpha w
+   Deviates  The first layer's parts from s and t are computed once and added. Preset cpu, at a
+             hundredth of the cost: T 20 -> 6, N_d 64 -> 8, K_t 4 -> 2, K_eval 32 -> 16, actor 256
+             -> 128 wide and updated every second time, lr 3e-4 and 1e-3, values go on at the time
+             limit; README says what it reaches.
+   Verified  tests/golden/qvpo.c, tests/unit/qvpo.c, tests/learn; README.md */
 
 static drl_status drli_qvpo_start(drl_agent *agent)
 {
@@ -9111,8 +9100,8 @@ static drl_status drli_qvpo_start(drl_agent *agent)
     return drl_ddpm_init(&q->chain, agent->ctx, DRL_SCHEDULE_COSINE, c->steps);
 }
 
-/* Run K chains for each state from the normals in path [T + 1, K B, A], which then ends with the
-   actions [K B, A]; returns their Q = min(Q1, Q2) [K B, 1]. target 1: by the target networks. */
+/* Run K chains for each state from the normals in path [T + 1, K B, A]; its end then holds the
+   actions [K B, A]. Returns min(Q1, Q2) [K B, 1]; target 1: all by the target networks. */
 static drl_tensor *drli_qvpo_offer(drl_qvpo *q, drl_tensor *obs, int K, int target, float *path)
 {
     drl_tape *t = &q->agent.tape;
@@ -9153,8 +9142,8 @@ static drl_status drli_qvpo_critic(drl_qvpo *q, const drl_batch *b, float *path)
     return drli_agent_learn(&q->agent, &q->critic, &q->adam_critic, loss, 0);
 }
 
-/* w of an action of value best, where v is the mean value of the state's candidates, m and s the
-   running mean and deviation of all. */
+/* w of an action of value best: v mean value of the state's candidates, m and s running mean and
+   deviation of all. */
 static float drli_qvpo_weight(const drl_qvpo_config *c, float best, float v, float m, float s)
 {
     float z = c->beta * DRLI_MIN(DRLI_MAX((best - m) / s, -8.0f), 8.0f);
@@ -9175,7 +9164,7 @@ static float drli_qvpo_entropy(const drl_qvpo_config *c, int64_t n)
     return DRLI_MIN(c->entropy, DRLI_MAX(c->entropy_floor, alpha));
 }
 
-/* Mean of all values, which the running mean and deviation (n - 1) follow by a thousandth. */
+/* Mean of all values; the running mean and deviation (n - 1) follow by a thousandth. */
 static double drli_qvpo_follow(const drl_tensor *score, float *running)
 {
     double mean, square = drli_squares(score->rows, score->data, &mean);
@@ -9185,8 +9174,8 @@ static double drli_qvpo_follow(const drl_tensor *score, float *running)
     return mean;
 }
 
-/* The actor's rows: first the best of N_d candidates of each state with its w, then N_e uniform
-   actions of each state (in act already) with alpha w. */
+/* The actor's rows: the best of N_d candidates of each state with w, then its N_e uniform actions
+   (in act already) with alpha w. */
 static drl_status drli_qvpo_choose(drl_qvpo *q, const drl_batch *b, float *path)
 {
     drl_tape *t = &q->agent.tape;
@@ -9239,7 +9228,7 @@ static float *drli_qvpo_noise(drl_qvpo *q, int K)
     return q->path;
 }
 
-/* Uniform actions, and t and noise of each of the actor's rows. */
+/* Uniform actions; t and noise of the actor's rows. */
 static void drli_qvpo_draw(drl_qvpo *q)
 {
     drl_rng *rng = &q->agent.rng_noise;
@@ -9270,7 +9259,7 @@ static drl_status drli_qvpo_update(drl_agent *agent, drl_replay *replay)
     return DRL_OK;
 }
 
-/* The best of K_b or K_eval candidates by the critics. */
+/* The best of K_b or K_eval candidates. */
 static drl_tensor *drli_qvpo_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
 {
     drl_qvpo *q = (drl_qvpo *)agent;
