@@ -1050,9 +1050,8 @@ typedef struct drl_twin {
 
 /* Add both, [act_dim + obs_dim] -> (layers - 1) x width -> 1, as prefix + "q0.l0.w" etc. to params,
    their targets to target. */
-DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target,
-                         const char *prefix, int obs_dim, int act_dim, int width, int layers,
-                         drl_act act);
+DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target, const char *prefix,
+                         int obs_dim, int act_dim, int width, int layers, drl_act act);
 
 /* Initialize the critics; targets: drl_params_copy. */
 DRLDEF void drl_twin_init(drl_twin *twin, drl_init kind, float gain, drl_rng *rng);
@@ -1178,7 +1177,8 @@ DRLDEF void drl_norm_update(drl_norm *norm, const float *x);
 DRLDEF void drl_norm_apply(const drl_norm *norm, int rows, const float *x, float clip, float *y);
 
 /* ============================================================================ >>agent
-   What all algorithms share, the training loop, evaluation. */
+   What all algorithms share, the training loop, evaluation. How each algorithm works is told at the
+   head of its section in the implementation. */
 typedef enum drl_mode {
     DRL_MODE_EXPLORE, /* as in training */
     DRL_MODE_EVAL     /* deterministic where the method has it, else sampled */
@@ -1358,12 +1358,11 @@ typedef struct drl_evaluation {
 
 /* Run episodes on an environment (not the trainer's) with seeds seed, seed + 1, ..., for the
    agent's noise too. returns [episodes] out, or NULL.   Errors  the agent's, the task's. */
-DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env *env,
-                               int episodes, uint64_t seed, drl_evaluation *result,
-                               double *returns);
+DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env *env, int episodes,
+                               uint64_t seed, drl_evaluation *result, double *returns);
 
 /* ============================================================================ >>ppo
-   PPO - proximal policy optimization. Head: see the implementation. */
+   PPO - proximal policy optimization. */
 #ifndef DIFFRL_NO_PPO
 #define DRL_PPO_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
@@ -1399,10 +1398,10 @@ typedef struct drl_ppo {
    environments do not divide is not learned from. Its drl_agent_init. */
 DRLDEF drl_algo drl_ppo_algo(void);
 DRLDEF drl_status drl_ppo_init(drl_ppo *ppo, drl_context *ctx, const drl_ppo_config *cfg);
-#endif /* DIFFRL_NO_PPO */
+#endif
 
 /* ============================================================================ >>sac
-   SAC - soft actor-critic. Head: see the implementation. */
+   SAC - soft actor-critic. */
 #ifndef DIFFRL_NO_SAC
 #define DRL_SAC_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
@@ -1434,9 +1433,9 @@ typedef struct drl_sac {
 /* The algorithm: presets "paper", "cpu", "toy"; evaluating takes tanh(mu). Its drl_agent_init. */
 DRLDEF drl_algo drl_sac_algo(void);
 DRLDEF drl_status drl_sac_init(drl_sac *sac, drl_context *ctx, const drl_sac_config *cfg);
-#endif /* DIFFRL_NO_SAC */
+#endif
 /* ============================================================================ >>dacer
-   DACER - diffusion actor-critic. Head: see the implementation. */
+   DACER - diffusion actor-critic. */
 #ifndef DIFFRL_NO_DACER
 #define DRL_DACER_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
@@ -1486,10 +1485,10 @@ typedef struct drl_dacer {
    still draws. Acting takes rows (T + 1) act_dim normals. Its drl_agent_init. */
 DRLDEF drl_algo drl_dacer_algo(void);
 DRLDEF drl_status drl_dacer_init(drl_dacer *dacer, drl_context *ctx, const drl_dacer_config *cfg);
-#endif /* DIFFRL_NO_DACER */
+#endif
 
 /* ============================================================================ >>dime
-   DIME - diffusion-based maximum-entropy RL. Head: see the implementation. */
+   DIME - diffusion-based maximum-entropy RL. */
 #ifndef DIFFRL_NO_DIME
 #define DRL_DIME_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
@@ -1550,10 +1549,10 @@ typedef struct drl_dime {
    modes sample, from streams of their own, rows (N + 1) act_dim normals. Its drl_agent_init. */
 DRLDEF drl_algo drl_dime_algo(void);
 DRLDEF drl_status drl_dime_init(drl_dime *dime, drl_context *ctx, const drl_dime_config *cfg);
-#endif /* DIFFRL_NO_DIME */
+#endif
 
 /* ============================================================================ >>dppo
-   DPPO - diffusion policy policy optimization. Head: see the implementation. */
+   DPPO - diffusion policy policy optimization. */
 #ifndef DIFFRL_NO_DPPO
 #define DRL_DPPO_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
@@ -1631,10 +1630,10 @@ DRLDEF drl_status drl_dppo_init(drl_dppo *agent, drl_context *ctx, const drl_dpp
    Errors  DRL_ERR_SHAPE if no episode has `chunk` actions, DRL_ERR_NAN, the tape's. */
 DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const float *act,
                                     const uint8_t *ends);
-#endif /* DIFFRL_NO_DPPO */
+#endif
 
 /* ============================================================================ >>qvpo
-   QVPO - Q-weighted variational policy optimization. Head: see the implementation. */
+   QVPO - Q-weighted variational policy optimization. */
 #ifndef DIFFRL_NO_QVPO
 typedef enum drl_qvpo_weight {
     DRL_QVPO_QADV, DRL_QVPO_QRELU, DRL_QVPO_QCUT, DRL_QVPO_QEXPN, DRL_QVPO_QCUT0N, DRL_QVPO_QCUT1N
@@ -1695,7 +1694,7 @@ typedef struct drl_qvpo {
 /* The algorithm: presets "paper", "cpu" (see the head), "toy". Its drl_agent_init. */
 DRLDEF drl_algo drl_qvpo_algo(void);
 DRLDEF drl_status drl_qvpo_init(drl_qvpo *qvpo, drl_context *ctx, const drl_qvpo_config *cfg);
-#endif /* DIFFRL_NO_QVPO */
+#endif
 
 /* ============================================================================ >>algos
    All algorithms by name. */
@@ -6253,9 +6252,8 @@ DRLDEF drl_tensor *drl_crossq_eval(drl_tape *t, const drl_crossq *q, drl_tensor 
     return x;
 }
 
-DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target,
-                         const char *prefix, int obs_dim, int act_dim, int width, int layers,
-                         drl_act act)
+DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target, const char *prefix,
+                         int obs_dim, int act_dim, int width, int layers, drl_act act)
 {
     char name[DRLI_NAME];
     int j, in = act_dim + obs_dim;
@@ -7206,9 +7204,8 @@ static size_t drli_trainer_bytes(const drl_trainer *t)
     return (size_t)t->env_count * (row * sizeof(float) + sizeof(int64_t) + sizeof(double));
 }
 
-DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx,
-                                   const drl_trainer_config *cfg, const drl_env *envs,
-                                   int env_count, drl_agent *a)
+DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_trainer_config *cfg,
+                                   const drl_env *envs, int env_count, drl_agent *a)
 {
     drl_replay_config rc = drl_replay_config_default(a->obs_dim, a->act_dim);
     drl_status s = DRL_OK;
@@ -7631,7 +7628,7 @@ DRLDEF drl_algo drl_ppo_algo(void)
     a.observe_fn = drli_ppo_observe;
     return a;
 }
-#endif /* DIFFRL_NO_PPO */
+#endif
 
 #ifndef DIFFRL_NO_SAC
 /* ============================================================================ >>sac
@@ -7779,7 +7776,7 @@ DRLDEF drl_algo drl_sac_algo(void)
     a.metrics = "critic_loss actor_loss q alpha log_density";
     return a;
 }
-#endif /* DIFFRL_NO_SAC */
+#endif
 #ifndef DIFFRL_NO_DACER
 /* ============================================================================ >>dacer
    DACER - diffusion actor-critic with entropy regulator
@@ -8150,7 +8147,7 @@ DRLDEF drl_algo drl_dacer_algo(void)
     a.metrics = "critic_loss actor_loss omega alpha entropy";
     return a;
 }
-#endif /* DIFFRL_NO_DACER */
+#endif
 
 #ifndef DIFFRL_NO_DIME
 /* ============================================================================ >>dime
@@ -8488,7 +8485,7 @@ DRLDEF drl_algo drl_dime_algo(void)
     a.metrics = "critic_loss actor_loss q alpha run_cost log_density dt next_log_density";
     return a;
 }
-#endif /* DIFFRL_NO_DIME */
+#endif
 
 #ifndef DIFFRL_NO_DPPO
 /* ============================================================================ >>dppo
@@ -9040,7 +9037,7 @@ DRLDEF drl_algo drl_dppo_algo(void)
     a.observe_fn = drli_dppo_observe;
     return a;
 }
-#endif /* DIFFRL_NO_DPPO */
+#endif
 
 #ifndef DIFFRL_NO_QVPO
 /* ============================================================================ >>qvpo
@@ -9292,7 +9289,7 @@ DRLDEF drl_algo drl_qvpo_algo(void)
     a.metrics = "critic_loss actor_loss target q weight alpha";
     return a;
 }
-#endif /* DIFFRL_NO_QVPO */
+#endif
 
 /* ============================================================================ >>algos
    One line per algorithm. */
