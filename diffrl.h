@@ -140,7 +140,7 @@ extern "C" {
 /* ============================================================================ >>memory
    Status codes, allocator, log, context, threads, arena. */
 
-/* One line per status: name, value, text. Extends at the end, values never change. */
+/* Name, value, text of each status; values never change. */
 #define DRL_STATUS_LIST(X) \
     X(DRL_OK, 0, "ok") \
     X(DRL_ERR_MEMORY, -1, "out of memory") \
@@ -156,11 +156,11 @@ extern "C" {
 #define DRLI_STATUS_ENUM(name, value, text) name = value,
 typedef enum drl_status { DRL_STATUS_LIST(DRLI_STATUS_ENUM) } drl_status;
 
-/* Return the English text of a status, never NULL. */
+/* Return the text of a status, never NULL. */
 DRLDEF const char *drl_status_string(drl_status status);
 
-/* Memory source. free_fn gets the size that was asked for. Both NULL: DIFFRL_MALLOC and
-   DIFFRL_FREE. alloc_fn may return NULL; it need not align to more than 16 bytes. */
+/* Memory source. free_fn gets the size asked for. Both NULL: DIFFRL_MALLOC and DIFFRL_FREE.
+   alloc_fn may return NULL and need not align to more than 16 bytes. */
 typedef struct drl_allocator {
     void *(*alloc_fn)(size_t size, void *user);
     void (*free_fn)(void *ptr, size_t size, void *user);
@@ -171,14 +171,14 @@ typedef enum drl_log_level {
     DRL_LOG_DEBUG, DRL_LOG_INFO, DRL_LOG_WARN, DRL_LOG_ERROR
 } drl_log_level;
 
-/* Receives each message of the library. The text is borrowed for the call. */
+/* Receives each message; the text is borrowed for the call. */
 typedef void (*drl_log_fn)(void *user, drl_log_level level, drl_status status, const char *text);
 
-/* One piece of parallel work: items [begin, end), done by worker 0 .. threads-1. */
+/* Parallel work on items [begin, end), done by worker 0 .. threads-1. */
 typedef void (*drl_task_fn)(void *arg, int begin, int end, int worker);
 
-/* A host's own thread pool: calls fn over disjoint ranges that cover [0, n), each worker index in
-   use by one thread at a time, and returns when all are done. Results do not depend on the cut. */
+/* A host's own thread pool: calls fn over disjoint ranges that cover [0, n), each worker index on
+   one thread at a time, and returns when all are done. Results do not depend on the cut. */
 typedef void (*drl_parallel_fn)(void *user, int n, int threads, drl_task_fn fn, void *arg);
 
 typedef enum drl_isa {
@@ -187,64 +187,62 @@ typedef enum drl_isa {
 
 typedef struct drl_context_config {
     int threads;                 /* 1      workers, this thread included */
-    drl_isa isa;                 /* AUTO   best that the CPU has; all give the same bits */
-    drl_allocator allocator;     /* NULLs  DIFFRL_MALLOC, DIFFRL_FREE */
+    drl_isa isa;                 /* AUTO   best that the CPU has */
+    drl_allocator allocator;     /* NULLs */
     drl_log_fn log_fn;           /* NULL   silent */
     void *log_user;
     drl_parallel_fn parallel_fn; /* NULL   own pool */
     void *parallel_user;
 } drl_context_config;
 
-/* What objects share. Contexts do not know each other. Calls that take one context must not run at
-   the same time, except from inside drl_parallel_for. */
+/* What objects share. Calls with one context must not overlap in time, except from inside
+   drl_parallel_for. */
 typedef struct drl_context {
     drl_context_config cfg;
     drl_isa isa;            /* in use, never AUTO */
-    struct drli_pool *pool; /* worker threads, NULL if threads is 1 or parallel_fn is set */
+    struct drli_pool *pool; /* NULL if threads is 1 or parallel_fn is set */
     void *scratch;          /* per-worker packing buffers of the matrix product */
     size_t scratch_size;
-    drl_status status;      /* of the last error, and its text: */
-    char message[320];      /* what, where, expected, got, what to do */
+    drl_status status;      /* of the last error */
+    char message[320];
     size_t bytes;           /* held now */
     size_t bytes_peak;
     uint64_t allocations;   /* calls of alloc_fn so far */
 } drl_context;
 
-/* Return the defaults written in drl_context_config. */
+/* Return the defaults. */
 DRLDEF drl_context_config drl_context_config_default(void);
 
-/* Start a context: detects the CPU, starts threads - 1 workers, reserves packing buffers.
-     cfg      in   NULL for defaults. Copied.
-   Errors   DRL_ERR_MEMORY, DRL_ERR_RANGE; then nothing is held and free is harmless. */
+/* Start a context: detects the CPU, starts threads - 1 workers, reserves packing buffers. cfg is
+   copied; NULL for defaults. Errors DRL_ERR_MEMORY, DRL_ERR_RANGE; then nothing is held. */
 DRLDEF drl_status drl_context_init(drl_context *ctx, const drl_context_config *cfg);
 
-/* Stop the workers, give everything back, zero the struct; objects made with ctx must be freed
-   before. Idempotent. */
+/* Stop the workers, free all, zero the struct; free objects made with ctx before. Idempotent. */
 DRLDEF void drl_context_free(drl_context *ctx);
 
-/* Return the last error of this context, one line. */
+/* Return the last error, one line. */
 DRLDEF const char *drl_context_error(const drl_context *ctx);
 
-/* Get zeroed memory, aligned to 64 bytes, from the context's allocator, NULL with the error set;
-   give it back (size as asked for, NULL is harmless). */
+/* Get zeroed memory, aligned to 64 bytes; NULL with the error set. Give it back (size as asked for,
+   NULL is harmless). */
 DRLDEF void *drl_memory_alloc(drl_context *ctx, size_t size);
 DRLDEF void drl_memory_free(drl_context *ctx, void *ptr, size_t size);
 
-/* Memory that is given out piece by piece and taken back at once. Grows by blocks; a reset merges
-   them into one of the size needed, so that the same work done twice allocates nothing more. */
+/* Memory given out piece by piece and taken back at once. Grows by blocks; a reset merges them, so
+   that the same work done twice allocates nothing more. */
 typedef struct drl_arena {
     drl_context *ctx;
     struct drli_block *block; /* newest first */
     size_t used, peak;        /* bytes in use over all blocks, and the most since the last merge */
 } drl_arena;
 
-/* Start an empty arena with one block of the given size (0: none yet). */
+/* Start an arena with one block of the given size (0: none yet). */
 DRLDEF drl_status drl_arena_init(drl_arena *arena, drl_context *ctx, size_t size);
 
-/* Take n bytes, aligned to 64, not zeroed; NULL with the error set in the context. */
+/* Take n bytes, aligned to 64, not zeroed; NULL with the error set. */
 DRLDEF void *drl_arena_alloc(drl_arena *arena, size_t n);
 
-/* Take everything back; or give the memory back to the context, too (idempotent). */
+/* Take everything back; and give the memory to the context (idempotent). */
 DRLDEF void drl_arena_reset(drl_arena *arena);
 DRLDEF void drl_arena_free(drl_arena *arena);
 
@@ -254,36 +252,33 @@ typedef struct drl_arena_mark {
     size_t block_used, used;
 } drl_arena_mark;
 
-/* Return the present place; take back everything given out after a place. Marks nest and end at
-   the next reset. */
+/* Return the present place; take back everything given out after it. Marks nest, until a reset. */
 DRLDEF drl_arena_mark drl_arena_save(const drl_arena *arena);
 DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark);
 
-/* Run fn over [0, n) on the context's workers, in pieces of at least grain items. Serial if n is
-   small or threads is 1. fn must not call drl_parallel_for. */
+/* Run fn over [0, n) on the workers, in pieces of at least grain items; serial if n is small or
+   threads is 1. fn must not call drl_parallel_for. */
 DRLDEF void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn, void *arg);
 
 /* ============================================================================ >>text
    Words and numbers in text. Nothing here depends on the locale. */
 
-/* Return the one of words [n] nearest to `word` by edit distance (letters inserted, deleted or
-   replaced; case does not count, and - is _), or NULL if none is near. For "did you mean ...?". */
+/* Return the one of words [n] nearest to `word` by edit distance (case does not count, and - is _),
+   or NULL if none is near. For "did you mean ...?". */
 DRLDEF const char *drl_text_nearest(const char *word, const char *const *words, int n);
 
 /* ============================================================================ >>math
-   Elementary functions of our own: at most 4 units in the last place from the exact value for every
-   float, and the same bits on every CPU and compiler (rounding to nearest, no flush to zero: the
-   defaults). Activations with their derivatives. */
+   Elementary functions: at most 4 units in the last place from the exact value for every float, the
+   same bits everywhere (rounding to nearest, no flush to zero: the defaults). Activations. */
 typedef enum drl_act {
     DRL_ACT_NONE, DRL_ACT_RELU, DRL_ACT_TANH, DRL_ACT_SIGMOID, DRL_ACT_SOFTPLUS, DRL_ACT_MISH,
     DRL_ACT_GELU, /* tanh form */
     DRL_ACT_COUNT
 } drl_act;
 
-/* Return f(x) of one number. Subnormal results are gradual, -0 and infinities go to their limits,
-   nan to nan, points outside the domain to nan. sigmoid = 1 / (1 + exp(-x)), softplus =
-   log(1 + exp(x)), mish = x tanh(softplus(x)) (Misra 2019), gelu = x / 2 (1 + tanh(sqrt(2 / pi)
-   (x + 0.044715 x^3))) (Hendrycks and Gimpel 2016). */
+/* Return f(x). Subnormal results are gradual, -0 and infinities go to their limits, nan and points
+   outside the domain to nan. mish = x tanh(softplus(x)) (Misra 2019), gelu = x / 2 (1 + tanh(sqrt(2
+   / pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel 2016). */
 DRLDEF float drl_expf(float x);
 DRLDEF float drl_logf(float x);
 DRLDEF float drl_tanhf(float x);
@@ -299,112 +294,105 @@ DRLDEF float drl_erff(float x);
 DRLDEF void drl_act_forward(drl_context *ctx, drl_act act, size_t n, const float *z, float *y);
 
 /* dz[i] (+)= dy[i] f'(z[i]), within 1e-6 of the exact derivative (relu'(0) = 0), on all workers if
-   n is large; dz may be dy when accumulate is 0.
-     z, y  in  y = f(z). SOFTPLUS, MISH and GELU read z, RELU, TANH and SIGMOID read y; the other
-               one is not touched and may be NULL. */
+   n is large; dz may be dy when accumulate is 0. Of z and y = f(z), SOFTPLUS, MISH and GELU read z,
+   RELU, TANH and SIGMOID read y; the other one may be NULL. */
 DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z,
                              const float *y, const float *dy, float *dz, int accumulate);
 
 /* ============================================================================ >>rng
    Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011, Random123). Draw i of a stream
-   is a function of (key, stream, i): any draw can be addressed, and threads change nothing.
-   Positions count 32-bit words. Normals and uniforms take one position each; a normal is made from
-   its aligned pair of words, so between normals and other draws the rest of a pair is skipped. */
+   is a function of (key, stream, i), so threads change nothing. Positions count 32-bit words. A
+   normal is made from its aligned pair of words: between normals and other draws the rest of a pair
+   is skipped. */
 typedef struct drl_rng {
     uint32_t key[2];   /* seed */
     uint64_t stream;   /* which of 2^64 independent sequences */
     uint64_t position; /* next word */
-    uint64_t normal;   /* 1 after a normal; the struct is 32 bytes and is saved as it is */
+    uint64_t normal;   /* 1 after a normal */
 } drl_rng;
 
-/* Return the stream called `name` of a seed ("replay", "env", ...), at position 0. */
+/* Return the stream `name` ("replay", "env", ...) of a seed, at position 0. */
 DRLDEF drl_rng drl_rng_make(uint64_t seed, const char *name);
 
-/* Return sub-stream `index` of a stream (per environment, per purpose), at position 0. Does not
-   move the parent. */
+/* Return sub-stream `index` of a stream (per environment, per purpose), at position 0. */
 DRLDEF drl_rng drl_rng_split(const drl_rng *rng, uint64_t index);
 
-/* Return the next 32 random bits; uniform number in [0, 1), a multiple of 2^-24; standard normal
-   number, |z| < 6.8 (Box and Muller 1958). One position. */
+/* Return 32 random bits; a uniform number in [0, 1), a multiple of 2^-24; a standard normal number,
+   |z| < 6.8 (Box and Muller 1958). One position. */
 DRLDEF uint32_t drl_rng_bits(drl_rng *rng);
 DRLDEF float drl_rng_uniform(drl_rng *rng);
 DRLDEF float drl_rng_normal(drl_rng *rng);
 
 /* Return a standard normal number restricted to [low, high], low < high, by inversion; the bounds
-   may be infinite. One position. Good to about 1e-6 in z, also where the interval lies in one tail;
-   beyond 12 sigma it is the nearer end. */
+   may be infinite. One position. Error about 1e-6, also in the tails; beyond 12 sigma it is the
+   nearer end. */
 DRLDEF float drl_rng_truncated_normal(drl_rng *rng, float low, float high);
 
-/* Return an integer in [0, n), n >= 1, without modulo bias (Lemire 2019). One position, and with a
-   probability below n / 2^32 another one. */
+/* Return an integer in [0, n), n >= 1, without modulo bias (Lemire 2019). One position, rarely
+   more. */
 DRLDEF uint32_t drl_rng_integer(drl_rng *rng, uint32_t n);
 
-/* Fill x [n] with uniforms in [low, high), low + (high - low) u: the numbers of n single draws. n
-   positions. On all workers if n is large. */
+/* Fill x [n] with standard normals: the numbers of n single draws. On all workers if n is large. */
+DRLDEF void drl_rng_normal_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n);
+
+/* The same with uniforms in [low, high). */
 DRLDEF void drl_rng_uniform_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n, float low,
                                  float high);
 
-/* The same with standard normals. */
-DRLDEF void drl_rng_normal_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n);
-
-/* Write a random permutation of 0 .. n-1 to index [n] (Fisher-Yates, n - 1 integers). */
+/* Write a random permutation of 0 .. n-1 to index [n] (Fisher-Yates). */
 DRLDEF void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n);
 
 /* ============================================================================ >>kernels
-   Matrix products on plain arrays. Row-major; ld = distance of rows.
-   Rule of bits: every output element starts from 0 (or from its old value if accumulate is 1), adds
-   its products over k in increasing order by fused multiply-add, then the epilogue. Blocking,
-   vector width and threads do not change it. */
+   Matrix products on plain arrays. Row-major; ld = distance of rows. Every output element starts
+   from 0 (its old value if accumulate is 1), adds its products over k in increasing order by fused
+   multiply-add, then the epilogue, whatever the blocking, vector width and threads. */
 
-/* The three products that training needs, with weights W [in, out]:
+/* Products, with weights W [in, out]:
      DRL_GEMM_NN   C[m,n] = A[m,k]  B[k,n]      Y  = X  W
      DRL_GEMM_TN   C[m,n] = A[k,m]' B[k,n]      dW = X' dY
      DRL_GEMM_NT   C[m,n] = A[m,k]  B[n,k]'     dX = dY W' */
 typedef enum drl_gemm_form { DRL_GEMM_NN, DRL_GEMM_TN, DRL_GEMM_NT } drl_gemm_form;
 
-/* What happens to the product before it is stored. */
+/* What happens to the product before it is stored. Pointers may be NULL. */
 typedef struct drl_epilogue {
-    int accumulate;    /* 1: C += product (C is the start of the sum) */
-    const float *bias; /* [n] added to each row after the sum, or NULL */
-    const float *base; /* [m, n] rows base_ld apart, added after the sum, or NULL */
+    int accumulate;    /* 1: C is the start of the sum */
+    const float *bias; /* [n] added to each row after the sum */
+    const float *base; /* [m, n] rows base_ld apart, added after the sum */
     int base_ld;
     drl_act act;       /* applied last */
-    float *pre;        /* [m, n] rows ldc apart: value before act is stored, or NULL */
+    float *pre;        /* [m, n] rows ldc apart: gets the value before act */
 } drl_epilogue;
 
-/* Multiply matrices on all workers.
-     epilogue  in  NULL: C = product.
-   Errors   none: shapes are the caller's duty.   Cost  2 m n k flops; B is packed first. */
+/* Multiply on all workers; epilogue NULL: C = product. Shapes are the caller's duty. 2 m n k flops.
+   */
 DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a,
-                     int lda,
-                     const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue);
+                     int lda, const float *b, int ldb, float *c, int ldc,
+                     const drl_epilogue *epilogue);
 
-/* Plain triple loop with fmaf: the definition of drl_gemm, for tests and reading. */
+/* The definition of drl_gemm, three plain loops, for tests and reading. */
 DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const float *a, int lda,
                                const float *b, int ldb, float *c, int ldc,
                                const drl_epilogue *epilogue);
 
-/* Sum the columns of x [rows, cols] into out [cols], rows in increasing order; added to out if
-   accumulate is 1. */
+/* Sum (or, if accumulate is 1, add) the columns of x [rows, cols] into out [cols], in order of
+   rows. */
 DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx,
-                           float *out,
-                           int accumulate);
+                           float *out, int accumulate);
 
 /* ============================================================================ >>io
-   Named tensors and strings in safetensors files. A file is data, never code: all of its header is
-   checked before it is used, an object is changed only after the whole file was found good, and
-   reading holds at most the size of the file and 1 MiB. */
+   Named tensors and strings in safetensors files. An object is changed only after the whole file
+   was found good; reading holds at most the size of the file and 1 MiB. */
 
-/* In the order of a file, the widest first: everything is aligned. */
+/* In the order of a file, the widest first, so that all is aligned. */
 typedef enum drl_dtype {
     DRL_U64, DRL_I64, DRL_F64, DRL_F32, DRL_I32, DRL_BF16, DRL_F16, DRL_U8, DRL_BOOL,
     DRL_DTYPE_COUNT
 } drl_dtype;
 
 #define DRL_ENTRIES_MAX 1024 /* tensors of one file */
-#define DRL_META_MAX 1024    /* pairs of one file, beside the four that save adds */
+#define DRL_META_MAX 1024    /* pairs, beside the four that save adds */
 
-/* A named tensor somewhere in memory, C order. A scalar has rank 0. */
+/* A named tensor in memory, C order. A scalar has rank 0. */
 typedef struct drl_entry {
     char name[64]; /* letters, digits and . _ - / */
     drl_dtype dtype;
@@ -413,9 +401,8 @@ typedef struct drl_entry {
     void *data; /* borrowed */
 } drl_entry;
 
-/* All that an object holds, as a list of tensors that lie in the object. An algorithm has one
-   function that adds all of its own; saving and loading both go through that list, so what is saved
-   is what is loaded. The first error sticks, and save and load return it. */
+/* All that an object holds, as a list of tensors that lie in the object; saving and loading both go
+   through it. The first error sticks, and save and load return it. */
 typedef struct drl_state {
     drl_context *ctx;
     drl_entry *entries;
@@ -423,8 +410,7 @@ typedef struct drl_state {
     drl_status status;
 } drl_state;
 
-/* Pairs of strings that go with the tensors: name of the algorithm, hyper-parameters. The first
-   error sticks. */
+/* Pairs of strings that go with the tensors. The first error sticks. */
 typedef struct drl_pair {
     const char *key, *value;
 } drl_pair;
@@ -436,8 +422,8 @@ typedef struct drl_meta {
     drl_arena arena; /* owns pairs and strings */
 } drl_meta;
 
-/* A safetensors file in memory, checked; entries in the order of their data, which is little-endian
-   and, in files of others, perhaps not aligned: use memcpy. */
+/* A checked safetensors file in memory; entries in the order of their data, which is little-endian
+   and perhaps not aligned (files of others): use memcpy. */
 typedef struct drl_file {
     drl_context *ctx;
     drl_entry *entries;
@@ -447,74 +433,71 @@ typedef struct drl_file {
     size_t size;
 } drl_file;
 
-/* Return the bytes of a tensor, SIZE_MAX if that is too small a number for them. */
+/* Return the bytes of a tensor, SIZE_MAX if too many. */
 DRLDEF size_t drl_entry_bytes(const drl_entry *entry);
 
-/* Start an empty list; give it back (the tensors stay; idempotent). */
+/* Start an empty list; free it (the tensors stay; idempotent). */
 DRLDEF void drl_state_init(drl_state *state, drl_context *ctx);
 DRLDEF void drl_state_free(drl_state *state);
 
-/* Add a tensor: shape [rank] (NULL if rank is 0), data borrowed until the state is freed.
-   Errors   sticky: DRL_ERR_NAME for a bad or used name, DRL_ERR_SHAPE, DRL_ERR_MEMORY,
-            DRL_ERR_RANGE for more than DRL_ENTRIES_MAX. */
+/* Add a tensor: shape [rank] (NULL if rank is 0), data borrowed until the state is freed. Sticky
+   errors DRL_ERR_NAME for a bad or used name, DRL_ERR_SHAPE, DRL_ERR_MEMORY, DRL_ERR_RANGE for more
+   than DRL_ENTRIES_MAX. */
 DRLDEF void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
                           const int64_t *shape, void *data);
 
-/* As drl_state_add for a float matrix [rows, cols], or a vector [rows] if cols is 0. */
+/* Add a float matrix [rows, cols], a vector [rows] if cols is 0; "NAME.key" I32 [2] and
+   "NAME.position" U64 [3]. */
 DRLDEF void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows, int cols);
-
-/* As drl_state_add for a generator: "NAME.key" I32 [2] and "NAME.position" U64 [3]. */
 DRLDEF void drl_state_add_rng(drl_state *state, const char *name, drl_rng *rng);
 
-/* Start with no pairs; give all back (idempotent). */
+/* Start with no pairs; free all (idempotent). */
 DRLDEF void drl_meta_init(drl_meta *meta, drl_context *ctx);
 DRLDEF void drl_meta_free(drl_meta *meta);
 
-/* Set key to value, in the place of an older value. Both are copied.
-   Errors   sticky: DRL_ERR_FORMAT for a key not of 1 to 64 bytes or text that is not UTF-8,
-            DRL_ERR_RANGE for more than DRL_META_MAX, DRL_ERR_MEMORY. */
+/* Set key to value, replacing an older one; both are copied. Sticky errors DRL_ERR_FORMAT for text
+   that is not UTF-8 or a key not of 1 to 64 bytes, DRL_ERR_RANGE for more than DRL_META_MAX,
+   DRL_ERR_MEMORY. */
 DRLDEF void drl_meta_set(drl_meta *meta, const char *key, const char *value);
 
-/* Return the value of key, NULL if there is none. Borrowed from meta, until it is freed. */
+/* Return the value of key, borrowed from meta, NULL if there is none. */
 DRLDEF const char *drl_meta_get(const drl_meta *meta, const char *key);
 
-/* Write state and meta (NULL: none) as safetensors into buffer [capacity], and the length to *size;
-   with buffer NULL only the length. The entries of the state are put in the order of their dtypes.
-   Added to the pairs: format=diffrl, version=1, crc32c of the data, meta_crc32c.
-   Errors   DRL_ERR_RANGE for a small buffer; those that stuck. */
+/* Write state and meta (NULL: none) as safetensors to buffer [capacity], and the length to *size;
+   buffer NULL: only the length. Sorts the entries by dtype. Adds the pairs format=diffrl,
+   version=1, crc32c of the data, meta_crc32c. Errors DRL_ERR_RANGE for a small buffer; those that
+   stuck. */
 DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, const drl_meta *meta,
                                         void *buffer, size_t capacity, size_t *size);
 
-/* Check a safetensors file of the given size and make it readable. The bytes are copied.
-   Errors   DRL_ERR_FORMAT with the place and the fault, DRL_ERR_MEMORY; then nothing is held. */
+/* Check a safetensors file and make it readable; the bytes are copied. Errors DRL_ERR_FORMAT with
+   the place and the fault, DRL_ERR_MEMORY; then nothing is held. */
 DRLDEF drl_status drl_file_open_memory(drl_file *file, drl_context *ctx, const void *bytes,
                                        size_t size);
 
-/* Return the tensor called name, NULL if there is none. */
+/* Return the tensor called name, NULL if none. */
 DRLDEF const drl_entry *drl_file_find(const drl_file *file, const char *name);
 
-/* What loading may do, or-ed: skip tensors that the state lacks; take inf and nan. */
+/* Flags of loading, or-ed: skip tensors that the state lacks; take inf and nan. */
 #define DRL_LOAD_EXTRA 1
 #define DRL_LOAD_NAN 2
 
-/* Copy the tensors of a file into the state's tensors of the same names. All is checked first: on
-   an error the state's tensors are as before.
-   Errors   DRL_ERR_NAME for a tensor that the file lacks or has too much, DRL_ERR_SHAPE for another
-            shape or dtype, DRL_ERR_NAN for a float that is not finite. */
+/* Copy the tensors of a file into the state's tensors of the same names; on an error the state is
+   as before. Errors DRL_ERR_NAME for a missing or extra tensor, DRL_ERR_SHAPE for another shape or
+   dtype, DRL_ERR_NAN for a float that is not finite. */
 DRLDEF drl_status drl_file_load(const drl_file *file, drl_state *state, int flags);
 
-/* Give all back. Idempotent. */
+/* Free all. Idempotent. */
 DRLDEF void drl_file_close(drl_file *file);
 
 #ifndef DIFFRL_NO_STDIO
-/* As drl_state_save_memory, to a file; needs memory for a copy. It is written to PATH.tmp.<n>, and
-   on POSIX synced and renamed: a crash at any time leaves the old file or the new one, and perhaps
-   the other name. On an error the old file is intact and nothing is added.
-   Errors   also DRL_ERR_FILE, with the path and the system's reason, DRL_ERR_MEMORY. */
+/* As drl_state_save_memory, to a file; needs memory for a copy. PATH.tmp.<n> is written, and on
+   POSIX synced, then renamed: an error or crash at any time leaves the old file or the new one.
+   Errors also DRL_ERR_FILE with the path and the system's reason, DRL_ERR_MEMORY. */
 DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
                                  const drl_meta *meta);
 
-/* As drl_file_open_memory, from a file. Errors also DRL_ERR_FILE. */
+/* As drl_file_open_memory, from a file; also DRL_ERR_FILE. */
 DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *path);
 #endif
 
@@ -582,31 +565,28 @@ DRLDEF drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, in
                                    const void *config);
 
 /* ============================================================================ >>tape
-   Reverse-mode automatic differentiation. Ops compute at once and are recorded in order;
-   drl_tape_backward walks the record back. Matrices only: every tensor is [rows, cols].
-
-   Errors are sticky: an op that fails returns a 1 x 1 poison tensor, the tape keeps the first
-   error, and drl_tape_backward returns it; so the text of an algorithm needs no checks between
-   ops. Ask drl_tape_status before reading `data` of a result. */
+   Reverse-mode automatic differentiation of matrices. Ops compute at once and are recorded;
+   drl_tape_backward walks the record back. Errors are sticky: an op that fails returns a 1 x 1
+   poison tensor, the tape keeps the first error, drl_tape_backward returns it. Ask drl_tape_status
+   before reading `data` of a result. */
 struct drl_tape;
 struct drl_tensor;
 
-/* An op: its name, and what takes the gradient of y on to its inputs. */
+/* An op: its name, and what passes the gradient of y on to its inputs. */
 typedef struct drl_op {
     const char *name;
     void (*backward_fn)(struct drl_tape *tape, struct drl_tensor *y);
 } drl_op;
 
 typedef struct drl_tensor {
-    float *data;            /* [rows, cols] row-major */
-    float *grad;            /* same shape; NULL until backward, always there for parameters */
+    float *data;    /* [rows, cols] */
+    float *grad;    /* same shape; NULL until backward, always there for parameters */
     int rows, cols;
-    int needs_grad;         /* 1: a gradient flows to it */
-    int grad_full;          /* 1: grad holds a sum, 0: grad is not written yet */
-    drl_op op;              /* what made it; name NULL: input or parameter */
-    struct drl_tensor *in[4];
-    struct drl_tensor *prev; /* tape order */
-    void *saved;            /* what the op keeps for its backward */
+    int needs_grad; /* 1: a gradient flows to it */
+    int grad_full;  /* 1: grad holds a sum, 0: grad is not written yet */
+    drl_op op;      /* what made it; name NULL: input or parameter */
+    struct drl_tensor *in[4], *prev; /* prev: tape order */
+    void *saved;    /* what the op keeps for its backward */
     float f[2];
     int i[2];
 } drl_tensor;
@@ -614,32 +594,33 @@ typedef struct drl_tensor {
 typedef struct drl_tape {
     drl_context *ctx;
     drl_arena arena;
-    drl_tensor *last;       /* newest node */
-    int grad_enabled;       /* 0: until reset, ops compute only, nothing can be differentiated */
-    int done;               /* 1: backward has run, reset before the next */
-    drl_status status;      /* first error since reset */
+    drl_tensor *last;  /* newest node */
+    int grad_enabled;  /* 0: until reset, ops only compute */
+    int done;          /* 1: backward has run, reset before the next */
+    drl_status status; /* first error since reset */
     drl_tensor poison;
     float poison_data[16];
 } drl_tape;
 
-/* Start an empty tape. The second pass of the same graph allocates nothing. */
+/* Start an empty tape; a second pass of the same graph allocates nothing. */
 DRLDEF drl_status drl_tape_init(drl_tape *tape, drl_context *ctx);
 
-/* Forget all nodes and the error; every tensor of the tape is invalid. Parameters stay. */
+/* Forget all nodes and the error: tensors of the tape become invalid, parameters stay; or free the
+   memory, too (idempotent). */
 DRLDEF void drl_tape_reset(drl_tape *tape);
-
-/* Give the memory back; idempotent. Return the first error since reset (see drl_context_error). */
 DRLDEF void drl_tape_free(drl_tape *tape);
+
+/* Return the first error since reset. */
 DRLDEF drl_status drl_tape_status(const drl_tape *tape);
 
-/* Make a tensor that no gradient flows to; one that gradients flow to, e.g. to differentiate by an
-   action. data [rows, cols] is borrowed until reset; NULL: new memory, not initialized. */
+/* Make a tensor that no gradient flows to, or one that gradients flow to (e.g. an action). data
+   [rows, cols] is borrowed until reset; NULL: new memory, not initialized. */
 DRLDEF drl_tensor *drl_tape_input(drl_tape *tape, int rows, int cols, float *data);
 DRLDEF drl_tensor *drl_tape_variable(drl_tape *tape, int rows, int cols, float *data);
 
-/* Compute gradients of the 1 x 1 tensor loss with respect to everything that needs one. Parameter
-   gradients are added to what they hold (drl_params_zero_grad clears). Once between two resets.
-   Returns the tape's status; DRL_ERR_SHAPE or DRL_ERR_STATE if loss cannot be differentiated. */
+/* Compute gradients of the 1 x 1 tensor loss; those of parameters are added to what they hold
+   (drl_params_zero_grad clears). Once between two resets. Returns the tape's status; DRL_ERR_SHAPE
+   or DRL_ERR_STATE if loss cannot be differentiated. */
 DRLDEF drl_status drl_tape_backward(drl_tape *tape, drl_tensor *loss);
 
 typedef struct drl_tape_mark {
@@ -647,18 +628,17 @@ typedef struct drl_tape_mark {
     drl_tensor *last;
 } drl_tape_mark;
 
-/* Return the present place, and forget everything recorded after it: keeps a long sampling chain
-   without gradients in a few buffers. */
+/* Return the present place; forget everything recorded after it, so that a long sampling chain
+   without gradients stays in a few buffers. */
 DRLDEF drl_tape_mark drl_tape_save(const drl_tape *tape);
 DRLDEF void drl_tape_release(drl_tape *tape, drl_tape_mark mark);
 
-/* Build the same graph on an empty tape: returns the 1 x 1 loss. */
+/* Build the same graph on an empty tape and return its 1 x 1 loss. */
 typedef drl_tensor *(*drl_graph_fn)(drl_tape *tape, void *user);
 
-/* Compare the gradient of graph with central differences for every element of x, a parameter that
-   the graph uses, h = step * max(1, |x|). Runs the graph 2 * elements + 1 times.
-     error   out  largest |difference| / (|gradient| + |numeric| + 1e-3 largest |gradient|)
-   Errors   the graph's. */
+/* Compare the gradient of graph with central differences, h = step * max(1, |x|), for every element
+   of the parameter x. Runs the graph 2 * elements + 1 times. Errors: the graph's.
+     error   out  largest |difference| / (|gradient| + |numeric| + 1e-3 largest |gradient|) */
 DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *user,
                                       drl_tensor *x, float step, double *error);
 
@@ -1742,8 +1722,8 @@ DRLDEF drl_algo drl_algo_find(const char *name);
 #endif
 #endif
 
-/* Same bits: every rounding is written out. a*b+c must not be fused behind our back, and no sum may
-   be reordered. gcc obeys the pragma below even at -Ofast; clang cannot be held to it. */
+/* Every rounding is written out: no a*b+c may be fused, no sum reordered. gcc obeys the pragma even
+   at -Ofast; clang cannot be held to it. */
 #if defined(__clang__)
 #if defined(__FAST_MATH__) && !defined(DIFFRL_ALLOW_FAST_MATH)
 #error "diffrl.h: clang -ffast-math changes results; leave it out or define DIFFRL_ALLOW_FAST_MATH"
@@ -1772,7 +1752,7 @@ DRLI_HOT
 #define DRLI_UNUSED
 #endif
 
-/* Which vector paths can be compiled. They are chosen at run time: no -march flag is needed. */
+/* The vector paths that can be compiled; chosen at run time. */
 #if !defined(DIFFRL_NO_SIMD) && (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
 #define DRLI_X86 1
 #if defined(__clang__)
@@ -1789,8 +1769,8 @@ DRLI_HOT
 #endif
 
 /* DRLI_KERNEL(name, (n, x, y), size_t n, const float *x, float *y) { ... } compiles the loop in
-   braces once per instruction set and defines drli_<name>(isa, n, x, y) that picks one. Each copy
-   is vectorized; fmaf is written out in the loop, so all copies round alike. */
+   braces once per instruction set, vectorized; drli_<name>(isa, n, x, y) picks one. fmaf is written
+   out in the loop, so all copies round alike. */
 #if defined(DRLI_X86)
 #define DRLI_KERNEL(name, ARGS, ...) \
     DRLI_INLINE void drli_##name##_body(__VA_ARGS__); \
@@ -1836,8 +1816,7 @@ DRLDEF const char *drl_status_string(drl_status status)
     return "unknown status";
 }
 
-/* Text builder: appends to a fixed buffer and cuts what does not fit. Numbers never depend on the
-   locale, which printf's do. */
+/* Text in a fixed buffer; cuts what does not fit. Unlike printf's, numbers ignore the locale. */
 typedef struct drli_text {
     char *at, *end; /* end is the last place of the terminating zero */
     size_t length;  /* as if nothing were cut */
@@ -1876,8 +1855,7 @@ static void drli_text_int(drli_text *t, int64_t v)
     while (n) drli_text_char(t, digits[--n]);
 }
 
-/* Multiply hi + lo, known to about 100 bits, by 10^e, |e| < 512. fma gives the rounding error of a
-   product exactly, and each power of ten is held as two doubles. */
+/* Multiply hi + lo, about 100 bits, by 10^e, |e| < 512, with powers of ten as two doubles. */
 static void drli_scale10(double *hi, double *lo, int e)
 {
     static const double p[9][2] = {
@@ -1962,7 +1940,7 @@ DRLI_UNUSED static void drli_text_format(drli_text *t, const char *format, ...)
     va_end(args);
 }
 
-/* Set the context's error, log it, and return the status. Format as drli_text_vadd. */
+/* Set the context's error, log it, return the status. */
 static drl_status drli_fail(drl_context *ctx, drl_status status, const char *format, ...)
 {
     va_list args;
@@ -1980,7 +1958,7 @@ DRLDEF const char *drl_context_error(const drl_context *ctx)
     return ctx->message;
 }
 
-/* The address of the allocator's block stands before the aligned pointer. */
+/* The block's address stands before the aligned pointer. */
 DRLDEF void *drl_memory_alloc(drl_context *ctx, size_t size)
 {
     const drl_allocator *a = &ctx->cfg.allocator;
@@ -2084,7 +2062,7 @@ DRLDEF drl_arena_mark drl_arena_save(const drl_arena *arena)
     return mark;
 }
 
-/* A block that was added after the mark stays and starts anew; the older one keeps its place. */
+/* A block added after the mark stays and starts anew. */
 DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark)
 {
     drli_block *b = arena->block;
@@ -2099,10 +2077,9 @@ DRLDEF void drl_arena_free(drl_arena *arena)
     memset(arena, 0, sizeof(*arena));
 }
 
-/* The worker threads of a context; the caller is worker 0. `ticket` is 2048 times the number of the
-   task, plus its pieces that nobody has taken: whoever is awake takes one after the other, so that
-   a worker that the system keeps waiting holds nobody up. Idle workers spin for about 20 us before
-   they sleep, because updates run hundreds of short tasks one after the other. */
+/* The worker threads; the caller is worker 0. `ticket` is the number of the task, times 2048, plus
+   its pieces that nobody has taken: whoever is awake takes one after the other. Idle workers spin
+   for about 20 us before they sleep, because updates run hundreds of short tasks in a row. */
 #if !defined(DIFFRL_NO_THREADS) && (defined(__GNUC__) || defined(__clang__)) && \
     (defined(__unix__) || defined(__APPLE__))
 #define DRLI_THREADS 1
@@ -2114,7 +2091,7 @@ typedef struct drli_pool {
     pthread_mutex_t mutex; /* only for sleeping */
     pthread_cond_t wake;
     unsigned ticket;       /* atomic */
-    int pending;           /* atomic: its pieces that are not finished */
+    int pending;           /* atomic: pieces not finished */
     int sleepers;          /* atomic, written under the mutex */
     int workers;           /* atomic: how many took their number */
     int started, stop;
@@ -2134,8 +2111,7 @@ DRLI_INLINE void drli_pause(int round)
 #endif
 }
 
-/* Take pieces, fixed contiguous ranges, until none is left. What was taken belongs to the task that
-   the pool describes, because that one cannot end before. */
+/* Take pieces, fixed ranges, until none is left. The task cannot end before what was taken. */
 static void drli_pool_work(drli_pool *pool, int worker)
 {
     unsigned t = __atomic_load_n(&pool->ticket, __ATOMIC_ACQUIRE);
@@ -2176,8 +2152,8 @@ static void *drli_pool_main(void *arg)
     }
 }
 
-/* Publish the task (or the stop) to the workers. A worker that goes to sleep counts itself before
-   it looks at ticket for the last time: either it sees the new one or we see the sleeper. */
+/* Publish the task (or the stop). A worker that goes to sleep counts itself before its last look at
+   ticket: either it sees the new one or we see the sleeper. */
 static void drli_pool_start(drli_pool *pool)
 {
     __atomic_store_n(&pool->ticket, (pool->ticket / 2048 + 1) * 2048 + (unsigned)pool->pieces,
@@ -2273,7 +2249,7 @@ DRLDEF drl_context_config drl_context_config_default(void)
     return cfg;
 }
 
-/* Can this CPU, under this operating system, run the vector path? */
+/* Can this CPU, under this system, run the vector path? */
 static int drli_isa_supported(drl_isa isa)
 {
 #if defined(DRLI_X86)
@@ -2449,11 +2425,11 @@ DRLDEF const char *drl_text_nearest(const char *word, const char *const *words, 
 }
 
 /* ============================================================================ >>math
-   Branch-free, so that loops over them vectorize: both sides of a case are computed and one is
-   selected. Polynomials are minimax fits (relative error of the result) with coefficients rounded
-   to float one after the other. A sum hi + lo of two floats carries what one float cannot. */
+   Branch-free, so that loops vectorize: both sides of a case are computed, one is selected.
+   Polynomials are minimax fits (relative error of the result), coefficients rounded to float one
+   after the other. */
 
-/* sqrtf may set errno and therefore would not vectorize: promise that nobody looks. */
+/* sqrtf vectorizes if nobody looks at errno */
 #if defined(__GNUC__) || defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wredundant-decls"
@@ -2499,7 +2475,7 @@ DRLI_INLINE float drli_horner(float x, float p, float a, float b, float c, float
 #define DRLI_NAN drli_float(0x7fc00000u)
 #define DRLI_INF drli_float(0x7f800000u)
 
-/* before a loop whose arrays are equal or apart: no test for overlap, also vectorized in place */
+/* before a loop whose arrays are equal or apart: no test for overlap */
 #if defined(__clang__)
 #define DRLI_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
@@ -2508,7 +2484,7 @@ DRLI_INLINE float drli_horner(float x, float p, float a, float b, float c, float
 #define DRLI_INDEPENDENT
 #endif
 
-/* Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits. */
+/* adding 1.5 * 2^23 rounds to an integer in the low bits */
 #define DRLI_ROUND 12582912.0f
 
 /* exp(r) - 1 for |r| <= log(2) / 2, relative error 2^-26 */
@@ -2519,8 +2495,7 @@ DRLI_INLINE float drli_expm1_near(float r)
     return fmaf(r * r, p, r);
 }
 
-/* A number (1 + q) a b, where a and b are powers of two: two steps of scaling keep the precision of
-   results near and below the smallest normal number. */
+/* (1 + q) a b, a and b powers of two: two scalings keep the precision of tiny results */
 typedef struct drli_scaled {
     float q, a, b;
 } drli_scaled;
@@ -2628,8 +2603,8 @@ DRLI_INLINE float drli_mish_slope(float z)
     return e * fmaf(g, d, 4.0f * c * (e + 1.0f)) / (d * d);
 }
 
-/* x / (1 + exp(-w)), w = x (c0 + c1 x^2). Far left the result is x exp(w), whose relative error is
-   the absolute error of w: c0 + c1 x^2, times log2(e), is carried as hi + lo. */
+/* x / (1 + exp(-w)), w = x (c0 + c1 x^2). Far left the relative error is the absolute one of w:
+   c0 + c1 x^2, times log2(e), is carried as hi + lo. */
 DRLI_INLINE float drli_geluf(float x)
 {
     float low = x < -11.0f ? -11.0f : x, a = drli_absf(low), a2, hi, lo, t, n, f;
@@ -2668,8 +2643,7 @@ DRLI_INLINE float drli_sin_quadrant(float r, uint32_t quadrant)
 
 #define DRLI_TRIG_MAX 1e5f
 
-/* sin(x + quarter pi / 2) for loops: nan if |x| > DRLI_TRIG_MAX. x = n pi / 2 + r, pi / 2 in three
-   parts, the first product exact. */
+/* sin(x + quarter pi / 2), nan if |x| > DRLI_TRIG_MAX; x = n pi / 2 + r, pi / 2 in three parts */
 DRLI_INLINE float drli_trig(float x, uint32_t quarter)
 {
     float t = fmaf(x, 0.636619772f, DRLI_ROUND), n = t - DRLI_ROUND;
@@ -2699,8 +2673,8 @@ DRLI_INLINE float drli_erff(float x)
     return a < 0.84f ? fmaf(x, p, x) : drli_signf(y, x);
 }
 
-/* As drli_trig without its limit: x 2/pi modulo 4 in fixed point, from those 96 bits of 2/pi that
-   matter for the exponent of x (Payne and Hanek 1983). */
+/* Any x: x 2/pi modulo 4 in fixed point, from the 96 bits of 2/pi that matter (Payne and Hanek
+   1983). */
 static float drli_trig_all(float x, uint32_t quarter)
 {
     static const uint32_t two_over_pi[] = {0u,          0xa2f9836eu, 0x4e441529u, 0xfc2757d1u,
@@ -2731,8 +2705,7 @@ DRLDEF float drl_sinf(float x) { return drli_trig_all(x, 0u); }
 DRLDEF float drl_cosf(float x) { return drli_trig_all(x, 1u); }
 DRLDEF float drl_erff(float x) { return drli_erff(x); }
 
-/* Each activation: name, y = f(x), and f', where x is what it is computed from: dy for NONE, y up
-   to SIGMOID, then z. */
+/* Name, y = f(x), and f' of x: dy for NONE, y up to SIGMOID, then z. */
 #define DRLI_ACTIVATIONS(X) \
     X(NONE, x, 1.0f) \
     X(RELU, x < 0.0f ? 0.0f : x, (x > 0.0f ? 1.0f : 0.0f)) \
@@ -2742,7 +2715,7 @@ DRLDEF float drl_erff(float x) { return drli_erff(x); }
     X(MISH, drli_mishf(x), drli_mish_slope(x)) \
     X(GELU, drli_geluf(x), drli_gelu_slope(x))
 
-/* Two kernels: y = f(x), and dz = dy f' plus the old dz masked by `keep`. */
+/* y = f(x); dz = dy f' plus the old dz masked by `keep` */
 #define DRLI_ACT_KERNELS(NAME, VALUE, SLOPE) \
     DRLI_KERNEL(act_##NAME, (n, z, y), size_t n, const float *z, float *y) \
     { \
@@ -2765,7 +2738,7 @@ DRLDEF float drl_erff(float x) { return drli_erff(x); }
         } \
     }
 
-#if defined(__clang__) /* it tells us where it cannot do as DRLI_INDEPENDENT says */
+#if defined(__clang__) /* where it cannot do as DRLI_INDEPENDENT says */
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wpass-failed"
 #endif
@@ -2783,7 +2756,7 @@ static void drli_act_apply(int isa, drl_act act, size_t n, const float *z, float
     switch (act) { DRLI_ACTIVATIONS(DRLI_ACT_APPLY) default: break; }
 }
 
-/* Threads take whole blocks of this many elements, at least two at a time. */
+/* elements that a thread takes at a time, at least two of these */
 #define DRLI_ACT_BLOCK 16384u
 
 typedef struct drli_act_task {
@@ -2836,8 +2809,7 @@ DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const floa
 }
 
 /* ============================================================================ >>rng
-   Philox4x32-10: ten rounds of multiply and xor turn a counter of four words into four random ones.
-   Counter: block = position / 4 in the low two words, stream in the high two. */
+   Philox4x32-10: ten rounds turn four words (position / 4, stream) into random ones. */
 
 #define DRLI_PHILOX_ROUND \
     p = (uint64_t)a * 0xd2511f53u; \
@@ -2882,7 +2854,7 @@ DRLI_INLINE float drli_uniform(uint32_t w)
     return (float)(int32_t)(w >> 8) * 5.9604644775390625e-8f; /* 2^-24 */
 }
 
-/* The two words of a pair as radius and angle: z = sqrt(-2 log(u)) cos(2 pi v), or sin. */
+/* A pair of words: z = sqrt(-2 log(u)) cos(2 pi v), or sin. */
 DRLI_INLINE float drli_normal_radius(uint32_t w)
 {
     return sqrtf(-2.0f * drli_log_normal(drli_open(w)));
@@ -2926,7 +2898,7 @@ typedef struct drli_fill {
     size_t n;
 } drli_fill;
 
-/* Chunks [begin, end) of a fill, the first and last of which may be partly its own. */
+/* Chunks [begin, end) of a fill; the first and last may be in part. */
 static void drli_fill_run(void *arg, int begin, int end, int worker)
 {
     const drli_fill *f = (const drli_fill *)arg;
@@ -2943,7 +2915,7 @@ static void drli_fill_run(void *arg, int begin, int end, int worker)
     }
 }
 
-/* A pair of words serves normals or other draws, never both: they would not be independent. */
+/* A pair of words serves normals or other draws, never both: independence. */
 static void drli_rng_turn(drl_rng *rng, int normal)
 {
     if (rng->position % 2u && rng->normal != (uint64_t)normal) rng->position++;
@@ -2985,7 +2957,7 @@ static drl_rng drli_rng_at(uint32_t key0, uint32_t key1, uint64_t stream)
     memset(&rng, 0, sizeof(rng));
     rng.key[0] = key0;
     rng.key[1] = key1;
-    /* one-to-one scrambling of 64 bits (the finalizer of SplitMix64, Steele et al. 2014) */
+    /* one-to-one: the finalizer of SplitMix64 (Steele et al. 2014) */
     stream = (stream ^ (stream >> 30)) * 0xbf58476d1ce4e5b9u;
     stream = (stream ^ (stream >> 27)) * 0x94d049bb133111ebu;
     rng.stream = stream ^ (stream >> 31);
@@ -3109,10 +3081,9 @@ DRLDEF void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n)
 }
 
 /* ============================================================================ >>kernels
-   The matrix product. C is computed in tiles of some rows x 2 vectors that stay in registers while
-   k runs. B is read panel by panel, as wide as a tile: the first tile of a panel reads it where it
-   is and packs it on the way, without a pass of its own; B' is transposed into panels first. A is
-   never packed. Measured on Zen 5: 95 to 98 % of the multiply-add peak at 256 x 256 x 256. */
+   C is computed in tiles of some rows x 2 vectors that stay in registers while k runs. B is read in
+   panels as wide as a tile: the first tile of a panel packs it on the way; B' is transposed into
+   panels first. A is never packed. Zen 5: 95 to 98 % of the multiply-add peak at 256^3. */
 
 DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const float *a, int lda,
                                const float *b, int ldb, float *c, int ldc,
@@ -3141,13 +3112,13 @@ DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const fl
 
 /* One tile of the product: rows x cols of out = start + A B (+ bias) (+ base). */
 typedef struct drli_tile {
-    int k, cols;              /* cols counts only if the tile is one vector wide */
+    int k, cols;              /* cols: of a tile one vector wide */
     const float *a;
     ptrdiff_t a_row, a_col;   /* element (i, p) of A is a[i * a_row + p * a_col] */
-    ptrdiff_t next, next_row; /* where the next tiles find A: called from memory */
+    ptrdiff_t next, next_row; /* A of the next tiles: prefetched */
     const float *b;
     ptrdiff_t b_row;          /* row p of the panel starts at b + p * b_row */
-    float *copy;              /* the panel is packed here on the way; NULL: not */
+    float *copy;              /* gets the packed panel, or NULL */
     const float *start;       /* where the sum starts, rows ld apart; NULL: zeros */
     float *out;               /* rows ld apart; may be start */
     ptrdiff_t ld;
@@ -3155,13 +3126,12 @@ typedef struct drli_tile {
     ptrdiff_t base_ld;
 } drli_tile;
 
-/* DRLI_TILE_BODY defines drli_tile_<name>_body(t, rows, vecs) for constant rows x vecs <= 24. V is
-   the vector type of W floats. Per step of k it loads vecs vectors of B and broadcasts rows values
-   of A: 12 x 2 sums fill 24 of the 32 registers of AVX-512 and NEON, 6 x 2 fill 12 of the 16 of
-   AVX2, and from 8 sums on the latency of the fused multiply-add is hidden. Tiles of fewer rows are
-   as fast per row down to 4, so rows are shared out evenly among tiles. A single row takes 8
-   vectors. Tiles of one vector do the last columns: what is beyond t->cols is masked. */
-/* sanitizers would compile the unrolled loops for minutes; the tests guard the arrays' ends */
+/* DRLI_TILE_BODY defines drli_tile_<name>_body(t, rows, vecs) for constant rows x vecs <= 24, V a
+   vector of W floats. Per step of k it loads vecs vectors of B and broadcasts rows values of A:
+   12 x 2 sums fill 24 of the 32 registers of AVX-512 and NEON, 6 x 2 fill 12 of the 16 of AVX2; 8
+   sums hide the latency of the multiply-add. Tiles are as fast per row down to 4 rows, so rows are
+   shared out evenly. A single row takes 8 vectors. One vector does the last columns, masked beyond
+   t->cols. No sanitizers: they would compile the unrolled loops for minutes. */
 #if defined(__clang__)
 #define DRLI_UNROLL _Pragma("clang loop unroll(full)")
 #define DRLI_TILE_FN __attribute__((no_sanitize("address", "undefined")))
@@ -3216,7 +3186,7 @@ typedef struct drli_tile {
         } \
     }
 
-/* drli_tile_<name>(t, rows, vecs) for rows 1 .. 6 or 1 .. 12, vecs 1 or 2, and 1 x 8. */
+/* drli_tile_<name>(t, rows, vecs): rows 1 .. 6 or 1 .. 12, vecs 1 or 2, and 1 x 8 */
 #define DRLI_TILE_CASE(name, r) \
     case 16 * r + 1: drli_tile_##name##_body(t, r, 1); break; \
     case 16 * r + 2: drli_tile_##name##_body(t, r, 2); break;
@@ -3287,7 +3257,7 @@ static void drli_tile_scalar(const drli_tile *t, int rows, int vecs)
     }
 }
 
-/* What an instruction set brings: the largest tile, and the function that computes one. */
+/* The largest tile of an instruction set, and what computes one. */
 typedef struct drli_tiling {
     int rows, width; /* width: floats per vector */
     void (*run)(const drli_tile *t, int rows, int vecs);
@@ -3431,9 +3401,9 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
     }
 }
 
-/* Blocks of kc x nc of B, DRLI_BLOCK floats at most, fill half of a second-level cache of 1 MiB;
-   DRLI_MC rows of C are finished, activation included, while they are near. A long kc spares
-   visits to C; A' wants a short one, each of its rows lies in another page. */
+/* Blocks of kc x nc of B, at most DRLI_BLOCK floats, fill half of a level-2 cache of 1 MiB; DRLI_MC
+   rows of C are finished, activation included, while in cache. A long kc spares visits to C; A'
+   wants a short one, each of its rows lies in another page. */
 #define DRLI_MC 48
 static void drli_gemm_run(const drli_gemm_job *g, int worker)
 {
@@ -3450,22 +3420,6 @@ static void drli_gemm_run(const drli_gemm_job *g, int worker)
             }
         }
     }
-}
-
-static drli_gemm_job drli_gemm_job_make(drl_context *ctx, drl_gemm_form form, int m, int n, int k,
-                                        const float *a, int lda, const float *b, int ldb, float *c,
-                                        int ldc, const drl_epilogue *epilogue)
-{
-    drli_gemm_job g;
-    memset(&g, 0, sizeof(g));
-    g.ctx = ctx;
-    g.form = form;
-    g.m = m; g.n = n; g.k = k;
-    g.a = a; g.lda = lda;
-    g.b = b; g.ldb = ldb;
-    g.c = c; g.ldc = ldc;
-    if (epilogue) g.e = *epilogue;
-    return g;
 }
 
 static void drli_gemm_part(void *arg, int begin, int end, int worker)
@@ -3492,8 +3446,16 @@ DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, 
                      int lda, const float *b, int ldb, float *c, int ldc,
                      const drl_epilogue *epilogue)
 {
-    drli_gemm_job g = drli_gemm_job_make(ctx, form, m, n, k, a, lda, b, ldb, c, ldc, epilogue);
+    drli_gemm_job g;
     const int threads = ctx->cfg.threads;
+    memset(&g, 0, sizeof(g));
+    g.ctx = ctx;
+    g.form = form;
+    g.m = m; g.n = n; g.k = k;
+    g.a = a; g.lda = lda;
+    g.b = b; g.ldb = ldb;
+    g.c = c; g.ldc = ldc;
+    if (epilogue) g.e = *epilogue;
     if (threads == 1 || 2.0 * m * n * k < 5e5) { /* 2 us: not worth the wake-up */
         drli_gemm_run(&g, 0);
         return;
@@ -3548,7 +3510,7 @@ DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x,
 
 DRLI_COLD
 /* ============================================================================ >>io
-   Lists of tensors and pairs; reader: UTF-8, JSON, places, sums; writer; files. */
+   Lists of tensors and pairs; reader; writer; files. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != 1234
 #error "diffrl.h: files are little-endian, this machine is not"
 #endif
@@ -3563,7 +3525,7 @@ static const drli_dtype_info drli_dtypes[DRL_DTYPE_COUNT] = {
     {"U64", 8, 0}, {"I64", 8, 0}, {"F64", 8, 0x7ff0}, {"F32", 4, 0x7f80}, {"I32", 4, 0},
     {"BF16", 2, 0x7f80}, {"F16", 2, 0x7c00}, {"U8", 1, 0}, {"BOOL", 1, 0}};
 
-/* CRC-32C (Castagnoli). Starts from 0; the result of one piece is the start of the next. */
+/* CRC-32C (Castagnoli), from 0; the result of one piece starts the next. */
 static uint32_t drli_crc32c(uint32_t crc, const void *data, size_t n)
 {
     const unsigned char *p = (const unsigned char *)data;
@@ -3696,7 +3658,7 @@ DRLDEF void drl_state_add_rng(drl_state *state, const char *name, drl_rng *rng)
     drl_state_add(state, position, DRL_U64, 1, &three, &rng->stream); /* and position, normal */
 }
 
-/* Well-formed UTF-8: no overlong forms, no surrogates, at most U+10FFFF? */
+/* Well-formed UTF-8? */
 static int drli_utf8_good(const char *text)
 {
     const unsigned char *s = (const unsigned char *)text;
@@ -3771,7 +3733,7 @@ DRLDEF void drl_meta_set(drl_meta *meta, const char *key, const char *value)
     }
 }
 
-/* Place of a key among the pairs that save writes itself, from 1; 0 for other keys. */
+/* Place of a key among save's own pairs, from 1; 0 for others. */
 static int drli_meta_own(const char *key)
 {
     static const char own[][12] = {"format", "version", "crc32c", "meta_crc32c"};
@@ -3780,7 +3742,7 @@ static int drli_meta_own(const char *key)
     return i;
 }
 
-/* Checksum of a pair, 0 for the checksums; summed, because others may change the order of pairs. */
+/* Checksum of a pair, 0 for the checksums; summed, so that the order of pairs is free. */
 static uint32_t drli_pair_crc(const char *key, const char *value)
 {
     if (drli_meta_own(key) > 2) return 0;
@@ -3795,9 +3757,9 @@ static const char *drli_hex8(char *out, uint32_t v)
     return out;
 }
 
-/* Reads JSON of the one form that the format has: an object of objects of strings and lists of
-   whole numbers, without recursion, and decodes strings where they are. The first error sticks and
-   moves `at` to the end, a zero, where everything stops. */
+/* Reads the JSON of the format: an object of objects of strings and lists of whole numbers, without
+   recursion; strings are decoded in place. The first error sticks and moves `at` to the end, a
+   zero, where everything stops. */
 typedef struct drli_json {
     drl_file *file;
     const char *path, *name; /* for messages */
@@ -3847,7 +3809,7 @@ static uint32_t drli_json_hex(drli_json *p)
     return code;
 }
 
-/* Decode an escape as UTF-8 to out, which never overtakes `at`. Returns the end of it. */
+/* Decode an escape as UTF-8 to out, which never overtakes `at`; return its end. */
 static char *drli_json_escape(drli_json *p, char *out)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
@@ -3889,7 +3851,7 @@ static const char *drli_json_string(drli_json *p)
     return start;
 }
 
-/* Step to the next member of an object and return its key, NULL behind the last one. */
+/* Return the key of the next member of an object, NULL behind the last. */
 static const char *drli_json_key(drli_json *p, int first)
 {
     const char *key;
@@ -3903,7 +3865,7 @@ static const char *drli_json_key(drli_json *p, int first)
     return p->status == DRL_OK ? key : NULL;
 }
 
-/* A list of at most max whole numbers below 10^18. Returns how many. */
+/* A list of at most max whole numbers below 10^18; returns how many. */
 static int drli_json_list(drli_json *p, int64_t *v, int max)
 {
     int n = 0;
@@ -4019,7 +3981,7 @@ static void drli_json_sum(drli_json *p, const char *key, int own, uint32_t sum)
     drli_json_fail(p, "checksum of other data, ", got ? got : "none");
 }
 
-/* Our own files have a version and two checksums. Others need not, but what is there must agree. */
+/* Our own files have a version and two checksums; what others have of them must agree. */
 static void drli_json_sums(drli_json *p)
 {
     const drl_meta *meta = &p->file->meta;
@@ -4043,7 +4005,6 @@ DRLDEF void drl_file_close(drl_file *file)
     memset(file, 0, sizeof(*file));
 }
 
-/* Get memory for everything, in one piece. */
 static drl_status drli_file_start(drl_file *file, drl_context *ctx, size_t size)
 {
     drl_arena *arena = &file->meta.arena;
@@ -4101,7 +4062,7 @@ DRLDEF const drl_entry *drl_file_find(const drl_file *file, const char *name)
     return drli_entries_find(file->entries, file->count, name);
 }
 
-/* Has `from`, a tensor of a file or NULL, the form of `to`, and only values that may be loaded? */
+/* Has `from` (of a file, or NULL) the form of `to`, and only values that may be loaded? */
 static drl_status drli_entry_check(drl_context *ctx, const drl_entry *from, const drl_entry *to,
                                    int flags)
 {
@@ -4268,7 +4229,7 @@ DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *pa
     return status == DRL_OK ? drli_file_parse(file, path) : status;
 }
 
-/* Bring a file or folder to the disk. Returns 0, or -1 with errno set. */
+/* Bring a file or folder to the disk; 0, or -1 with errno set. */
 static int drli_sync(const char *path)
 {
 #if defined(__unix__) || defined(__APPLE__)
@@ -4282,12 +4243,12 @@ static int drli_sync(const char *path)
 #endif
 }
 
-/* Write a new file, called path and more, to the disk. Returns 0, or why there is none. */
+/* Write a new file PATH.tmp.<n> to the disk; 0, or why there is none. */
 static int drli_temp_write(char *temp, size_t temp_size, const char *path, const char *p, size_t n)
 {
     FILE *out = NULL;
     int i, reason;
-    for (i = 0; i < 1000 && !out; i++) { /* crashes leave names behind */
+    for (i = 0; i < 1000 && !out; i++) { /* crashes leave names */
         drli_text t = drli_text_begin(temp, temp_size);
         drli_text_format(&t, "%s.tmp.%d", path, i);
         errno = EIO; /* should something fail without a reason */
