@@ -518,8 +518,8 @@ typedef enum drl_field_type {
 #define DRLI_TYPE_BOOL int
 #define DRLI_TYPE_CHOICE int
 
-/* A field of a config struct. A table of these gives the defaults, the --set options, the metadata
-   of policy files and the range check of an algorithm. */
+/* A field of a config struct. Tables of them give defaults, --set options, policy files' metadata
+   and range checks. */
 typedef struct drl_field {
     char name[24]; /* arrays: the table is read-only memory without relocations */
     drl_field_type type;
@@ -546,21 +546,20 @@ typedef struct drl_field {
 
 #define DRL_FIELD_TEXT 64 /* bytes of a value as text, with its zero */
 
-/* Set every field of config to its default. */
+/* Set all fields to their defaults. */
 DRLDEF void drl_fields_default(const drl_field *fields, int n, void *config);
 
-/* Set the field `key` of config from text. In keys - is _ and case is ignored. Integers may be
-   written 1e6, floats inf within their range.
+/* Set the field `key` from text. In keys - is _ and case is ignored; integers may be written 1e6.
    Errors  DRL_ERR_NAME with the nearest key, DRL_ERR_RANGE with the range; config is unchanged. */
 DRLDEF drl_status drl_fields_set(drl_context *ctx, const drl_field *fields, int n, void *config,
                                  const char *key, const char *value);
 
-/* Write the field `key` to text [DRL_FIELD_TEXT], the shortest that reads back as the same value.
+/* Write the field `key` to text [DRL_FIELD_TEXT], shortest that reads back the same.
    Errors  DRL_ERR_NAME. */
 DRLDEF drl_status drl_fields_get(drl_context *ctx, const drl_field *fields, int n,
                                  const void *config, const char *key, char *text);
 
-/* Check the range of all fields. Errors  DRL_ERR_RANGE with the first outside. */
+/* Check all ranges. Errors  DRL_ERR_RANGE with the first field outside. */
 DRLDEF drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, int n,
                                    const void *config);
 
@@ -643,11 +642,11 @@ DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *
                                       drl_tensor *x, float step, double *error);
 
 /* ============================================================================ >>ops
-   What can be recorded. All return a tensor of the tape, after an error the poison; no op changes
-   its inputs. b broadcasts if it is [1, cols], [rows, 1] or [1, 1]. */
+   All return a tensor of the tape, after an error the poison; no op changes its inputs. b
+   broadcasts if it is [1, cols], [rows, 1] or [1, 1]. */
 
-/* y = a + b, a - b, a * b, a / b, min(a, b), max(a, b), elementwise; b broadcasts. At ties min and
-   max pass the gradient to a. */
+/* y = a + b, a - b, a * b, a / b, min(a, b), max(a, b), elementwise; b broadcasts. At ties the
+   gradient goes to a. */
 DRLDEF drl_tensor *drl_add(drl_tape *tape, drl_tensor *a, drl_tensor *b);
 DRLDEF drl_tensor *drl_sub(drl_tape *tape, drl_tensor *a, drl_tensor *b);
 DRLDEF drl_tensor *drl_mul(drl_tape *tape, drl_tensor *a, drl_tensor *b);
@@ -666,7 +665,7 @@ DRLDEF drl_tensor *drl_square(drl_tape *tape, drl_tensor *x);
 DRLDEF drl_tensor *drl_sin(drl_tape *tape, drl_tensor *x);
 DRLDEF drl_tensor *drl_cos(drl_tape *tape, drl_tensor *x);
 
-/* y = min(max(x, low), high); gradient 1 where low <= x <= high, else 0. */
+/* y = min(max(x, low), high); gradient where low <= x <= high. */
 DRLDEF drl_tensor *drl_clip(drl_tape *tape, drl_tensor *x, float low, float high);
 
 /* y = ln(1 - tanh(x)^2) = 2 (ln 2 - x - softplus(-2 x)), elementwise, finite for finite x. */
@@ -675,12 +674,12 @@ DRLDEF drl_tensor *drl_tanh_logdet(drl_tape *tape, drl_tensor *x);
 /* y = act(x), elementwise. */
 DRLDEF drl_tensor *drl_activate(drl_tape *tape, drl_act act, drl_tensor *x);
 
-/* y [rows, n] = act(x [rows, k] w [k, n] + bias [1, n] + base [rows, n]); bias, base may be NULL.
-   base is what many products share, e.g. the state's part of a first layer. */
+/* y [rows, n] = act(x [rows, k] w [k, n] + bias [1, n] + base [rows, n]); bias or NULL, base (what
+   many products share) or NULL. */
 DRLDEF drl_tensor *drl_linear(drl_tape *tape, drl_tensor *x, drl_tensor *w, drl_tensor *bias,
                               drl_tensor *base, drl_act act);
 
-/* y [rows, 1] = sum of each row; y [1, 1] = mean of all elements, summed in order in double. */
+/* y [rows, 1] = sum of each row; y [1, 1] = mean of all, in order in double. */
 DRLDEF drl_tensor *drl_sum_cols(drl_tape *tape, drl_tensor *x);
 DRLDEF drl_tensor *drl_mean(drl_tape *tape, drl_tensor *x);
 
@@ -694,7 +693,7 @@ DRLDEF drl_tensor *drl_cols(drl_tape *tape, drl_tensor *x, int first, int count)
 /* y[i] = row index[i] of x, i < count. index is copied. */
 DRLDEF drl_tensor *drl_gather(drl_tape *tape, drl_tensor *x, const int *index, int count);
 
-/* The same values as a constant: no gradient flows through. */
+/* The same values as a constant. */
 DRLDEF drl_tensor *drl_detach(drl_tape *tape, drl_tensor *x);
 
 /* softmax of each row, and its logarithm. */
@@ -705,8 +704,8 @@ DRLDEF drl_tensor *drl_log_softmax(drl_tape *tape, drl_tensor *x);
    Named parameters, layers, initializers. Weights are [in, out], biases [1, out]. */
 #define DRL_NAME_SIZE 48
 
-/* Named tensors in one block, with gradient and Adam moments if trainable: one pass updates, copies
-   or averages all. Built by init, add, add, ..., commit. */
+/* Named tensors in one block, trainable ones with gradient and Adam moments; one pass updates,
+   copies or averages all. init, add, add, ..., commit. */
 typedef struct drl_params {
     drl_context *ctx;
     drl_tensor *list;             /* [count] */
@@ -718,12 +717,12 @@ typedef struct drl_params {
     drl_status status;            /* sticky until commit */
 } drl_params;
 
-/* Start an empty set for `capacity` tensors at most. trainable 0: values only (targets, running
+/* Start a set of at most `capacity` tensors. trainable 0: values only (targets, running
    statistics). Errors are kept and returned by commit again; free is harmless then. */
 DRLDEF drl_status drl_params_init(drl_params *params, drl_context *ctx, int capacity,
                                   int trainable);
 
-/* Add the tensor prefix + name, [rows, cols]. Its data comes with commit. NULL on an error, which
+/* Add the tensor prefix + name, [rows, cols], whose data comes with commit. NULL on an error, which
    commit returns. */
 DRLDEF drl_tensor *drl_params_add(drl_params *params, const char *prefix, const char *name,
                                   int rows, int cols);
@@ -738,8 +737,8 @@ DRLDEF void drl_params_zero_grad(drl_params *params);
 DRLDEF void drl_params_copy(drl_params *to, const drl_params *from);
 DRLDEF void drl_params_polyak(drl_params *to, const drl_params *from, float tau);
 
-/* Append the tensors to an enumeration for saving as prefix + name; with optimizer 1 also the
-   moments, prefix + "adam_m." + name and "adam_v.", and the step count. */
+/* Append the tensors as prefix + name for saving; with optimizer 1 the moments prefix + "adam_m." +
+   name and "adam_v.", and the step count, too. */
 DRLDEF void drl_params_state(drl_params *params, drl_state *state, const char *prefix,
                              int optimizer);
 
@@ -772,7 +771,7 @@ DRLDEF drl_tensor *drl_dense_forward(drl_tape *tape, const drl_dense *layer, drl
 
 #define DRL_MLP_LAYERS 8
 
-/* Multi-layer perceptron: act between layers, out_act after the last. */
+/* Multi-layer perceptron: act between layers, out_act at the end. */
 typedef struct drl_mlp {
     int layers;
     drl_dense layer[DRL_MLP_LAYERS];
@@ -787,8 +786,7 @@ DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *params, const char *prefix, co
 DRLDEF void drl_mlp_init(drl_mlp *mlp, drl_init kind, float gain, drl_rng *rng);
 DRLDEF drl_tensor *drl_mlp_forward(drl_tape *tape, const drl_mlp *mlp, drl_tensor *x);
 
-/* Residual MLP of pre-activation blocks: h = x W + b, per block h += L2(act(L1(act(h)))), last
-   layer. */
+/* Residual MLP, pre-activation: h = x W + b, per block h += L2(act(L1(act(h)))), last layer. */
 typedef struct drl_resmlp {
     int blocks;
     drl_dense first, last, layer[DRL_MLP_LAYERS];
@@ -803,8 +801,8 @@ DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *pref
 DRLDEF void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng *rng);
 DRLDEF drl_tensor *drl_resmlp_forward(drl_tape *tape, const drl_resmlp *net, drl_tensor *x);
 
-/* Fourier time embedding with learned phase: [sin(omega t + psi), cos(omega t + psi)] -> Linear,
-   GELU -> Linear; omega = linspace(0.1, 100, frequencies) fixed. */
+/* Fourier time embedding: [sin(omega t + psi), cos(omega t + psi)] -> Linear, GELU -> Linear, psi
+   learned, omega = linspace(0.1, 100, frequencies). */
 typedef struct drl_fourier {
     int frequencies;
     drl_tensor *phase; /* psi [1, frequencies] */
@@ -823,7 +821,7 @@ typedef enum drl_time {
     DRL_TIME_SCALED /* w_i = 10000^(-i / (dim/2)), all times dim^(-1/2) (DACER's code) */
 } drl_time;
 
-/* Sinusoidal embedding out [steps, dim]: sin t w_i beside cos t w_i, t = 0 .. steps-1; dim even,
+/* Sinusoidal embedding of t = 0 .. steps-1: sin t w_i beside cos t w_i, out [steps, dim], dim even,
    >= 4. */
 DRLDEF void drl_time_sinusoidal(drl_time kind, int steps, int dim, float *out);
 
@@ -842,9 +840,9 @@ DRLDEF void drl_brn_add(drl_brn *layer, drl_params *params, drl_params *running,
 /* scale = var = 1, shift = mean = 0. */
 DRLDEF void drl_brn_init(drl_brn *layer);
 
-/* Train mode, batch statistics m, v; renorm 1: corrected towards the running ones M, V by constants
+/* Train mode: batch statistics m, v; with renorm 1 corrected towards running ones M, V by constants
      r = clip(sqrt(v + eps) / sqrt(V + eps), 1/r_max, r_max),
-     delta = clip((m - M) / sqrt(V + eps), -delta_max, delta_max); renorm 0 (warm-up): 1 and 0.
+     delta = clip((m - M) / sqrt(V + eps), -delta_max, delta_max); renorm 0 (warm-up): 1, 0.
    Then running = momentum running + (1 - momentum) batch. */
 DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, int renorm);
 
@@ -877,9 +875,8 @@ DRLDEF float drl_lr_linear(float first, float last, int64_t step, int64_t total)
 DRLDEF float drl_lr_cosine(float first, float last, int64_t step, int64_t total);
 
 /* ============================================================================ >>diffusion
-   Noise schedules and chain steps as graphs on a tape, with gradients where an algorithm
-   differentiates through the chain. x_t noisy action, t = T pure noise, t = 0 clean; abar_t =
-   product of (1 - beta). */
+   Noise schedules and chain steps as graphs, with gradients where wanted. x_t noisy action, t = T
+   pure noise, t = 0 clean; abar_t = product of (1 - beta). */
 #define DRL_STEPS_MAX 128
 
 typedef enum drl_schedule {
@@ -888,9 +885,9 @@ typedef enum drl_schedule {
     DRL_SCHEDULE_VP      /* beta_t = 1 - exp(-b0/T - (b1 - b0)(2t - 1)/(2 T^2)), b0 0.1, b1 10 */
 } drl_schedule;
 
-/* A variance-preserving chain by tables over t = 1 .. steps, abar[0] = 1. A step x_t -> x_{t-1} is
-     x0 = clip(x_scale x_t - eps_scale eps),   x_{t-1} = c0 x0 + c1 x_t + std z,
-   so ancestral and DDIM steps, other variances and floors differ in the tables alone. */
+/* A variance-preserving chain; t = 1 .. steps, abar[0] = 1. A step x_t -> x_{t-1} is
+     x0 = clip(x_scale x_t - eps_scale eps),   x_{t-1} = c0 x0 + c1 x_t + std z:
+   ancestral and DDIM steps, other variances and floors are other tables. */
 typedef struct drl_ddpm {
     int steps;
     int time[DRL_STEPS_MAX + 1]; /* what the network is told at t: t - 1 of the full chain */
@@ -904,8 +901,8 @@ typedef struct drl_ddpm {
    Source  Ho et al. 2020, arXiv:2006.11239, eq. (6), (7).   Errors  DRL_ERR_RANGE. */
 DRLDEF drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule kind, int steps);
 
-/* `steps` DDIM steps, over every (full->steps / steps)-th step of `full`: std = eta sqrt((1 -
-   abar') / (1 - abar)) sqrt(1 - abar / abar'); eta 0: deterministic.
+/* `steps` DDIM steps, each of full->steps / steps of `full`: std = eta sqrt((1 - abar') / (1 -
+   abar)) sqrt(1 - abar / abar'); eta 0: deterministic.
    Source  Song et al. 2021, arXiv:2010.02502, eq. (12), (16). */
 DRLDEF drl_status drl_ddim_init(drl_ddpm *short_chain, drl_context *ctx, const drl_ddpm *full,
                                 int steps, float eta);
@@ -922,8 +919,8 @@ DRLDEF drl_tensor *drl_ddpm_mean(drl_tape *tape, const drl_ddpm *ddpm, const int
 DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
                                  drl_tensor *eps, drl_tensor *z, float clip);
 
-/* Noise network eps(x, t, s): an MLP or a residual MLP on [x, e(t), s], where e = Linear, Mish,
-   Linear of a sinusoidal embedding. */
+/* Noise network eps(x, t, s): MLP or residual MLP on [x, e(t), s], e = Linear, Mish, Linear of a
+   sinusoidal embedding. */
 typedef struct drl_denoiser {
     int act_dim, obs_dim, time_dim;
     drl_time kind;
@@ -941,17 +938,17 @@ DRLDEF void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *
 /* Initialize all layers alike. */
 DRLDEF void drl_denoiser_init(drl_denoiser *net, drl_init kind, float gain, drl_rng *rng);
 
-/* What the first layer makes of the time of each step, with the bias, [steps, width]; of the
+/* The first layer's part from the time of each step, with the bias, [steps, width]; from the
    states, [B, width]. */
 DRLDEF drl_tensor *drl_denoiser_time(drl_tape *tape, const drl_denoiser *net, int steps);
 DRLDEF drl_tensor *drl_denoiser_state(drl_tape *tape, const drl_denoiser *net, drl_tensor *obs);
 
-/* Return eps [B, A] of x [B, A]; time a row of drl_denoiser_time, or one per row of x; state by
+/* eps [B, A] of x [B, A]; time: a row of drl_denoiser_time, or one per row; state: of
    drl_denoiser_state. */
 DRLDEF drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl_tensor *x,
                                     drl_tensor *time, drl_tensor *state);
 
-/* Return eps of x [n, A], row r at t[r] of the chain in state r mod B of obs [B, S]. */
+/* eps of x [n, A], row r at t[r] of the chain in state r mod B of obs [B, S]. */
 DRLDEF drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
                                    const int *t, drl_tensor *x, drl_tensor *obs);
 
@@ -961,8 +958,8 @@ DRLDEF drl_tensor *drl_denoiser_loss(drl_tape *tape, const drl_denoiser *net, co
                                      drl_tensor *noise, drl_tensor *weight);
 
 /* Run the steps first, first - 1, .. last without gradients, K samples per state of obs [B, S].
-     path [first - last + 2, K B, A]  in   x_first, then normals of each step (not read if std is 0)
-                                      out  x_first .. x_{last-1}, row k B + b in state b */
+     path [first - last + 2, K B, A]  in: x_first, then each step's normals (not read if std is 0);
+                                      out: x_first .. x_{last-1}, row k B + b in state b */
 DRLDEF void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
                                 drl_tensor *obs, int candidates, int first, int last, float clip,
                                 float *path);
@@ -974,13 +971,13 @@ DRLDEF void drl_ou_schedule(int n, float floor, float *c);
 /* Euler-Maruyama step x -> x1 of the controlled Ornstein-Uhlenbeck process around N(0, sigma0^2),
    and its part of the path log-density; x, u, xi, *x1 [B, A], eta [1, A], *ratio [B, 1]:
      x1    = x + eta (-x / sigma0^2 + u) + sqrt(2 eta) xi
-     ratio = log q(x1|x) - log p(x|x1) = sum_i (x - (1 - eta / sigma0^2) x1)^2 / (4 eta) - xi^2 / 2
-   with the same xi; as a difference of two log-densities float32 would not do. */
+     ratio = log q(x1|x) - log p(x|x1) = sum_i (x - (1 - eta / sigma0^2) x1)^2 / (4 eta) - xi^2 / 2,
+   more exact with the same xi than as a difference. */
 DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta,
                         drl_tensor *xi, float sigma0, drl_tensor **x1, drl_tensor **ratio);
 
 /* ============================================================================ >>critic
-   Value functions: categorical (C51), CrossQ's network with Batch Renorm, twin scalar critics. */
+   Value functions: categorical (C51), CrossQ's network, twin scalar critics. */
 
 /* Support of a value distribution: z_j = v_min + j (v_max - v_min) / (atoms - 1). */
 typedef struct drl_atoms {
@@ -989,8 +986,8 @@ typedef struct drl_atoms {
 } drl_atoms;
 
 /* Project p [B, atoms], moved to y_m = clip(shift[b] + scale[b] z_m, v_min, v_max), onto the
-   support: a mass goes to both neighbors of y_m. out [B, atoms] is overwritten, with accumulate 1
-   added to with weight.   Source  Bellemare et al. 2017, arXiv:1707.06887, algorithm 1. */
+   support. out [B, atoms] is overwritten; accumulate 1: added to with weight.
+   Source  Bellemare et al. 2017, arXiv:1707.06887, algorithm 1. */
 DRLDEF void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, const float *p,
                             const float *shift, const float *scale, float weight, int accumulate,
                             float *out);
@@ -1016,10 +1013,9 @@ DRLDEF void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *runnin
 /* LeCun-normal weights, zero biases, identity norms. */
 DRLDEF void drl_crossq_init(drl_crossq *q, drl_rng *rng);
 
-/* Forward in train mode: batch statistics over all rows; running ones are updated. */
+/* Forward in train mode: batch statistics over all rows; running ones are updated. Forward in eval
+   mode, parameters constant: gradients flow to x alone. */
 DRLDEF drl_tensor *drl_crossq_train(drl_tape *tape, drl_crossq *q, drl_tensor *x, int renorm);
-
-/* Forward in eval mode, all parameters constant: gradients flow to x alone. */
 DRLDEF drl_tensor *drl_crossq_eval(drl_tape *tape, const drl_crossq *q, drl_tensor *x);
 
 /* Twin critics Q1, Q2 (MLPs on [act, obs]) with targets. */
@@ -1036,9 +1032,8 @@ DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target,
 /* Initialize the critics; targets: drl_params_copy. */
 DRLDEF void drl_twin_init(drl_twin *twin, drl_init kind, float gain, drl_rng *rng);
 
-/* Return min(Q1, Q2) [K B, 1] of obs [B, S] and act [K B, A], row k B + b with state b, by the
-   critics or (1) the targets. Parameters are constants: gradients flow to act alone, and only up to
-   256 rows. The state's part of the first layer is computed once. */
+/* min(Q1, Q2) [K B, 1] of obs [B, S] and act [K B, A], row k B + b with state b; target 1: by the
+   targets. Gradients flow to act alone, and only up to 256 rows. */
 DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
                                 drl_tensor *act, int target);
 
@@ -1051,8 +1046,8 @@ DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, const drl_twin *twin, drl_tenso
 #define DRL_ENV_TERMINATED 1 /* the task is over: the value after this step is 0 */
 #define DRL_ENV_TRUNCATED 2  /* cut off (time, simulator fault): the value goes on */
 
-/* A task: functions over a user pointer that return 0, or not 0 if the simulator failed. The caller
-   keeps the time limit. */
+/* A task: functions over a user pointer; not 0 if the simulator failed. The caller keeps the time
+   limit. */
 typedef struct drl_env {
     const char *name;
     int obs_dim, act_dim;
@@ -1069,13 +1064,13 @@ typedef struct drl_env {
 } drl_env;
 
 /* Check a task for beginners' errors: dimensions, bounds, values that are not finite, reset and
-   step that do not repeat with the seed, actions without effect, episodes without end. About 300
-   steps. Findings are logged, the first also to drl_context_error; *faults (or NULL): their number.
+   step that do not repeat, actions without effect, endless episodes. About 300 steps. Findings
+   (*faults or NULL: their number) are logged, the first also to drl_context_error.
    Errors  DRL_ERR_ENV if training is impossible. */
 DRLDEF drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *faults);
 
-/* Reset a task; a value that is not finite is reported with source and index (in training also
-   environment and step).   Errors  DRL_ERR_ENV if reset_fn failed, DRL_ERR_NAN. */
+/* Reset a task; a value that is not finite is reported with source and index.
+   Errors  DRL_ERR_ENV if reset_fn failed, DRL_ERR_NAN. */
 DRLDEF drl_status drl_env_reset(drl_context *ctx, const drl_env *env, uint64_t seed, float *obs);
 
 /* Step a task likewise. action [act_dim] in [-1, 1] is scaled to the task's bounds.
@@ -1126,16 +1121,15 @@ DRLDEF drl_status drl_replay_init(drl_replay *replay, drl_context *ctx,
 DRLDEF void drl_replay_push(drl_replay *replay, const float *obs, const float *act, float reward,
                             const float *next_obs, int flags);
 
-/* Instead of a push: this environment has no transition (its step failed), and its next one does
-   not follow on its last. */
+/* Instead of a push: this environment's step failed; its next one does not follow on its last. */
 DRLDEF void drl_replay_skip(drl_replay *replay);
 
 /* Draw batch->rows rows into the caller's arrays, uniformly with replacement; n_step rewards are
-   summed, fewer at the end of an episode or of what was pushed.
+   summed, fewer where the episode or the record ends.
    Errors  DRL_ERR_STATE if empty.   RNG  rows draws. */
 DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch *batch);
 
-/* Append everything to an enumeration for saving, as prefix + "obs" etc. */
+/* Append everything for saving, as prefix + "obs" etc. */
 DRLDEF void drl_replay_state(drl_replay *replay, drl_state *state, const char *prefix);
 
 /* ============================================================================ >>norm
@@ -1152,13 +1146,13 @@ DRLDEF drl_status drl_norm_init(drl_norm *norm, drl_context *ctx, int dim);
 DRLDEF void drl_norm_free(drl_norm *norm);
 DRLDEF void drl_norm_update(drl_norm *norm, const float *x);
 
-/* y = clip((x - mean) / sqrt(var + 1e-8), -clip, clip), rows of dim; y = x before two vectors were
-   seen. y may be x. */
+/* y = clip((x - mean) / sqrt(var + 1e-8), -clip, clip), rows of dim; y may be x. count < 2: y =
+   x. */
 DRLDEF void drl_norm_apply(const drl_norm *norm, int rows, const float *x, float clip, float *y);
 
 /* ============================================================================ >>agent
-   What all algorithms share, the training loop, evaluation. How each algorithm works is told at the
-   head of its section in the implementation. */
+   What all algorithms share, the training loop, evaluation. The implementation explains each
+   algorithm at the head of its section. */
 typedef enum drl_mode {
     DRL_MODE_EXPLORE, /* as in training */
     DRL_MODE_EVAL     /* deterministic where the method has it, else sampled */
@@ -1180,8 +1174,8 @@ struct drl_agent;
     X(INT,    act_dim, 1, 1, 256,     "numbers in an action") \
     X(UINT64, seed,    1, 0, 0,       "of weights, noise, batches")
 
-/* An algorithm, by drl_dime_algo() etc. or drl_algo_find. Its agent is a struct of its own whose
-   first member is a drl_agent. */
+/* An algorithm, by drl_dime_algo() etc. or drl_algo_find. Agents are structs of their own that
+   begin with a drl_agent. */
 typedef struct drl_algo {
     const char *name, *about; /* "dime"; one line with the paper */
     const char *presets;      /* lines "cpu steps=8 utd=1": what differs from the defaults */
@@ -1240,20 +1234,19 @@ DRLDEF void drl_algo_default(drl_algo algo, void *config, int obs_dim, int act_d
    Errors  DRL_ERR_NAME. */
 DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config, const char *name);
 
-/* Allocate and initialize an agent, first member of a struct of algo.size bytes. ctx is borrowed,
-   config (of algo's type) copied.
-   Errors  DRL_ERR_RANGE names the field, DRL_ERR_MEMORY; nothing is held then. */
+/* Allocate and initialize an agent, first in a struct of algo.size bytes. ctx is borrowed,
+   config (of algo's type) copied. Errors  DRL_ERR_RANGE (names the field), DRL_ERR_MEMORY; nothing
+   is held then. */
 DRLDEF drl_status drl_agent_init(drl_agent *agent, drl_context *ctx, drl_algo algo,
                                  const void *config);
 
-/* Give the memory back and zero the whole struct. Idempotent. */
+/* Give the memory back and zero the struct. Idempotent. */
 DRLDEF void drl_agent_free(drl_agent *agent);
 
-/* Begin an episode in environment env; -1: of evaluation, whose noise starts from seed, so that it
-   depends on policy and seed alone. */
+/* Begin an episode in environment env; -1: of evaluation, its noise from seed alone. */
 DRLDEF void drl_agent_begin(drl_agent *agent, int env, uint64_t seed);
 
-/* Choose actions for rows states; exploring and evaluating have streams of their own.
+/* Choose actions for rows states; each mode has a stream of its own.
      obs [rows, obs_dim] in,  act [rows, act_dim] out, in [-1, 1] */
 DRLDEF drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const float *obs,
                                 float *act);
@@ -1269,8 +1262,8 @@ DRLDEF const void *drl_agent_config(const drl_agent *agent);
 DRLDEF void drl_agent_state(drl_agent *agent, drl_state *state, int all);
 
 #ifndef DIFFRL_NO_STDIO
-/* Write configuration and what acting needs to a safetensors file, atomically. meta (or NULL) is
-   added to its metadata.   Errors  as drl_state_save. */
+/* Write configuration and what acting needs to a safetensors file, atomically, with meta (or NULL)
+   in its metadata.   Errors  as drl_state_save. */
 DRLDEF drl_status drl_agent_save(drl_agent *agent, const char *path, const drl_meta *meta);
 
 /* Make an agent that can act from such a file; agent as in drl_agent_init.
@@ -1318,9 +1311,8 @@ DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx,
                                    int env_count, drl_agent *agent);
 
 /* Step every environment, then update the agent for each step. Environments are stepped side by
-   side on the context's workers: they must not share what they change. A failed or nan step drops
-   the transition and resets that environment; more than 1000 are an error.
-   Errors  the agent's, DRL_ERR_ENV. */
+   side on workers: they must not share what they change. A failed or nan step drops the transition
+   and resets that environment; more than 1000 are an error.   Errors  the agent's, DRL_ERR_ENV. */
 DRLDEF drl_status drl_trainer_step(drl_trainer *trainer);
 
 /* Mean return and length of the last 100 finished episodes; 0 if there is none. */
@@ -1336,8 +1328,8 @@ typedef struct drl_evaluation {
     double mean, std, min, max, length;
 } drl_evaluation;
 
-/* Run episodes on an environment (not the trainer's) with seeds seed, seed + 1, ..., for the
-   agent's noise too. returns [episodes] out, or NULL.   Errors  the agent's, the task's. */
+/* Run episodes on an environment (not the trainer's), seeds seed, seed + 1, ... for it and the
+   agent's noise. returns [episodes] out, or NULL.   Errors  the agent's, the task's. */
 DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env *env, int episodes,
                                uint64_t seed, drl_evaluation *result, double *returns);
 
@@ -1357,9 +1349,6 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env
     X(FLOAT, lr,        3e-4, 0, 1,       "Adam, eps 1e-5, gradient's norm at most 0.5")
 typedef struct drl_ppo_config { DRL_PPO_CONFIG(DRL_MEMBER) } drl_ppo_config;
 
-/* Return the values of the paper and of Stable-Baselines3. */
-DRLDEF drl_ppo_config drl_ppo_config_default(int obs_dim, int act_dim);
-
 typedef struct drl_ppo {
     drl_agent agent;
     drl_ppo_config cfg;
@@ -1374,8 +1363,9 @@ typedef struct drl_ppo {
     uint32_t *order;
 } drl_ppo;
 
-/* The algorithm: presets "paper", "cpu", "toy"; evaluating takes mu. What of rollout the
-   environments do not divide is not learned from. Its drl_agent_init. */
+/* The values of the paper and Stable-Baselines3; the algorithm: presets "paper", "cpu", "toy",
+   evaluating takes mu, rollout % environments rows are not learned from; its drl_agent_init. */
+DRLDEF drl_ppo_config drl_ppo_config_default(int obs_dim, int act_dim);
 DRLDEF drl_algo drl_ppo_algo(void);
 DRLDEF drl_status drl_ppo_init(drl_ppo *ppo, drl_context *ctx, const drl_ppo_config *cfg);
 #endif
@@ -1396,9 +1386,6 @@ DRLDEF drl_status drl_ppo_init(drl_ppo *ppo, drl_context *ctx, const drl_ppo_con
     X(FLOAT, target,       -1,    -1e3,  1e3,     "entropy per action dimension alpha aims at")
 typedef struct drl_sac_config { DRL_SAC_CONFIG(DRL_MEMBER) } drl_sac_config;
 
-/* Return the values of the paper. */
-DRLDEF drl_sac_config drl_sac_config_default(int obs_dim, int act_dim);
-
 typedef struct drl_sac {
     drl_agent agent;
     drl_sac_config cfg;
@@ -1410,7 +1397,9 @@ typedef struct drl_sac {
     float *noise, *y;  /* [2, B, A] normals, [B] targets */
 } drl_sac;
 
-/* The algorithm: presets "paper", "cpu", "toy"; evaluating takes tanh(mu). Its drl_agent_init. */
+/* The values of the paper; the algorithm: presets "paper", "cpu", "toy", evaluating takes tanh(mu);
+   its drl_agent_init. */
+DRLDEF drl_sac_config drl_sac_config_default(int obs_dim, int act_dim);
 DRLDEF drl_algo drl_sac_algo(void);
 DRLDEF drl_status drl_sac_init(drl_sac *sac, drl_context *ctx, const drl_sac_config *cfg);
 #endif
@@ -1445,9 +1434,6 @@ DRLDEF drl_status drl_sac_init(drl_sac *sac, drl_context *ctx, const drl_sac_con
     X(FLOAT, lr_critic,     1e-4,  0,    1,     "learning rate")
 typedef struct drl_dacer_config { DRL_DACER_CONFIG(DRL_MEMBER) } drl_dacer_config;
 
-/* Return the values of the paper's code. */
-DRLDEF drl_dacer_config drl_dacer_config_default(int obs_dim, int act_dim);
-
 typedef struct drl_dacer {
     drl_agent agent;
     drl_dacer_config cfg;
@@ -1461,8 +1447,9 @@ typedef struct drl_dacer {
     double *work;                  /* of a mixture */
 } drl_dacer;
 
-/* The algorithm: presets "paper", "cpu" (see the head), "toy"; evaluating adds no noise, the chain
-   still draws. Acting takes rows (T + 1) act_dim normals. Its drl_agent_init. */
+/* The values of the paper's code; the algorithm: presets "paper", "cpu" (see the head), "toy",
+   evaluating adds no noise, acting takes rows (T + 1) act_dim normals; its drl_agent_init. */
+DRLDEF drl_dacer_config drl_dacer_config_default(int obs_dim, int act_dim);
 DRLDEF drl_algo drl_dacer_algo(void);
 DRLDEF drl_status drl_dacer_init(drl_dacer *dacer, drl_context *ctx, const drl_dacer_config *cfg);
 #endif
@@ -1504,9 +1491,6 @@ DRLDEF drl_status drl_dacer_init(drl_dacer *dacer, drl_context *ctx, const drl_d
     X(FLOAT,  target,           4,      -1e3, 1e3,   "run cost per dimension alpha aims at")
 typedef struct drl_dime_config { DRL_DIME_CONFIG(DRL_MEMBER) } drl_dime_config;
 
-/* Return the values of the paper's code, for Gym's MuJoCo tasks. */
-DRLDEF drl_dime_config drl_dime_config_default(int obs_dim, int act_dim);
-
 typedef struct drl_dime {
     drl_agent agent;
     drl_dime_config cfg;
@@ -1525,8 +1509,9 @@ typedef struct drl_dime {
     float *noise, *next_act, *next_density, *target, *shift, *scale, *probability;
 } drl_dime;
 
-/* The algorithm: presets "paper", "cpu" (fastest learning on two cores), "toy" (pendulums). Both
-   modes sample, from streams of their own, rows (N + 1) act_dim normals. Its drl_agent_init. */
+/* The values of the paper's code for Gym; the algorithm: presets "paper", "cpu" (fast on two
+   cores), "toy", both modes sample, rows (N + 1) act_dim normals; its drl_agent_init. */
+DRLDEF drl_dime_config drl_dime_config_default(int obs_dim, int act_dim);
 DRLDEF drl_algo drl_dime_algo(void);
 DRLDEF drl_status drl_dime_init(drl_dime *dime, drl_context *ctx, const drl_dime_config *cfg);
 #endif
@@ -1576,9 +1561,6 @@ DRLDEF drl_status drl_dime_init(drl_dime *dime, drl_context *ctx, const drl_dime
     X(BOOL,  time_limit_terminal, 1, 0, 1,     "as in the paper's code; preset cpu: no")
 typedef struct drl_dppo_config { DRL_DPPO_CONFIG(DRL_MEMBER) } drl_dppo_config;
 
-/* Return the values of the paper's code for fine-tuning on Gym. */
-DRLDEF drl_dppo_config drl_dppo_config_default(int obs_dim, int act_dim);
-
 typedef struct drl_dppo {
     drl_agent agent;
     drl_dppo_config cfg;
@@ -1599,13 +1581,15 @@ typedef struct drl_dppo {
     uint32_t *order;
 } drl_dppo;
 
-/* The algorithm: presets "paper", "cpu" (smaller), "scratch" (without data), "toy". Row r of act is
-   environment r. Both modes sample, (K + 1) chunk act_dim normals a plan. Its drl_agent_init. */
+/* The values of the paper's code for fine-tuning on Gym; the algorithm: presets "paper", "cpu"
+   (smaller), "scratch" (without data), "toy", row r of act is environment r, both modes sample,
+   (K + 1) chunk act_dim normals a plan; its drl_agent_init. */
+DRLDEF drl_dppo_config drl_dppo_config_default(int obs_dim, int act_dim);
 DRLDEF drl_algo drl_dppo_algo(void);
 DRLDEF drl_status drl_dppo_init(drl_dppo *agent, drl_context *ctx, const drl_dppo_config *cfg);
 
-/* Clone data for one epoch; call bc_epochs times before fine-tuning. The first call sets the data's
-   range for good. The mean loss is metric bc_loss.
+/* Clone data for one epoch, bc_epochs times before fine-tuning; the first sets the data's range for
+   good. Metric bc_loss is the mean loss.
      obs [rows, S], act [rows, A] in [-1, 1], ends [rows] not 0 in the last row of an episode
    Errors  DRL_ERR_SHAPE if no episode has `chunk` actions, DRL_ERR_NAN, the tape's. */
 DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const float *act,
@@ -1653,9 +1637,6 @@ typedef enum drl_qvpo_weight {
       "the time limit ends the value, as in the paper's code; preset cpu: no")
 typedef struct drl_qvpo_config { DRL_QVPO_CONFIG(DRL_MEMBER) } drl_qvpo_config;
 
-/* Return the values of the paper's code. */
-DRLDEF drl_qvpo_config drl_qvpo_config_default(int obs_dim, int act_dim);
-
 typedef struct drl_qvpo {
     drl_agent agent;
     drl_qvpo_config cfg;
@@ -1671,7 +1652,9 @@ typedef struct drl_qvpo {
     int *time;         /* [(1 + N_e) B] t of each row */
 } drl_qvpo;
 
-/* The algorithm: presets "paper", "cpu" (see the head), "toy". Its drl_agent_init. */
+/* The values of the paper's code; the algorithm: presets "paper", "cpu" (see the head), "toy";
+   its drl_agent_init. */
+DRLDEF drl_qvpo_config drl_qvpo_config_default(int obs_dim, int act_dim);
 DRLDEF drl_algo drl_qvpo_algo(void);
 DRLDEF drl_status drl_qvpo_init(drl_qvpo *qvpo, drl_context *ctx, const drl_qvpo_config *cfg);
 #endif
