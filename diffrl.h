@@ -1,6 +1,6 @@
 /* diffrl.h - v0.1.0 - diffusion-policy reinforcement learning in one C99 header - MIT-0
 
-   DO THIS in one .c or .cpp file; build with cc app.c -lm, there is no other dependency:
+   DO THIS in one .c or .cpp file; build with cc app.c -lm:
       #define DIFFRL_IMPLEMENTATION
       #include "diffrl.h"
 
@@ -24,15 +24,12 @@
              of three functions (examples/05_own_env.c; examples/mujoco binds MuJoCo)
 
    PROMISES
-   Same bits    A seed gives the same bits on 1 or 8 threads, with AVX-512, AVX2, NEON or plain C,
-                with gcc or clang at any -O level (gcc even at -Ofast; clang -ffast-math is
-                refused). Random numbers are counter-based, every sum has a fixed order, exp, log,
-                tanh, sin are our own. Environments keep their own promises.
+   Same bits    A seed gives the same bits on any number of threads, with AVX-512, AVX2, NEON or
+                plain C, gcc or clang, at any -O level (clang -ffast-math is refused). Random
+                numbers are counter-based, sums have a fixed order, exp, log, tanh, sin are our own.
    No surprise  No writable globals, no allocation in act and update after the first, no exit, abort
-                or print. Errors are returned; drl_context_error says what, where, what was
-                expected, what came, and what to do.
-   Files        A damaged or hostile file is refused, never run or trusted for a size. Loading holds
-                at most the size of the file and 1 MiB.
+                or print. drl_context_error says what, where, expected, got, and what to do.
+   Files        A damaged or hostile file is refused, never run or trusted for a size.
 
    CONTENTS  each section stands twice: interface in the first part, implementation in the second
    >>config     linkage, hooks, vector paths, floating-point rules
@@ -65,8 +62,7 @@
    DIFFRL_IMPLEMENTATION  [I] compile the implementation here; in exactly one file
    DIFFRL_STATIC          [E] all functions static: several copies in one program
    DRLDEF                 [E] linkage of functions (default extern or static)
-   DIFFRL_MALLOC(size), DIFFRL_FREE(ptr)  [I] own allocator, both or none; at run time:
-                              drl_context_config.allocator
+   DIFFRL_MALLOC(size), DIFFRL_FREE(ptr)  [I] both or none; or drl_context_config.allocator
    DIFFRL_ASSERT(x)       [I] programming errors; default assert
    DIFFRL_NO_STDIO        [E] no files: memory variants of save and load remain
    DIFFRL_NO_SIMD         [I] plain C only; slower, same bits
@@ -75,8 +71,7 @@
    DIFFRL_ONLY_DACER      [E] leave out all algorithms that no DIFFRL_ONLY names
    DIFFRL_ALLOW_FAST_MATH [I] accept clang -ffast-math, without the promise of bits
 
-   SPEED     Compile with -O2; no -march flag is needed, vector code is chosen at run time. Without
-             optimization everything is right and ten times slower.
+   SPEED     Compile with -O2 (-O0 is ten times slower); vector code is chosen at run time.
    THREADS   An object is used by one thread at a time; objects of different contexts are
              independent. drl_context_config.threads: several cores in one update.
 */
@@ -105,7 +100,6 @@
 #endif
 #endif
 
-/* The algorithms that DIFFRL_ONLY leaves out. */
 #if defined(DIFFRL_ONLY_PPO) || defined(DIFFRL_ONLY_SAC) || defined(DIFFRL_ONLY_DIME) || \
     defined(DIFFRL_ONLY_QVPO) || defined(DIFFRL_ONLY_DACER) || defined(DIFFRL_ONLY_DPPO)
 #ifndef DIFFRL_ONLY_PPO
@@ -159,8 +153,8 @@ typedef enum drl_status { DRL_STATUS_LIST(DRLI_STATUS_ENUM) } drl_status;
 /* Return the text of a status, never NULL. */
 DRLDEF const char *drl_status_string(drl_status status);
 
-/* Memory source. free_fn gets the size asked for. Both NULL: DIFFRL_MALLOC and DIFFRL_FREE.
-   alloc_fn may return NULL and need not align to more than 16 bytes. */
+/* alloc_fn may return NULL, and aligns to 16 bytes; free_fn gets the size asked for. Both NULL:
+   DIFFRL_MALLOC and DIFFRL_FREE. */
 typedef struct drl_allocator {
     void *(*alloc_fn)(size_t size, void *user);
     void (*free_fn)(void *ptr, size_t size, void *user);
@@ -178,7 +172,7 @@ typedef void (*drl_log_fn)(void *user, drl_log_level level, drl_status status, c
 typedef void (*drl_task_fn)(void *arg, int begin, int end, int worker);
 
 /* A host's own thread pool: calls fn over disjoint ranges that cover [0, n), each worker index on
-   one thread at a time, and returns when all are done. Results do not depend on the cut. */
+   one thread at a time, and returns when all are done. */
 typedef void (*drl_parallel_fn)(void *user, int n, int threads, drl_task_fn fn, void *arg);
 
 typedef enum drl_isa {
@@ -195,8 +189,7 @@ typedef struct drl_context_config {
     void *parallel_user;
 } drl_context_config;
 
-/* What objects share. Calls with one context must not overlap in time, except from inside
-   drl_parallel_for. */
+/* What objects share. Calls with one context must not overlap in time. */
 typedef struct drl_context {
     drl_context_config cfg;
     drl_isa isa;            /* in use, never AUTO */
@@ -223,8 +216,7 @@ DRLDEF void drl_context_free(drl_context *ctx);
 /* Return the last error, one line. */
 DRLDEF const char *drl_context_error(const drl_context *ctx);
 
-/* Get zeroed memory, aligned to 64 bytes; NULL with the error set. Give it back (size as asked for,
-   NULL is harmless). */
+/* Get zeroed memory, aligned to 64 bytes; NULL with the error set. Free it (size as asked for). */
 DRLDEF void *drl_memory_alloc(drl_context *ctx, size_t size);
 DRLDEF void drl_memory_free(drl_context *ctx, void *ptr, size_t size);
 
@@ -242,17 +234,16 @@ DRLDEF drl_status drl_arena_init(drl_arena *arena, drl_context *ctx, size_t size
 /* Take n bytes, aligned to 64, not zeroed; NULL with the error set. */
 DRLDEF void *drl_arena_alloc(drl_arena *arena, size_t n);
 
-/* Take everything back; and give the memory to the context (idempotent). */
+/* Take everything back; or give the memory back, too (idempotent). */
 DRLDEF void drl_arena_reset(drl_arena *arena);
 DRLDEF void drl_arena_free(drl_arena *arena);
 
-/* Where an arena stands. */
 typedef struct drl_arena_mark {
     struct drli_block *block;
     size_t block_used, used;
 } drl_arena_mark;
 
-/* Return the present place; take back everything given out after it. Marks nest, until a reset. */
+/* Return the present place; take back what was given out after it. Marks nest, until a reset. */
 DRLDEF drl_arena_mark drl_arena_save(const drl_arena *arena);
 DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark);
 
@@ -261,10 +252,10 @@ DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark);
 DRLDEF void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn, void *arg);
 
 /* ============================================================================ >>text
-   Words and numbers in text. Nothing here depends on the locale. */
+   Words and numbers in text, whatever the locale. */
 
-/* Return the one of words [n] nearest to `word` by edit distance (case does not count, and - is _),
-   or NULL if none is near. For "did you mean ...?". */
+/* Return the one of words [n] nearest to `word` by edit distance (case does not count, - is _), or
+   NULL if none is near. */
 DRLDEF const char *drl_text_nearest(const char *word, const char *const *words, int n);
 
 /* ============================================================================ >>math
@@ -276,9 +267,9 @@ typedef enum drl_act {
     DRL_ACT_COUNT
 } drl_act;
 
-/* Return f(x). Subnormal results are gradual, -0 and infinities go to their limits, nan and points
-   outside the domain to nan. mish = x tanh(softplus(x)) (Misra 2019), gelu = x / 2 (1 + tanh(sqrt(2
-   / pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel 2016). */
+/* Return f(x); subnormal results are gradual, nan outside the domain. mish = x tanh(softplus(x))
+   (Misra 2019), gelu = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel
+   2016). */
 DRLDEF float drl_expf(float x);
 DRLDEF float drl_logf(float x);
 DRLDEF float drl_tanhf(float x);
@@ -328,8 +319,7 @@ DRLDEF float drl_rng_normal(drl_rng *rng);
    nearer end. */
 DRLDEF float drl_rng_truncated_normal(drl_rng *rng, float low, float high);
 
-/* Return an integer in [0, n), n >= 1, without modulo bias (Lemire 2019). One position, rarely
-   more. */
+/* Return an integer in [0, n), n >= 1, without bias (Lemire 2019). One position, rarely more. */
 DRLDEF uint32_t drl_rng_integer(drl_rng *rng, uint32_t n);
 
 /* Fill x [n] with standard normals: the numbers of n single draws. On all workers if n is large. */
@@ -363,8 +353,7 @@ typedef struct drl_epilogue {
     float *pre;        /* [m, n] rows ldc apart: gets the value before act */
 } drl_epilogue;
 
-/* Multiply on all workers; epilogue NULL: C = product. Shapes are the caller's duty. 2 m n k flops.
-   */
+/* Multiply on all workers; epilogue NULL: C = product. No check of shapes. 2 m n k flops. */
 DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a,
                      int lda, const float *b, int ldb, float *c, int ldc,
                      const drl_epilogue *epilogue);
@@ -374,8 +363,7 @@ DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const fl
                                const float *b, int ldb, float *c, int ldc,
                                const drl_epilogue *epilogue);
 
-/* Sum (or, if accumulate is 1, add) the columns of x [rows, cols] into out [cols], in order of
-   rows. */
+/* out [cols] (+)= sums of the columns of x [rows, cols], in order of rows. */
 DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx,
                            float *out, int accumulate);
 
@@ -446,8 +434,8 @@ DRLDEF void drl_state_free(drl_state *state);
 DRLDEF void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
                           const int64_t *shape, void *data);
 
-/* Add a float matrix [rows, cols], a vector [rows] if cols is 0; "NAME.key" I32 [2] and
-   "NAME.position" U64 [3]. */
+/* Add a float matrix [rows, cols], or vector [rows] if cols is 0; a generator, as "NAME.key" I32
+   [2] and "NAME.position" U64 [3]. */
 DRLDEF void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows, int cols);
 DRLDEF void drl_state_add_rng(drl_state *state, const char *name, drl_rng *rng);
 
@@ -455,18 +443,16 @@ DRLDEF void drl_state_add_rng(drl_state *state, const char *name, drl_rng *rng);
 DRLDEF void drl_meta_init(drl_meta *meta, drl_context *ctx);
 DRLDEF void drl_meta_free(drl_meta *meta);
 
-/* Set key to value, replacing an older one; both are copied. Sticky errors DRL_ERR_FORMAT for text
-   that is not UTF-8 or a key not of 1 to 64 bytes, DRL_ERR_RANGE for more than DRL_META_MAX,
-   DRL_ERR_MEMORY. */
+/* Set key to value, replacing an older one; both are copied. Sticky errors DRL_ERR_FORMAT (not
+   UTF-8, key not of 1 to 64 bytes), DRL_ERR_RANGE (more than DRL_META_MAX), DRL_ERR_MEMORY. */
 DRLDEF void drl_meta_set(drl_meta *meta, const char *key, const char *value);
 
 /* Return the value of key, borrowed from meta, NULL if there is none. */
 DRLDEF const char *drl_meta_get(const drl_meta *meta, const char *key);
 
 /* Write state and meta (NULL: none) as safetensors to buffer [capacity], and the length to *size;
-   buffer NULL: only the length. Sorts the entries by dtype. Adds the pairs format=diffrl,
-   version=1, crc32c of the data, meta_crc32c. Errors DRL_ERR_RANGE for a small buffer; those that
-   stuck. */
+   buffer NULL: only the length. Sorts the entries by dtype; adds the pairs format, version, crc32c,
+   meta_crc32c. Errors DRL_ERR_RANGE for a small buffer; those that stuck. */
 DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, const drl_meta *meta,
                                         void *buffer, size_t capacity, size_t *size);
 
@@ -475,7 +461,7 @@ DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, cons
 DRLDEF drl_status drl_file_open_memory(drl_file *file, drl_context *ctx, const void *bytes,
                                        size_t size);
 
-/* Return the tensor called name, NULL if none. */
+/* Return the tensor `name`, NULL if none. */
 DRLDEF const drl_entry *drl_file_find(const drl_file *file, const char *name);
 
 /* Flags of loading, or-ed: skip tensors that the state lacks; take inf and nan. */
@@ -493,7 +479,7 @@ DRLDEF void drl_file_close(drl_file *file);
 #ifndef DIFFRL_NO_STDIO
 /* As drl_state_save_memory, to a file; needs memory for a copy. PATH.tmp.<n> is written, and on
    POSIX synced, then renamed: an error or crash at any time leaves the old file or the new one.
-   Errors also DRL_ERR_FILE with the path and the system's reason, DRL_ERR_MEMORY. */
+   Errors also DRL_ERR_FILE, DRL_ERR_MEMORY. */
 DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
                                  const drl_meta *meta);
 
@@ -1778,7 +1764,6 @@ DRLI_HOT
     DRLI_INLINE void drli_##name##_body(__VA_ARGS__)
 #endif
 
-/* Place of row r in a matrix of n columns. */
 #define DRLI_AT(r, n) ((size_t)(r) * (size_t)(n))
 #define DRLI_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define DRLI_MAX(a, b) ((a) > (b) ? (a) : (b))
@@ -1789,7 +1774,7 @@ extern "C" {
 #endif
 
 /* ============================================================================ >>memory
-   Status, text, log, allocator, arena, threads, context. */
+   Text, log, allocator, arena, threads, context. */
 
 DRLDEF const char *drl_status_string(drl_status status)
 {
@@ -1890,7 +1875,7 @@ static void drli_text_double(drli_text *t, double v, int digits)
     drli_text_int(t, e);
 }
 
-/* Copy s to out [65] as a terminal may show it: printable ASCII, at most 64 letters. */
+/* Copy at most 64 letters of s to out [65], printable ASCII only. */
 static const char *drli_show(char *out, const char *s)
 {
     int i;
@@ -1923,7 +1908,6 @@ DRLI_UNUSED static void drli_text_format(drli_text *t, const char *format, ...)
     va_end(args);
 }
 
-/* Set the context's error, log it, return the status. */
 static drl_status drli_fail(drl_context *ctx, drl_status status, const char *format, ...)
 {
     va_list args;
@@ -1978,7 +1962,7 @@ DRLDEF void drl_memory_free(drl_context *ctx, void *ptr, size_t size)
 
 typedef struct drli_block {
     struct drli_block *next; /* older */
-    size_t size, used;       /* of the payload, which starts 64 bytes after the block */
+    size_t size, used;       /* of the payload, 64 bytes after the block */
 } drli_block;
 
 static drl_status drli_arena_grow(drl_arena *arena, size_t size)
@@ -2027,9 +2011,9 @@ static void drli_arena_drop(drl_arena *arena)
 
 DRLDEF void drl_arena_reset(drl_arena *arena)
 {
-    if (arena->block && arena->block->next) { /* more than one block: merge */
+    if (arena->block && arena->block->next) { /* merge */
         drli_arena_drop(arena);
-        drli_arena_grow(arena, arena->peak); /* if it fails, the next alloc tries again, reports */
+        drli_arena_grow(arena, arena->peak); /* if it fails, the next alloc reports */
     } else if (arena->block) {
         arena->block->used = 0;
     }
@@ -2193,7 +2177,7 @@ static void drli_pool_run(drli_pool *pool, int n, int pieces, drl_task_fn fn, vo
     drli_pool_start(pool);
     drli_pool_work(pool, 0);
     for (i = 0; __atomic_load_n(&pool->pending, __ATOMIC_ACQUIRE) > 0; i++) {
-        drli_pause(i < DRLI_SPIN ? i : 63); /* a long wait leaves the core to others */
+        drli_pause(i < DRLI_SPIN ? i : 63); /* long wait: leave the core */
     }
 }
 #else
@@ -2232,7 +2216,6 @@ DRLDEF drl_context_config drl_context_config_default(void)
     return cfg;
 }
 
-/* Can this CPU, under this system, run the vector path? */
 static int drli_isa_supported(drl_isa isa)
 {
 #if defined(DRLI_X86)
@@ -2730,7 +2713,6 @@ DRLI_ACTIVATIONS(DRLI_ACT_KERNELS)
 #pragma clang diagnostic pop
 #endif
 
-/* y = f(z) on this thread; y may be z. */
 static void drli_act_apply(int isa, drl_act act, size_t n, const float *z, float *y)
 {
 #define DRLI_ACT_APPLY(NAME, VALUE, SLOPE) \
@@ -3221,7 +3203,7 @@ DRLI_TILE_BODY(neon, , float32x4_t, 4, vdupq_n_f32(0.0f), vdupq_n_f32, vld1q_f32
 DRLI_TILE_RUN(neon, , DRLI_TILE_12)
 #endif
 
-/* The same for any CPU, with vectors of 8 floats. */
+/* any CPU, vectors of 8 floats */
 static void drli_tile_scalar(const drli_tile *t, int rows, int vecs)
 {
     float s[64];
@@ -3273,7 +3255,7 @@ DRLI_INLINE void drli_transpose_loop(int rows, int cols, const float *src, ptrdi
 }
 
 #if defined(DRLI_X86)
-/* The same, 8 x 8 at a time in registers. */
+/* 8 x 8 at a time in registers */
 DRLI_AVX2 static void drli_transpose_avx2(int rows, int cols, const float *src, ptrdiff_t src_ld,
                                           float *dst, ptrdiff_t dst_ld)
 {
@@ -3319,7 +3301,7 @@ static void drli_transpose(int isa, int rows, int cols, const float *src, ptrdif
     drli_transpose_loop(rows, cols, src, src_ld, dst, dst_ld);
 }
 
-/* A product, or the part of one that a worker does. */
+/* A product, or a worker's part of one. */
 typedef struct drli_gemm_job {
     drl_context *ctx;
     drl_gemm_form form;
@@ -3682,7 +3664,6 @@ DRLDEF const char *drl_meta_get(const drl_meta *meta, const char *key)
     return pair ? pair->value : NULL;
 }
 
-/* Put a pair at the end; strings borrowed. */
 static void drli_meta_push(drl_meta *meta, const char *key, const char *value)
 {
     if (!meta->pairs) {
@@ -3760,7 +3741,7 @@ static void drli_json_fail(drli_json *p, const char *what, const char *got)
     p->at = p->end;
 }
 
-/* Take the byte c if it is next after blanks. */
+/* Take c if it is next after blanks. */
 static int drli_json_take(drli_json *p, char c)
 {
     p->at += strspn(p->at, " \t\n\r");
@@ -3817,7 +3798,7 @@ static char *drli_json_escape(drli_json *p, char *out)
     return out;
 }
 
-/* A string, decoded and ended by a zero in place; "" after an error. */
+/* A string, decoded in place; "" after an error. */
 static const char *drli_json_string(drli_json *p)
 {
     char *out, *start;
@@ -3927,7 +3908,7 @@ static void drli_json_meta(drli_json *p)
     }
 }
 
-/* The tensors must cover the data without overlap, hole or tail. */
+/* The tensors must cover the data. */
 static void drli_json_header(drli_json *p)
 {
     const drl_file *f = p->file;
@@ -4003,7 +3984,6 @@ static drl_status drli_file_start(drl_file *file, drl_context *ctx, size_t size)
     return DRL_OK;
 }
 
-/* Check the file that lies in bytes; close it if it is bad. */
 static drl_status drli_file_parse(drl_file *f, const char *path)
 {
     drli_json p;
@@ -4022,7 +4002,7 @@ static drl_status drli_file_parse(drl_file *f, const char *path)
         p.end = p.begin + n;
         p.data = p.end + 8;
         p.data_size = f->size - 8 - (size_t)n;
-        memmove(p.begin, p.begin + 8, (size_t)n); /* makes place for a zero at the end */
+        memmove(p.begin, p.begin + 8, (size_t)n); /* room for a zero at the end */
         *p.end = 0;
         drli_json_header(&p);
         drli_json_sums(&p);
@@ -4234,7 +4214,7 @@ static int drli_temp_write(char *temp, size_t temp_size, const char *path, const
     for (i = 0; i < 1000 && !out; i++) { /* crashes leave names */
         drli_text t = drli_text_begin(temp, temp_size);
         drli_text_format(&t, "%s.tmp.%d", path, i);
-        errno = EIO; /* should something fail without a reason */
+        errno = EIO; /* for a failure without a reason */
         out = fopen(temp, "wbx"); /* x: only a new file, follows no links */
         if (!out && errno != EEXIST) break;
     }
@@ -4257,7 +4237,7 @@ DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *
     bytes = (char *)drl_memory_alloc(ctx, size + temp_size);
     if (!bytes) return DRL_ERR_MEMORY;
     temp = bytes + size;
-    drl_state_save_memory(ctx, state, meta, bytes, size, &size); /* fits */
+    drl_state_save_memory(ctx, state, meta, bytes, size, &size);
     reason = drli_temp_write(temp, temp_size, path, bytes, size);
 #if defined(_WIN32)
     if (!reason) remove(path); /* there a file cannot be renamed onto another */
@@ -4270,7 +4250,7 @@ DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *
         status = drli_fail(ctx, DRL_ERR_FILE, "drl_state_save: %s cannot be written: %s; the old "
                            "file, if any, is intact", path, strerror(reason));
     } else {
-        while (n && path[n - 1] != '/') n--; /* the folder's turn, as far as the system can */
+        while (n && path[n - 1] != '/') n--; /* the folder, if the system can */
         memcpy(temp, n ? path : ".", n ? n : 1);
         temp[n ? n : 1] = 0;
         (void)drli_sync(temp);
