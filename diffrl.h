@@ -4709,10 +4709,9 @@ DRLDEF drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *use
 }
 
 /* ============================================================================ >>ops
-   Each op: shape rule, forward, backward. drli_grad says whether a gradient is written or added. */
+   Each op: shape rule, forward, backward. drli_grad: is a gradient written or added? */
 
-/* Forwards name their backward by DRLI_OP: a table of pointers would be writable memory in a
-   position-independent program. */
+/* Forwards name their backward by DRLI_OP. (A table of pointers would be writable memory.) */
 #define DRLI_BACKWARD(name) static void drli_##name##_backward(drl_tape *t, drl_tensor *y)
 #define DRLI_OP(name) drli_op(#name, drli_##name##_backward)
 
@@ -4770,8 +4769,7 @@ static void drli_binary_back(drl_tape *t, drli_binary_fn fn, drl_tensor *y)
     if (g) drli_binary_rows(fn, 2, add, a, b, y->grad, g);
 }
 
-/* Value and gradients; g is the gradient of y. The cases are copies of a loop with constants, which
-   the compiler vectorizes. */
+/* Value and gradients; g is the gradient of y. Loops with constants vectorize. */
 #define DRLI_BINARY_OP(name, value, da, db) \
     DRLI_INLINE void drli_##name##_loop(int part, int add, size_t step, size_t n, \
                                         const float *as, const float *bs, const float *gs, \
@@ -4892,8 +4890,8 @@ static int drli_act_needs_input(drl_act act)
     return act == DRL_ACT_GELU || act == DRL_ACT_MISH || act == DRL_ACT_SOFTPLUS;
 }
 
-/* y = act(z), z = x w + bias + base:  dz = dy act'(z) in the place of dy;  dw += x' dz,
-   dx += dz w',  dbias += column sums of dz,  dbase += dz. */
+/* y = act(z), z = x w + bias + base:  dz = dy act'(z) in dy's place;  dw += x' dz,  dx += dz w',
+   dbias += column sums of dz,  dbase += dz. */
 DRLI_BACKWARD(linear)
 {
     drl_tensor *x = y->in[0], *w = y->in[1], *bias = y->in[2], *base = y->in[3];
@@ -5030,7 +5028,7 @@ static int drli_range(drl_tape *t, const char *what, int first, int count, int s
     return t->status == DRL_OK;
 }
 
-/* A view of a parameter shares its gradient too; otherwise the gradient is added back. */
+/* A view of a parameter shares its gradient; else it is added back. */
 DRLI_BACKWARD(rows)
 {
     drl_tensor *x = y->in[0];
@@ -5108,7 +5106,7 @@ static drl_tensor *drli_repeat_rows(drl_tape *t, drl_tensor *x, int rows)
     return drl_gather(t, x, index, rows);
 }
 
-/* Rows of a pass over many candidates of B states: a multiple of B that stays in the cache. */
+/* Rows of a pass over candidates of B states: a multiple of B, for the cache. */
 static int drli_pass_rows(int B, int candidates)
 {
     return B * DRLI_MAX(1, DRLI_MIN(candidates, 256 / B));
@@ -5129,7 +5127,7 @@ DRLI_KERNEL(column_square, (rows, cols, x, mean, out), int rows, int cols, const
         for (c = 0; c < cols; c++) out[c] = fmaf(x[c] - mean[c], x[c] - mean[c], out[c]);
 }
 
-/* Mean and biased variance [cols] of the columns, rows in order, in two passes. */
+/* Mean and biased variance [cols] of the columns, in order, in two passes. */
 static void drli_batch_stats(drl_context *ctx, const drl_tensor *x, float *mean, float *var)
 {
     int c, rows = x->rows, cols = x->cols;
@@ -5450,7 +5448,7 @@ DRLDEF void drl_tensor_init(drl_tensor *x, drl_init kind, float gain, drl_rng *r
 {
     size_t i, n = drli_tensor_size(x);
     float in = (float)x->rows, out = (float)x->cols, bound = 0, sigma = gain;
-    /* 0.8796: standard deviation of a normal cut at 2 sigma */
+    /* 0.8796: deviation of a normal cut at 2 sigma */
     if (kind == DRL_INIT_LECUN_NORMAL) sigma = gain / sqrtf(in) / 0.87962566f;
     if (kind == DRL_INIT_XAVIER_UNIFORM) bound = gain * sqrtf(6.0f / (in + out));
     if (kind == DRL_INIT_KAIMING_UNIFORM) bound = gain / sqrtf(in);
@@ -5718,8 +5716,7 @@ static double drli_powi(double x, int64_t n)
     return y;
 }
 
-/* gain: factor of the gradient; cut: bound of an element; m1, v1: bias corrections; keep: 1 - lr
-   weight_decay. */
+/* gain: of the gradient; cut: of an element; m1, v1: bias corrections; keep 1 - lr weight_decay */
 DRLI_KERNEL(adam, (n, w, g, m, v, cfg, gain, cut, m1, v1, keep), size_t n, float *w, const float *g,
             float *m, float *v, const drl_adam_config *cfg, float gain, float cut, float m1,
             float v1, float keep)
@@ -5785,7 +5782,7 @@ static double drli_ddpm_beta(drl_schedule kind, int t, int steps)
     return 1 - b * b / (a * a);
 }
 
-/* Constants of the step from abar to next, its abar, with this variance. */
+/* Constants of a step from abar to next with this variance. */
 static void drli_ddpm_fill(drl_ddpm *d, int t, double abar, double next, double variance)
 {
     double rest = sqrt(DRLI_MAX(1 - next - variance, 0.0) / (1 - abar));
@@ -6024,7 +6021,7 @@ DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor
 /* ============================================================================ >>critic
    C51, CrossQ, twin Q. */
 
-/* The mass of atom m goes to the two around its new place; at an integral place all to one. */
+/* An atom's mass goes to the two around its new place; at an integral place all to one. */
 DRLI_KERNEL(c51_project, (atoms, rows, p, shift, scale, weight, out), const drl_atoms *atoms,
             int rows, const float *p, const float *shift, const float *scale, float weight,
             float *out)
@@ -6295,14 +6292,14 @@ DRLDEF drl_status drl_env_reset(drl_context *ctx, const drl_env *env, uint64_t s
     return drli_env_reset_at(ctx, env, -1, seed, obs);
 }
 
-/* What a step gives, as it comes from the task. */
+/* What the task says of a step. */
 typedef struct drli_step {
     float reward;
     int flags, code;
 } drli_step;
 
-/* Step with the action from [-1, 1] in the task's units, unless it is not finite. Changes nothing
-   but its results: environments may be stepped side by side. */
+/* Step with the action from [-1, 1] in the task's units, unless it is not finite. Thread-safe if
+   the task is. */
 static drli_step drli_env_step_raw(const drl_env *env, const float *action, float *obs)
 {
     float scaled[256];
@@ -6390,8 +6387,7 @@ static void drli_check_fields(drli_findings *f, const drl_env *env)
         drli_finding(f, 0, "env: state_size_fn, save_fn and load_fn: set all three or none");
 }
 
-/* Before a call, obs [obs_dim + DRLI_ENV_GUARD]: nan to see what is not written, then a pattern
-   that nobody may write. */
+/* Before a call, obs [obs_dim + DRLI_ENV_GUARD]: nan to see what is not written, then a guard. */
 #define DRLI_ENV_GUARD 16
 static void drli_check_prepare(const drl_env *env, float *obs)
 {
@@ -6409,8 +6405,8 @@ static int drli_check_guard(const drl_env *env, const float *obs)
     return 0;
 }
 
-/* Play an episode with actions from a fixed stream, constant 1: always the same; returns the steps
-   and a hash of what was seen. */
+/* Play an episode with fixed random actions, constant 1: one for all; the steps, and a hash of what
+   was seen. */
 static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, int constant,
                            float *obs, uint64_t *hash, int *ended)
 {
@@ -6558,8 +6554,8 @@ DRLDEF void drl_replay_skip(drl_replay *r)
     r->turn = (r->turn + 1) % r->cfg.envs;
 }
 
-/* Sum n_step rewards from transition i on, fewer where the episode or the record ends. Returns the
-   last one, whose next_obs is bootstrapped. (What follows on i is newer, so still there.) */
+/* Sum n_step rewards from i on, fewer where the episode or the record ends; the last one's index.
+   (What follows on i is newer, so still there.) */
 static int64_t drli_replay_walk(const drl_replay *r, int64_t i, float *reward, float *discount)
 {
     int k;
@@ -6764,8 +6760,8 @@ static float *drli_agent_floats(drl_agent *a, size_t n)
     return p;
 }
 
-/* Start a set of at most `capacity` tensors that the agent saves (acting 1: for acting, too) and
-   frees; errors show in drli_agent_commit. */
+/* Start a set of at most `capacity` tensors, which the agent saves (acting 1: for acting, too) and
+   frees; drli_agent_commit has its errors. */
 DRLI_UNUSED static void drli_agent_set(drl_agent *a, drl_params *params, const char *prefix,
                                        int capacity, int trainable, int acting)
 {
@@ -6876,8 +6872,7 @@ DRLI_UNUSED static void drli_rollout_clear(drl_replay *r)
     r->size = r->head = 0;
 }
 
-/* drl_NAME_config_default, drl_NAME_init and drli_NAME_base: the drl_algo but for texts and what is
-   optional. */
+/* drl_NAME_config_default, drl_NAME_init, and drli_NAME_base: the required part of drl_algo. */
 #define DRLI_ALGO(algo, CONFIG) \
     static drl_algo drli_##algo##_base(void) \
     { \
@@ -6995,7 +6990,7 @@ DRLDEF drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const
     return t->status;
 }
 
-/* The first figure that is not finite is an error that names the tensor that broke. */
+/* What is not finite is an error that names the tensor. */
 static drl_status drli_agent_finite(drl_agent *a)
 {
     int i, k, bad = -1;
@@ -7056,7 +7051,7 @@ DRLDEF drl_status drl_agent_save(drl_agent *a, const char *path, const drl_meta 
     return s;
 }
 
-/* Make the agent of the file and fill it. config: scratch of algo->config_size. */
+/* Make and fill the agent of the file. config: scratch [algo->config_size]. */
 static drl_status drli_agent_from(drl_agent *a, drl_context *ctx, const drl_algo *algo,
                                   const drl_file *file, void *config, const char *path)
 {
@@ -7329,15 +7324,14 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *en
    PPO - proximal policy optimization, the on-policy baseline
    Paper     Schulman et al. 2017, arXiv:1707.06347; GAE: Schulman et al. 2015, arXiv:1506.02438
    Code      constants of Stable-Baselines3; golden test: an independent computation
-   Idea      Several gradient steps on one rollout make good actions more likely. A probability that
-             moves by more than a factor 1 +- clip gains nothing, so that the policy stays near the
-             one that collected.
+   Idea      Several gradient steps on one rollout make good actions more likely; a probability that
+             moves by more than a factor 1 +- clip gains nothing, so the policy stays near the old.
    Symbols   s obs, a ~ N(mu(s), sigma^2) before the cut to +-1, V value, A advantage, N rollout
    Steps     drli_ppo_observe  a row of the rollout; r over the spread of discounted returns
              drli_ppo_targets  A by GAE, A + V, ln pi_old
              drli_ppo_step     min(R A, clip(R) A), R = pi / pi_old, eq. (7), (9)
-   Deviates  Statistics of observations stand still from a rollout to its update, so R starts at 1.
-             Weights are normal, not orthogonal.
+   Deviates  Statistics of observations change between rollouts only. Weights are normal, not
+             orthogonal.
    Verified  tests/golden/ppo.c, tests/unit/ppo.c, tests/learn; README.md */
 
 static drl_status drli_ppo_start(drl_agent *a)
@@ -7560,8 +7554,8 @@ DRLDEF drl_algo drl_ppo_algo(void)
    Paper     Haarnoja et al. 2018, arXiv:1812.05905, algorithm 1
    Code      none followed; golden test: an independent computation
    Idea      Maximize reward plus alpha times entropy: act as randomly as the task allows. The
-             policy, a squashed Gaussian, is differentiated through a sample per state; alpha is
-             learned to hold a chosen entropy.
+             policy is a squashed Gaussian, differentiated through a sample per state; alpha holds
+             a chosen entropy.
    Symbols   s obs, a = tanh(mu + sigma xi) action, L = ln pi(a|s), alpha = e^kappa
    Steps     drli_sac_sample       a and L (appendix C)
              drli_sac_critic       y = r + gamma (min Q'(s', a') - alpha L'), eq. (5)
@@ -7647,7 +7641,7 @@ static void drli_sac_temperature(drl_sac *s, float density)
     s->agent.metrics[4].value = (double)density;
 }
 
-/* Actor step on mean(alpha L - min(Q_1, Q_2)(s, a)), then the temperature's. */
+/* Actor step, eq. (9), then the temperature's. */
 static drl_status drli_sac_actor(drl_sac *s, const drl_batch *b, float *noise)
 {
     drl_tape *t = &s->agent.tape;
@@ -7705,13 +7699,12 @@ DRLDEF drl_algo drl_sac_algo(void)
 /* ============================================================================ >>dacer
    DACER - diffusion actor-critic with entropy regulator
    Paper     Wang et al., NeurIPS 2024, arXiv:2405.15177
-   Code      github.com/happy-yan/DACER-Diffusion-with-Online-RL (golden test:
-             tests/golden/dacer.c, an independent computation)
-   Idea      The chain is a differentiable function of state and noise, so it climbs Q like any
-             actor. Nothing in Q rewards spread: noise is added to the action, and its scale
-             follows an estimate of the policy's entropy.
-   Symbols   q, sigma mean and std of the return, omega running mean of sigma, alpha noise scale,
-             lambda `noise`, n normals, H entropy of a Gaussian mixture, ' = targets
+   Code      github.com/happy-yan/DACER-Diffusion-with-Online-RL; golden test: an independent
+             computation
+   Idea      The chain is differentiable, so it climbs Q like any actor. Nothing in Q rewards
+             spread: the action's noise is scaled to hold an estimate of the policy's entropy.
+   Symbols   q, sigma mean and std of the return, omega running mean of sigma, alpha noise
+             scale, lambda `noise`, n normals, H entropy of a Gaussian mixture, ' = targets
    Steps     drli_dacer_action   a = clip(chain(s) + lambda alpha n, -1, 1)    eq. (7) to (9)
              drli_dacer_target   y of the critic with the smaller mean         eq. (11)
              drli_dacer_critic   distribution of the return (DSAC-T)
@@ -7723,7 +7716,7 @@ DRLDEF drl_algo drl_sac_algo(void)
              once, evaluation draws from the episode's stream. Preset cpu: an update per environment
              step, T 20 -> 5, 3 -> 2 layers, actor 256 -> 128 wide, H of 16 states and alpha every
              1000 updates, higher learning rates.
-   Verified  tests/golden/dacer.c, tests/unit/dacer.c, tests/learn; results in README.md */
+   Verified  tests/golden/dacer.c, tests/unit/dacer.c, tests/learn; README.md */
 
 /* A mixture of k Gaussians fitted to samples x [n, d]; covariances L L'. */
 typedef struct drli_gmm {
@@ -8003,7 +7996,7 @@ static drl_status drli_dacer_entropy(drl_dacer *d, const drl_batch *b)
     return DRL_OK;
 }
 
-/* Actor step on mean(-min_j q_j(s, a)), a through the whole chain, critics constant. */
+/* Actor step on mean(-min_j q_j(s, a)) through the whole chain, critics constant. */
 static drl_status drli_dacer_actor(drl_dacer *d, const drl_batch *b, float *noise)
 {
     drl_tape *t = &d->agent.tape;
@@ -8078,9 +8071,8 @@ DRLDEF drl_algo drl_dacer_algo(void)
    DIME - diffusion-based maximum-entropy reinforcement learning
    Paper     Celik et al., ICML 2025, arXiv:2502.02316
    Code      github.com/ALRhub/DIME; golden test: an independent computation
-   Idea      The policy is a diffusion chain from noise x_0 to a = tanh(x_N). Its entropy has no
-             closed form, but the log-density of the path bounds it: maximum entropy is trained by
-             differentiating through the chain.
+   Idea      The policy is a diffusion chain from noise x_0 to a = tanh(x_N). The log-density of its
+             path bounds its entropy: maximum entropy is trained through the chain.
    Symbols   s obs, a action, x_k chain state, u control network, eta_k step size, xi_k noise,
              L path log-density, R = L without the prior's term (run cost), alpha = e^kappa
    Steps     drli_dime_path         sample x_0..x_N with L and R
@@ -8174,8 +8166,8 @@ typedef struct drli_dime_sample {
     drl_tensor *x, *action, *run_cost, *density;
 } drli_dime_sample;
 
-/* u(x, s, k) = trunk([x, s, time_k]), cut to +-1e4. The first layer's parts from s, `state` [B, W],
-   and from k, row k of `time` [N, W], are ready. */
+/* u(x, s, k) = trunk([x, s, time_k]), cut to +-1e4, by the first layer's parts from s, `state`
+   [B, W], and k, `time` [N, W]. */
 static drl_tensor *drli_dime_control(drl_dime *d, drl_tensor *x, drl_tensor *state,
                                      drl_tensor *time, int k)
 {
@@ -8201,10 +8193,10 @@ static drl_tensor *drli_dime_prior(drl_dime *d, int rows, const float *z)
     return y;
 }
 
-/* Sample a path for each row of obs: x_0 = sigma_0 z, N controlled steps, a = tanh(x_N), and
+/* Sample paths for the rows of obs: x_0 = sigma_0 z, N controlled steps, a = tanh(x_N), and
      L = ln N(x_0) + sum_k ratio_k - sum_i ln(1 - tanh^2 x_N),   R = L - ln N(x_0).
-   noise [N + 1, B, A]: z, then xi_0 .. xi_{N-1}; borrowed, and z becomes x_0. Gradients, if
-   enabled, flow through x, eta (to rho, phi) and u, not to x_0. */
+   noise [N + 1, B, A]: z, then xi_0 .. xi_{N-1}; borrowed, z becomes x_0. Gradients, if enabled,
+   flow through all but x_0. */
 static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, float *noise)
 {
     drl_tape *t = &d->agent.tape;
@@ -8277,8 +8269,8 @@ static drl_status drli_dime_next_action(drl_dime *d, const drl_batch *b, float *
     return DRL_OK;
 }
 
-/* Target: the average of both critics' next distributions, each moved to r + discount (z - alpha
-   L') and projected. logits [2B, atoms]; rows B .. 2B-1 are (s', a'). */
+/* Target: mean of both critics' next distributions, moved to r + discount (z - alpha L'),
+   projected. logits [2B, atoms]; rows B .. 2B-1 are (s', a'). */
 static void drli_dime_target(drl_dime *d, const drl_batch *b, drl_tensor *const logits[2])
 {
     float alpha = drli_dime_alpha(d);
@@ -8296,8 +8288,8 @@ static void drli_dime_target(drl_dime *d, const drl_batch *b, drl_tensor *const 
     }
 }
 
-/* Both critics on [(s, a); (s', a')] in train mode, with common batch statistics, and an Adam step
-   on sum_j CE(target, p_j(s, a)) - 0.005 H(p_j). */
+/* Adam step on sum_j CE(target, p_j(s, a)) - 0.005 H(p_j); both critics see [(s, a); (s', a')] in
+   train mode, with common batch statistics. */
 static drl_status drli_dime_critic(drl_dime *d, const drl_batch *b)
 {
     drl_tape *t = &d->agent.tape;
@@ -8325,8 +8317,7 @@ static drl_status drli_dime_critic(drl_dime *d, const drl_batch *b)
     return drli_agent_learn(&d->agent, &d->critic, &d->adam_critic, loss[0], 0);
 }
 
-/* Actor step on mean(alpha L - (Q_1 + Q_2)(s, a) / 2), critics constant, in eval mode. Returns the
-   mean of R. */
+/* Actor step on mean(alpha L - (Q_1 + Q_2)(s, a) / 2), critics in eval mode. Returns mean R. */
 static float drli_dime_actor(drl_dime *d, const drl_batch *b, float *noise)
 {
     drl_tape *t = &d->agent.tape;
@@ -8417,8 +8408,8 @@ DRLDEF drl_algo drl_dime_algo(void)
    Paper     Ren et al., ICLR 2025, arXiv:2409.00588
    Code      github.com/irom-princeton/dppo; golden test: an independent computation
    Idea      Clone data with a diffusion policy, then tune it: a denoising step is a Gaussian action
-             in a longer MDP, so its likelihood is exact and PPO applies. Only the last K' steps
-             change, and noise with a floor explores near the data.
+             in a longer MDP, where PPO applies. Only the last K' steps change; a floor of their
+             noise keeps exploring near the data.
    Symbols   s obs, x_t noisy chunk, x_0 executed, i = K' - t tuned step, V value, A advantage
    Steps     drl_dppo_pretrain   denoising loss on chunks of the data, EMA of the weights
              drli_dppo_plans     x_K ~ N(0, I) .. x_0, by the frozen net, then by the tuned one
@@ -8427,8 +8418,8 @@ DRLDEF drl_algo drl_dime_algo(void)
              drli_dppo_log_prob  ln N(x_{t-1}; mu(x_t, t, s), sigma_t^2), eq. (4.1)
              drli_dppo_step      PPO on pairs (chunk, i), A weighted by gamma_den^t, eq. (A3), (A4)
    Deviates  A plan that an iteration's end interrupts is made anew. Actions are cut to [-1, 1].
-             Cloning draws with replacement from all episodes. With bc_coef a pair takes one step of
-             the base policy's chain, not all K': same mean. Biases start at 0.
+             Cloning draws with replacement. With bc_coef a pair takes one step of the base policy's
+             chain, not all K': same mean. Biases start at 0.
    Verified  tests/golden/dppo.c, tests/unit/dppo.c; README.md */
 
 /* A plan: its next action, rewards so far, 1 if the episode begins with it, the environment's
@@ -8627,8 +8618,7 @@ static drl_tensor *drli_dppo_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
     return drl_clip(t, act, -1.0f, 1.0f);
 }
 
-/* At the end of a plan or an episode keep the chunk (s, x_K' .. x_0, sum of rewards, s'), and its
-   discounted return in target. */
+/* At the end of a plan or an episode keep the chunk; its discounted return goes to target. */
 static drl_status drli_dppo_observe(drl_agent *agent, int env, const float *obs, const float *act,
                                     float reward, const float *next_obs, int flags)
 {
@@ -8736,8 +8726,7 @@ static drl_status drli_dppo_before(drl_dppo *d)
     return DRL_OK;
 }
 
-/* Take target's into mean and variance of discounted returns;  r <- clip(r / sd, +-10), A, and
-   target = R = A + V. */
+/* Statistics of discounted returns take in target's;  r <- clip(r / sd, +-10), A, target A + V. */
 static void drli_dppo_targets(drl_dppo *d)
 {
     drl_replay *r = &d->rollout;
@@ -8968,18 +8957,17 @@ DRLDEF drl_algo drl_dppo_algo(void)
    QVPO - Q-weighted variational policy optimization
    Paper     Ding et al., NeurIPS 2024, arXiv:2405.16173
    Code      github.com/wadx2019/qvpo; golden test: an independent computation
-   Idea      Of many actions that the diffusion policy offers in a state the best by Q is imitated,
-             the more the better it is than their mean; so are uniform actions, a little, to keep
-             the policy spread. No gradient passes through the chain or Q.
+   Idea      Of many actions that the diffusion policy offers the best by Q is imitated, the more
+             the better it is than their mean; so are uniform actions, a little, to keep the policy
+             spread. No gradient passes through the chain or Q.
    Symbols   s obs, a action, x_t = noised a, eps the noise network, Q = min(Q1, Q2), ' = targets,
              K_b, K_t, N_d numbers of candidates, N_e uniform actions, w weight, alpha its share
    Steps     drli_qvpo_critic   y = r + discount max over K_t candidates of Q'(s', a')
              drli_qvpo_choose   a = best of N_d, w = max(Q(s, a) - V(s), 0), V their mean
              drli_qvpo_actor    mean of w (eps(x_t, t, s) - noise)^2; N_e uniform rows with alpha w
-   Deviates  The first layer's parts from s and t are computed once and added. Preset cpu, at a
+   Deviates  The first layer's parts from s and t are computed once and added. Preset cpu, a
              hundredth of the cost: T 20 -> 6, N_d 64 -> 8, K_t 4 -> 2, K_eval 32 -> 16, actor 256
-             -> 128 wide and updated every second time, lr 3e-4 and 1e-3, values go on at the time
-             limit; README says what it reaches.
+             -> 128 wide and updated every second time, lr 3e-4, 1e-3, values go on at the time limit.
    Verified  tests/golden/qvpo.c, tests/unit/qvpo.c, tests/learn; README.md */
 
 static drl_status drli_qvpo_start(drl_agent *agent)
@@ -9007,7 +8995,7 @@ static drl_status drli_qvpo_start(drl_agent *agent)
     q->weight = drli_agent_floats(agent, n);
     q->time = (int *)drli_agent_floats(agent, n);
     if (drli_agent_commit(agent) != DRL_OK) return agent->ctx->status;
-    /* sigma 1 / (2 sqrt(in)) before the cut at 2 sigma; of LeCun's it is 1 / sqrt(in) after it */
+    /* sigma 1 / (2 sqrt(in)) before the cut; LeCun's is 1 / sqrt(in) after it */
     drl_denoiser_init(&q->eps, DRL_INIT_LECUN_NORMAL, 0.5f * 0.87962566f, &rng);
     drl_twin_init(&q->q, DRL_INIT_LECUN_NORMAL, 0.5f * 0.87962566f, &rng);
     drl_params_copy(&q->actor_target, &q->actor);
@@ -9021,8 +9009,8 @@ static drl_status drli_qvpo_start(drl_agent *agent)
     return drl_ddpm_init(&q->chain, agent->ctx, DRL_SCHEDULE_COSINE, c->steps);
 }
 
-/* Run K chains for each state from the normals in path [T + 1, K B, A]; its end then holds the
-   actions [K B, A]. Returns min(Q1, Q2) [K B, 1]; target 1: all by the target networks. */
+/* Run K chains for each state from the normals in path [T + 1, K B, A], to the actions [K B, A] at
+   its end. min(Q1, Q2) [K B, 1]; target 1: all by the targets. */
 static drl_tensor *drli_qvpo_offer(drl_qvpo *q, drl_tensor *obs, int K, int target, float *path)
 {
     drl_tape *t = &q->agent.tape;
@@ -9042,7 +9030,7 @@ static int drli_qvpo_top(const drl_tensor *score, int B, int b)
     return top;
 }
 
-/* Critic step on sum_j mean((Q_j(s, a) - y)^2), y = r + discount max_k Q'(s', a'_k). */
+/* Critic step on sum_j mean((Q_j(s, a) - y)^2). */
 static drl_status drli_qvpo_critic(drl_qvpo *q, const drl_batch *b, float *path)
 {
     drl_tape *t = &q->agent.tape;
@@ -9063,8 +9051,7 @@ static drl_status drli_qvpo_critic(drl_qvpo *q, const drl_batch *b, float *path)
     return drli_agent_learn(&q->agent, &q->critic, &q->adam_critic, loss, 0);
 }
 
-/* w of an action of value best: v mean value of the state's candidates, m and s running mean and
-   deviation of all. */
+/* w of an action of value best; v mean of the state's, m, s running mean and deviation of all. */
 static float drli_qvpo_weight(const drl_qvpo_config *c, float best, float v, float m, float s)
 {
     float z = c->beta * DRLI_MIN(DRLI_MAX((best - m) / s, -8.0f), 8.0f);
@@ -9095,8 +9082,8 @@ static double drli_qvpo_follow(const drl_tensor *score, float *running)
     return mean;
 }
 
-/* The actor's rows: the best of N_d candidates of each state with w, then its N_e uniform actions
-   (in act already) with alpha w. */
+/* Rows of the actor: each state's best of N_d candidates with w, then its N_e uniform actions (in
+   act already) with alpha w. */
 static drl_status drli_qvpo_choose(drl_qvpo *q, const drl_batch *b, float *path)
 {
     drl_tape *t = &q->agent.tape;
@@ -9126,7 +9113,7 @@ static drl_status drli_qvpo_choose(drl_qvpo *q, const drl_batch *b, float *path)
     return DRL_OK;
 }
 
-/* Actor step on the mean over rows and dimensions of w (eps(x_t, t, s) - noise)^2. */
+/* Actor step on the mean of w (eps(x_t, t, s) - noise)^2. */
 static drl_status drli_qvpo_actor(drl_qvpo *q, const drl_batch *b)
 {
     drl_tape *t = &q->agent.tape;
