@@ -911,7 +911,7 @@ typedef struct drl_denoiser {
     int act_dim, obs_dim, time_dim;
     drl_time kind;
     drl_dense t0, t1;
-    drl_mlp mlp;    /* layers 0: residual */
+    drl_mlp mlp; /* layers 0: residual */
     drl_resmlp res;
 } drl_denoiser;
 
@@ -1079,11 +1079,11 @@ typedef struct drl_replay {
     drl_replay_config cfg;
     drl_context *ctx;
     float *obs, *act, *reward, *next_obs; /* [capacity, ...] */
-    uint8_t *flags;       /* [capacity] DRL_ENV_TERMINATED | DRL_ENV_TRUNCATED */
-    int32_t *next;        /* [capacity] place of the episode's next one, -1: none */
-    int64_t *last;        /* [envs] place of each environment's newest, -1: none */
-    int64_t size, head;   /* transitions held, next place to write */
-    int64_t turn;         /* environment that is pushed next */
+    uint8_t *flags;     /* [capacity] DRL_ENV_TERMINATED | DRL_ENV_TRUNCATED */
+    int32_t *next;      /* [capacity] place of the episode's next one, -1: none */
+    int64_t *last;      /* [envs] place of each environment's newest, -1: none */
+    int64_t size, head; /* transitions held, next place to write */
+    int64_t turn;       /* environment that is pushed next */
     size_t bytes;
 } drl_replay;
 
@@ -1553,16 +1553,16 @@ typedef struct drl_dppo {
     drl_params student, base, actor, critic, norm; /* cloned, its average, tuned, V, data's range */
     drl_denoiser student_net, base_net, net;
     drl_resmlp value;
-    drl_dense obs_range, act_range;     /* b + w is the largest of the data, b - w the least */
-    drl_ddpm full, explore, eval;       /* chains of pre-training, of the modes */
-    float sigma[DRL_STEPS_MAX + 1];     /* of the likelihood, by t */
+    drl_dense obs_range, act_range; /* b + w is the largest of the data, b - w the least */
+    drl_ddpm full, explore, eval;   /* chains of pre-training, of the modes */
+    float sigma[DRL_STEPS_MAX + 1]; /* of the likelihood, by t */
     float weight[DRL_STEPS_MAX], low[DRL_STEPS_MAX], high[DRL_STEPS_MAX]; /* by tuned step */
     drl_adam_config adam_student, adam_actor, adam_critic;
-    int64_t epoch, batches;             /* of pre-training */
-    double scale[3];                    /* mean, variance, count of discounted returns */
-    int dim, stride;                    /* numbers of a chunk's actions, of a plan */
-    drl_replay rollout;                 /* chunks; as act: x_K' .. x_0 */
-    float *plans;                       /* [2 envs] */
+    int64_t epoch, batches;         /* of pre-training */
+    double scale[3];                /* mean, variance, count of discounted returns */
+    int dim, stride;                /* numbers of a chunk's actions, of a plan */
+    drl_replay rollout;             /* chunks; as act: x_K' .. x_0 */
+    float *plans;                   /* [2 envs] */
     float *v, *next_v, *advantage, *target, *old, *gain;
     uint32_t *order;
 } drl_dppo;
@@ -8967,7 +8967,7 @@ DRLDEF drl_algo drl_dppo_algo(void)
              drli_qvpo_actor    mean of w (eps(x_t, t, s) - noise)^2; N_e uniform rows with alpha w
    Deviates  The first layer's parts from s and t are computed once and added. Preset cpu, a
              hundredth of the cost: T 20 -> 6, N_d 64 -> 8, K_t 4 -> 2, K_eval 32 -> 16, actor 256
-             -> 128 wide and updated every second time, lr 3e-4, 1e-3, values go on at the time limit.
+             -> 128 wide, updated every 2nd time, lr 3e-4, 1e-3, values go on at the time limit.
    Verified  tests/golden/qvpo.c, tests/unit/qvpo.c, tests/learn; README.md */
 
 static drl_status drli_qvpo_start(drl_agent *agent)
