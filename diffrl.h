@@ -6664,7 +6664,8 @@ DRLI_UNUSED static void drli_norm_state(drl_norm *norm, drl_state *state, const 
 }
 
 /* ============================================================================ >>agent
-   Algorithms and agents, the training loop, evaluation. */
+   Algorithms and agents, the training loop, evaluation. The algorithms' golden tests are independent
+   computations. */
 
 DRLI_UNUSED static void drli_copy(float *to, const float *from, int n)
 {
@@ -7323,7 +7324,7 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *en
 /* ============================================================================ >>ppo
    PPO - proximal policy optimization, the on-policy baseline
    Paper     Schulman et al. 2017, arXiv:1707.06347; GAE: Schulman et al. 2015, arXiv:1506.02438
-   Code      constants of Stable-Baselines3; golden test: an independent computation
+   Code      constants of Stable-Baselines3
    Idea      Several gradient steps on one rollout make good actions more likely; a probability that
              moves by more than a factor 1 +- clip gains nothing, so the policy stays near the old.
    Symbols   s obs, a ~ N(mu(s), sigma^2) before the cut to +-1, V value, A advantage, N rollout
@@ -7552,7 +7553,7 @@ DRLDEF drl_algo drl_ppo_algo(void)
 /* ============================================================================ >>sac
    SAC - soft actor-critic, the Gaussian baseline
    Paper     Haarnoja et al. 2018, arXiv:1812.05905, algorithm 1
-   Code      none followed; golden test: an independent computation
+   Code      none followed
    Idea      Maximize reward plus alpha times entropy: act as randomly as the task allows. The
              policy is a squashed Gaussian, differentiated through a sample per state; alpha holds
              a chosen entropy.
@@ -7699,8 +7700,7 @@ DRLDEF drl_algo drl_sac_algo(void)
 /* ============================================================================ >>dacer
    DACER - diffusion actor-critic with entropy regulator
    Paper     Wang et al., NeurIPS 2024, arXiv:2405.15177
-   Code      github.com/happy-yan/DACER-Diffusion-with-Online-RL; golden test: an independent
-             computation
+   Code      github.com/happy-yan/DACER-Diffusion-with-Online-RL
    Idea      The chain is differentiable, so it climbs Q like any actor. Nothing in Q rewards
              spread: the action's noise is scaled to hold an estimate of the policy's entropy.
    Symbols   q, sigma mean and std of the return, omega running mean of sigma, alpha noise
@@ -7713,9 +7713,8 @@ DRLDEF drl_algo drl_sac_algo(void)
              drli_dacer_alpha    ln alpha follows H - target                   eq. (16)
    Deviates  As the code, not the paper: std of a step sqrt(beta (1 - abar') / (1 - abar)), x_0 cut
              to +-1, distribution of returns. Input order [a, e(t), s], k-means++ draws each center
-             once, evaluation draws from the episode's stream. Preset cpu: an update per environment
-             step, T 20 -> 5, 3 -> 2 layers, actor 256 -> 128 wide, H of 16 states and alpha every
-             1000 updates, higher learning rates.
+             once, evaluation draws from the episode's stream. Preset cpu updates in each
+             environment step, with shorter chain, smaller networks, higher learning rates.
    Verified  tests/golden/dacer.c, tests/unit/dacer.c, tests/learn; README.md */
 
 /* A mixture of k Gaussians fitted to samples x [n, d]; covariances L L'. */
@@ -8070,7 +8069,7 @@ DRLDEF drl_algo drl_dacer_algo(void)
 /* ============================================================================ >>dime
    DIME - diffusion-based maximum-entropy reinforcement learning
    Paper     Celik et al., ICML 2025, arXiv:2502.02316
-   Code      github.com/ALRhub/DIME; golden test: an independent computation
+   Code      github.com/ALRhub/DIME
    Idea      The policy is a diffusion chain from noise x_0 to a = tanh(x_N). The log-density of its
              path bounds its entropy: maximum entropy is trained through the chain.
    Symbols   s obs, a action, x_k chain state, u control network, eta_k step size, xi_k noise,
@@ -8406,7 +8405,7 @@ DRLDEF drl_algo drl_dime_algo(void)
 /* ============================================================================ >>dppo
    DPPO - diffusion policy policy optimization
    Paper     Ren et al., ICLR 2025, arXiv:2409.00588
-   Code      github.com/irom-princeton/dppo; golden test: an independent computation
+   Code      github.com/irom-princeton/dppo
    Idea      Clone data with a diffusion policy, then tune it: a denoising step is a Gaussian action
              in a longer MDP, where PPO applies. Only the last K' steps change; a floor of their
              noise keeps exploring near the data.
@@ -8956,7 +8955,7 @@ DRLDEF drl_algo drl_dppo_algo(void)
 /* ============================================================================ >>qvpo
    QVPO - Q-weighted variational policy optimization
    Paper     Ding et al., NeurIPS 2024, arXiv:2405.16173
-   Code      github.com/wadx2019/qvpo; golden test: an independent computation
+   Code      github.com/wadx2019/qvpo
    Idea      Of many actions that the diffusion policy offers the best by Q is imitated, the more
              the better it is than their mean; so are uniform actions, a little, to keep the policy
              spread. No gradient passes through the chain or Q.
@@ -8965,9 +8964,9 @@ DRLDEF drl_algo drl_dppo_algo(void)
    Steps     drli_qvpo_critic   y = r + discount max over K_t candidates of Q'(s', a')
              drli_qvpo_choose   a = best of N_d, w = max(Q(s, a) - V(s), 0), V their mean
              drli_qvpo_actor    mean of w (eps(x_t, t, s) - noise)^2; N_e uniform rows with alpha w
-   Deviates  The first layer's parts from s and t are computed once and added. Preset cpu, a
-             hundredth of the cost: T 20 -> 6, N_d 64 -> 8, K_t 4 -> 2, K_eval 32 -> 16, actor 256
-             -> 128 wide, updated every 2nd time, lr 3e-4, 1e-3, values go on at the time limit.
+   Deviates  The first layer's parts from s and t are computed once and added. Preset cpu, at a
+             hundredth of the cost: fewer steps and candidates, a smaller, delayed actor, higher
+             learning rates, values go on at the time limit.
    Verified  tests/golden/qvpo.c, tests/unit/qvpo.c, tests/learn; README.md */
 
 static drl_status drli_qvpo_start(drl_agent *agent)
