@@ -1220,6 +1220,14 @@ DRLDEF void drl_algo_default(drl_algo algo, void *config, int obs_dim, int act_d
    Errors  DRL_ERR_NAME. */
 DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config, const char *name);
 
+/* Declare what each algorithm NAME has: drl_NAME_config_default, the values of the paper or its
+   code; drl_NAME_algo; drl_NAME_init, which is drl_agent_init of this algorithm. */
+#define DRL_ALGO_API(name) \
+    DRLDEF drl_##name##_config drl_##name##_config_default(int obs_dim, int act_dim); \
+    DRLDEF drl_algo drl_##name##_algo(void); \
+    DRLDEF drl_status drl_##name##_init(drl_##name *agent, drl_context *ctx, \
+                                        const drl_##name##_config *cfg);
+
 /* Allocate and initialize an agent, first in a struct of algo.size bytes. ctx is borrowed,
    config (of algo's type) copied. Errors  DRL_ERR_RANGE (names the field), DRL_ERR_MEMORY; nothing
    is held then. */
@@ -1349,11 +1357,9 @@ typedef struct drl_ppo {
     uint32_t *order;
 } drl_ppo;
 
-/* The values of the paper and Stable-Baselines3; the algorithm: presets "paper", "cpu", "toy",
-   evaluating takes mu, rollout % environments rows are not learned from; its drl_agent_init. */
-DRLDEF drl_ppo_config drl_ppo_config_default(int obs_dim, int act_dim);
-DRLDEF drl_algo drl_ppo_algo(void);
-DRLDEF drl_status drl_ppo_init(drl_ppo *ppo, drl_context *ctx, const drl_ppo_config *cfg);
+/* Presets "paper", "cpu", "toy"; evaluating takes mu. What of rollout the
+   environments do not divide is not learned from. */
+DRL_ALGO_API(ppo)
 #endif
 
 /* ============================================================================ >>sac
@@ -1383,11 +1389,8 @@ typedef struct drl_sac {
     float *noise, *y;  /* [2, B, A] normals, [B] targets */
 } drl_sac;
 
-/* The values of the paper; the algorithm: presets "paper", "cpu", "toy", evaluating takes tanh(mu);
-   its drl_agent_init. */
-DRLDEF drl_sac_config drl_sac_config_default(int obs_dim, int act_dim);
-DRLDEF drl_algo drl_sac_algo(void);
-DRLDEF drl_status drl_sac_init(drl_sac *sac, drl_context *ctx, const drl_sac_config *cfg);
+/* Presets "paper", "cpu", "toy"; evaluating takes tanh(mu). */
+DRL_ALGO_API(sac)
 #endif
 /* ============================================================================ >>dacer
    DACER - diffusion actor-critic. */
@@ -1433,11 +1436,9 @@ typedef struct drl_dacer {
     double *work;                  /* of a mixture */
 } drl_dacer;
 
-/* The values of the paper's code; the algorithm: presets "paper", "cpu" (see the head), "toy",
-   evaluating adds no noise, acting takes rows (T + 1) act_dim normals; its drl_agent_init. */
-DRLDEF drl_dacer_config drl_dacer_config_default(int obs_dim, int act_dim);
-DRLDEF drl_algo drl_dacer_algo(void);
-DRLDEF drl_status drl_dacer_init(drl_dacer *dacer, drl_context *ctx, const drl_dacer_config *cfg);
+/* Presets "paper", "cpu" (see the head), "toy"; evaluating adds no noise, the chain
+   still draws. Acting takes rows (T + 1) act_dim normals. */
+DRL_ALGO_API(dacer)
 #endif
 
 /* ============================================================================ >>dime
@@ -1495,11 +1496,9 @@ typedef struct drl_dime {
     float *noise, *next_act, *next_density, *target, *shift, *scale, *probability;
 } drl_dime;
 
-/* The values of the paper's code for Gym; the algorithm: presets "paper", "cpu" (fast on two
-   cores), "toy", both modes sample, rows (N + 1) act_dim normals; its drl_agent_init. */
-DRLDEF drl_dime_config drl_dime_config_default(int obs_dim, int act_dim);
-DRLDEF drl_algo drl_dime_algo(void);
-DRLDEF drl_status drl_dime_init(drl_dime *dime, drl_context *ctx, const drl_dime_config *cfg);
+/* Presets "paper", "cpu" (fastest learning on two cores), "toy" (pendulums). Both
+   modes sample, from streams of their own, rows (N + 1) act_dim normals. */
+DRL_ALGO_API(dime)
 #endif
 
 /* ============================================================================ >>dppo
@@ -1567,12 +1566,9 @@ typedef struct drl_dppo {
     uint32_t *order;
 } drl_dppo;
 
-/* The values of the paper's code for fine-tuning on Gym; the algorithm: presets "paper", "cpu"
-   (smaller), "scratch" (without data), "toy", row r of act is environment r, both modes sample,
-   (K + 1) chunk act_dim normals a plan; its drl_agent_init. */
-DRLDEF drl_dppo_config drl_dppo_config_default(int obs_dim, int act_dim);
-DRLDEF drl_algo drl_dppo_algo(void);
-DRLDEF drl_status drl_dppo_init(drl_dppo *agent, drl_context *ctx, const drl_dppo_config *cfg);
+/* Presets "paper", "cpu" (smaller), "scratch" (without data), "toy". Row r of act is
+   environment r. Both modes sample, (K + 1) chunk act_dim normals a plan. */
+DRL_ALGO_API(dppo)
 
 /* Clone data for one epoch, bc_epochs times before fine-tuning; the first sets the data's range for
    good. Metric bc_loss is the mean loss.
@@ -1638,11 +1634,8 @@ typedef struct drl_qvpo {
     int *time;         /* [(1 + N_e) B] t of each row */
 } drl_qvpo;
 
-/* The values of the paper's code; the algorithm: presets "paper", "cpu" (see the head), "toy";
-   its drl_agent_init. */
-DRLDEF drl_qvpo_config drl_qvpo_config_default(int obs_dim, int act_dim);
-DRLDEF drl_algo drl_qvpo_algo(void);
-DRLDEF drl_status drl_qvpo_init(drl_qvpo *qvpo, drl_context *ctx, const drl_qvpo_config *cfg);
+/* Presets "paper", "cpu" (see the head), "toy". */
+DRL_ALGO_API(qvpo)
 #endif
 
 /* ============================================================================ >>algos
@@ -6752,12 +6745,18 @@ static drl_rng drli_agent_stream(const drl_agent *a, uint64_t seed, const char *
     return drl_rng_make(seed, text);
 }
 
-/* n zeroed floats for the agent's life; NULL makes drli_agent_commit fail. */
-static float *drli_agent_floats(drl_agent *a, size_t n)
+/* [rows, cols] zeroed floats for the agent's life, fewer than 2^31: an int finds each; NULL makes
+   drli_agent_commit fail. */
+static float *drli_agent_floats(drl_agent *a, int rows, int cols)
 {
-    float *p = (float *)drl_arena_alloc(&a->memory, n * sizeof(float));
-    if (p) memset(p, 0, n * sizeof(float));
-    else a->tape.status = DRL_ERR_MEMORY;
+    size_t size = (size_t)rows * (size_t)cols * sizeof(float);
+    float *p = NULL;
+    if ((int64_t)rows * cols > INT32_MAX)
+        a->tape.status = drli_fail(a->ctx, DRL_ERR_RANGE, "%s: a buffer of %d x %d is too large",
+                                   a->algo.name, rows, cols);
+    else p = (float *)drl_arena_alloc(&a->memory, size);
+    if (p) memset(p, 0, size);
+    else if (!a->tape.status) a->tape.status = DRL_ERR_MEMORY;
     return p;
 }
 
@@ -6912,7 +6911,7 @@ static drl_status drli_agent_start(drl_agent *a, const void *config)
     const drl_algo *algo = &a->algo;
     const char *s = algo->metrics;
     char *name = a->names;
-    size_t S, A, B;
+    int B;
     uint64_t seed;
     memcpy(&seed, (const char *)config + drli_algo_field(algo, "seed")->offset, sizeof(seed));
     memcpy((char *)a + algo->config_offset, config, algo->config_size);
@@ -6934,12 +6933,12 @@ static drl_status drli_agent_start(drl_agent *a, const void *config)
     }
     if (drl_tape_init(&a->tape, a->ctx) || drl_arena_init(&a->memory, a->ctx, 0))
         return a->ctx->status;
-    S = (size_t)a->obs_dim, A = (size_t)a->act_dim, B = (size_t)a->batch.rows;
-    a->batch.obs = drli_agent_floats(a, B * S);
-    a->batch.next_obs = drli_agent_floats(a, B * S);
-    a->batch.act = drli_agent_floats(a, B * A);
-    a->batch.reward = drli_agent_floats(a, B);
-    a->batch.discount = drli_agent_floats(a, B);
+    B = a->batch.rows;
+    a->batch.obs = drli_agent_floats(a, B, a->obs_dim);
+    a->batch.next_obs = drli_agent_floats(a, B, a->obs_dim);
+    a->batch.act = drli_agent_floats(a, B, a->act_dim);
+    a->batch.reward = drli_agent_floats(a, B, 1);
+    a->batch.discount = drli_agent_floats(a, B, 1);
     return a->tape.status;
 }
 
@@ -7340,8 +7339,7 @@ static drl_status drli_ppo_start(drl_agent *a)
     drl_ppo *p = (drl_ppo *)a;
     const drl_ppo_config *c = &p->cfg;
     drl_replay_config rc = drl_replay_config_default(c->obs_dim, c->act_dim);
-    drl_rng rng = drl_rng_make(c->seed, "ppo weights");
-    size_t N = (size_t)c->rollout, S = (size_t)c->obs_dim, A = (size_t)c->act_dim;
+    drl_rng rng = drli_agent_stream(a, c->seed, "weights");
     if (c->batch > c->rollout)
         return drli_fail(a->ctx, DRL_ERR_RANGE, "ppo: expected batch <= rollout, got %d > %d",
                          c->batch, c->rollout);
@@ -7350,13 +7348,13 @@ static drl_status drli_ppo_start(drl_agent *a)
                   DRL_ACT_TANH);
     drli_mlp_even(&p->value, &p->net, "value.", c->obs_dim, c->width, 2, 1, DRL_ACT_TANH);
     p->log_std = drl_params_add(&p->net, "", "log_std", 1, c->act_dim);
-    p->x = drli_agent_floats(a, N * S);
-    p->raw = drli_agent_floats(a, N * A);
-    p->sum = drli_agent_floats(a, N);
-    p->advantage = drli_agent_floats(a, N);
-    p->target = drli_agent_floats(a, N);
-    p->old = drli_agent_floats(a, N);
-    p->order = (uint32_t *)(void *)drli_agent_floats(a, N);
+    p->x = drli_agent_floats(a, c->rollout, c->obs_dim);
+    p->raw = drli_agent_floats(a, c->rollout, c->act_dim);
+    p->sum = drli_agent_floats(a, c->rollout, 1);
+    p->advantage = drli_agent_floats(a, c->rollout, 1);
+    p->target = drli_agent_floats(a, c->rollout, 1);
+    p->old = drli_agent_floats(a, c->rollout, 1);
+    p->order = (uint32_t *)(void *)drli_agent_floats(a, c->rollout, 1);
     rc.capacity = rc.envs = c->rollout;
     if (drli_agent_commit(a) || drl_norm_init(&p->norm, a->ctx, c->obs_dim) ||
         drl_norm_init(&p->returns, a->ctx, 1) || drl_replay_init(&p->rollout, a->ctx, &rc))
@@ -7366,8 +7364,7 @@ static drl_status drli_ppo_start(drl_agent *a)
     drl_dense_init(&p->policy.layer[2], DRL_INIT_LECUN_NORMAL, 0.01f, &rng);
     drl_dense_init(&p->value.layer[2], DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
     p->returns.count = p->returns.m2[0] = 1e-4; /* variance 1 before anything is seen */
-    p->adam = drl_adam_config_default();
-    p->adam.lr = c->lr;
+    p->adam = drli_adam_lr(c->lr);
     p->adam.eps = 1e-5f;
     p->adam.clip_norm = 0.5f;
     return DRL_OK;
@@ -7440,21 +7437,18 @@ static drl_tensor *drli_ppo_density(drl_ppo *p, drl_tensor *x, drl_tensor *act)
 
 static drl_status drli_ppo_targets(drl_ppo *p)
 {
-    drl_tape *t = &p->agent.tape;
+    drl_tape *t = drli_agent_tape(&p->agent, 0);
     drl_replay *r = &p->rollout;
     drl_tensor *x, *v, *next, *old;
     int N = p->cfg.rollout, S = p->cfg.obs_dim;
-    drl_tape_reset(t);
-    t->grad_enabled = 0;
     drli_ppo_see(p, N, r->obs, p->x);
     drli_ppo_see(p, N, r->next_obs, r->next_obs);
     x = drl_tape_input(t, N, S, p->x);
     v = drl_mlp_forward(t, &p->value, x);
     next = drl_mlp_forward(t, &p->value, drl_tape_input(t, N, S, r->next_obs));
     old = drli_ppo_density(p, x, drl_tape_input(t, N, p->cfg.act_dim, r->act));
-    t->grad_enabled = 1;
     if (t->status) return t->status;
-    memcpy(p->old, old->data, (size_t)N * sizeof(float));
+    drli_copy(p->old, old->data, N);
     drli_rollout_gae(r, p->cfg.gamma, p->cfg.lambda, v->data, next->data, p->advantage, p->target);
     return DRL_OK;
 }
@@ -7563,13 +7557,13 @@ DRLDEF drl_algo drl_ppo_algo(void)
              drli_sac_actor        mean(alpha L - min Q(s, a)), eq. (9)
              drli_sac_temperature  kappa follows -alpha (L + H), H the entropy aimed at, eq. (18)
    Deviates  ln sigma is cut to -20 .. 2, as in the authors' code.
-   Verified  tests/golden/sac.c, tests/unit/sac.c, tests/learn; README.md */
+   Verified  tests/golden/sac.c (an independent computation), tests/unit; README.md */
 
 static drl_status drli_sac_start(drl_agent *a)
 {
     drl_sac *s = (drl_sac *)a;
     const drl_sac_config *c = &s->cfg;
-    drl_rng rng = drl_rng_make(c->seed, "sac weights");
+    drl_rng rng = drli_agent_stream(a, c->seed, "weights");
     drli_agent_set(a, &s->actor, "actor.", 6, 1, 1);
     drli_agent_set(a, &s->critic, "critic.", 12, 1, 0);
     drli_agent_set(a, &s->target, "target.", 12, 0, 0);
@@ -7578,15 +7572,14 @@ static drl_status drli_sac_start(drl_agent *a)
     drl_twin_add(&s->q, &s->critic, &s->target, "", c->obs_dim, c->act_dim, c->width, 3,
                  DRL_ACT_RELU);
     s->kappa = drl_params_add(&s->temperature, "", "kappa", 1, 1);
-    s->noise = drli_agent_floats(a, 2 * (size_t)c->batch * (size_t)c->act_dim);
-    s->y = drli_agent_floats(a, (size_t)c->batch);
+    s->noise = drli_agent_floats(a, 2 * c->batch, c->act_dim);
+    s->y = drli_agent_floats(a, c->batch, 1);
     if (drli_agent_commit(a) != DRL_OK) return a->ctx->status;
     drl_mlp_init(&s->policy, DRL_INIT_XAVIER_UNIFORM, 1.0f, &rng);
     drl_twin_init(&s->q, DRL_INIT_XAVIER_UNIFORM, 1.0f, &rng);
     drl_params_copy(&s->target, &s->critic);
     s->kappa->data[0] = drl_logf(c->alpha);
-    s->adam = drl_adam_config_default();
-    s->adam.lr = c->lr;
+    s->adam = drli_adam_lr(c->lr);
     return DRL_OK;
 }
 
@@ -7613,12 +7606,10 @@ static float drli_sac_alpha(const drl_sac *s)
 /* Adam step of both critics on sum_j mean((Q_j - y)^2) / 2. */
 static drl_status drli_sac_critic(drl_sac *s, const drl_batch *b, float *noise)
 {
-    drl_tape *t = &s->agent.tape;
+    drl_tape *t = drli_agent_tape(&s->agent, 0);
     int r, B = b->rows, S = s->cfg.obs_dim;
     float alpha = drli_sac_alpha(s);
     drl_tensor *obs, *act, *density, *q, *loss;
-    drl_tape_reset(t);
-    t->grad_enabled = 0;
     obs = drl_tape_input(t, B, S, b->next_obs);
     act = drli_sac_sample(s, obs, noise, &density);
     q = drl_twin_min(t, &s->q, obs, act, 1);
@@ -7645,10 +7636,8 @@ static void drli_sac_temperature(drl_sac *s, float density)
 /* Actor step, eq. (9), then the temperature's. */
 static drl_status drli_sac_actor(drl_sac *s, const drl_batch *b, float *noise)
 {
-    drl_tape *t = &s->agent.tape;
-    drl_tensor *obs, *act, *density, *q, *loss;
-    drl_tape_reset(t);
-    obs = drl_tape_input(t, b->rows, s->cfg.obs_dim, b->obs);
+    drl_tape *t = drli_agent_tape(&s->agent, 1);
+    drl_tensor *obs = drl_tape_input(t, b->rows, s->cfg.obs_dim, b->obs), *act, *density, *q, *loss;
     act = drli_sac_sample(s, obs, noise, &density);
     q = drl_mean(t, drl_twin_min(t, &s->q, obs, act, 0));
     density = drl_mean(t, density);
@@ -7840,8 +7829,7 @@ static drl_status drli_dacer_start(drl_agent *a)
     drl_dacer *d = (drl_dacer *)a;
     const drl_dacer_config *c = &d->cfg;
     drl_rng rng = drli_agent_stream(a, c->seed, "weights");
-    size_t B = (size_t)c->batch, A = (size_t)c->act_dim, M = (size_t)c->samples;
-    int j;
+    int j, B = c->batch, A = c->act_dim, M = c->samples;
     drli_agent_set(a, &d->actor, "actor.", 20, 1, 1);
     drli_agent_set(a, &d->critic, "critic.", 32, 1, 0);
     drli_agent_set(a, &d->target, "target.", 32, 0, 0);
@@ -7855,21 +7843,19 @@ static drl_status drli_dacer_start(drl_agent *a)
                       2, DRL_ACT_MISH);
     d->log_alpha = drl_params_add(&d->scale, "", "log_alpha", 1, 1);
     d->omega = drl_params_add(&d->running, "", "omega", 1, 2);
-    d->noise = drli_agent_floats(a, B * (size_t)(c->steps + 1) * A + 2 * B);
-    d->y = drli_agent_floats(a, 2 * B);
-    d->actions = drli_agent_floats(a, DRLI_MIN((size_t)c->mixtures, B) * M * A);
-    d->work = (double *)(void *)drli_agent_floats(
-        a, 2 * ((size_t)c->components * (M + 2 + A + A * A) + A));
+    d->noise = drli_agent_floats(a, B, (c->steps + 1) * A + 2);
+    d->y = drli_agent_floats(a, B, 2);
+    d->actions = drli_agent_floats(a, DRLI_MIN(c->mixtures, B), M * A);
+    d->work = (double *)(void *)drli_agent_floats(a, 2, c->components * (M + 2 + A + A * A) + A);
     if (drli_agent_commit(a) != DRL_OK) return a->ctx->status;
     /* sigma 1 / sqrt(in) before the cut at 2 sigma */
     drl_denoiser_init(&d->net, DRL_INIT_LECUN_NORMAL, 0.87962566f, &rng);
     for (j = 0; j < 2; j++) drl_mlp_init(&d->q[j], DRL_INIT_LECUN_NORMAL, 0.87962566f, &rng);
     drl_params_copy(&d->target, &d->critic);
     d->log_alpha->data[0] = drl_logf(c->alpha);
-    d->adam_critic = d->adam_actor = d->adam_alpha = drl_adam_config_default();
-    d->adam_critic.lr = c->lr_critic;
-    d->adam_actor.lr = c->lr_actor;
-    d->adam_alpha.lr = c->lr_alpha;
+    d->adam_critic = drli_adam_lr(c->lr_critic);
+    d->adam_actor = drli_adam_lr(c->lr_actor);
+    d->adam_alpha = drli_adam_lr(c->lr_alpha);
     return drl_ddpm_init(&d->chain, a->ctx, DRL_SCHEDULE_VP, c->steps);
 }
 
@@ -7911,11 +7897,9 @@ static drl_tensor *drli_dacer_action(drl_dacer *d, drl_tensor *obs, float *noise
    with the smaller mean; z [2, B] follow the action's noise. */
 static drl_status drli_dacer_target(drl_dacer *d, const drl_batch *b, float *noise)
 {
-    drl_tape *t = &d->agent.tape;
-    drl_tensor *obs, *x, *q[2];
+    drl_tape *t = drli_agent_tape(&d->agent, 0);
     int r, B = b->rows;
-    drl_tape_reset(t);
-    obs = drl_tape_input(t, B, d->cfg.obs_dim, b->next_obs);
+    drl_tensor *obs = drl_tape_input(t, B, d->cfg.obs_dim, b->next_obs), *x, *q[2];
     x = drl_concat(t, drli_dacer_action(d, obs, noise, 1, 0), obs);
     q[0] = drl_mlp_forward(t, &d->q_target[0], x);
     q[1] = drl_mlp_forward(t, &d->q_target[1], x);
@@ -7923,7 +7907,7 @@ static drl_status drli_dacer_target(drl_dacer *d, const drl_batch *b, float *noi
     noise += B * (d->cfg.steps + 1) * d->cfg.act_dim;
     for (r = 0; r < B; r++) {
         int j = q[0]->data[2 * r] >= q[1]->data[2 * r];
-        float z = DRLI_MIN(DRLI_MAX(noise[j * B + r], -3.0f), 3.0f), *out = q[j]->data + 2 * r;
+        float z = drli_clampf(noise[j * B + r], -3.0f, 3.0f), *out = q[j]->data + 2 * r;
         float reward = d->cfg.reward_scale * b->reward[r];
         d->y[r] = fmaf(b->discount[r], out[0], reward);
         d->y[B + r] = fmaf(b->discount[r], fmaf(drl_softplusf(out[1]), z, out[0]), reward);
@@ -7943,7 +7927,7 @@ static void drli_dacer_slopes(drl_dacer *d, int j, const float *q, const float *
     w = fmaf(*omega, *omega, 0.1f);
     for (r = 0; r < B; r++) {
         float s = sigma[r], s2 = s * s, e = d->y[B + r] - q[r], bound = 3.0f * *omega;
-        e = DRLI_MIN(DRLI_MAX(e, -bound), bound);
+        e = drli_clampf(e, -bound, bound);
         dq[r] = -w * (d->y[r] - q[r]) / (s2 + 0.1f);
         dsigma[r] = -w * fmaf(e, e, -s2) / fmaf(s2, s, 0.1f);
     }
@@ -7952,10 +7936,9 @@ static void drli_dacer_slopes(drl_dacer *d, int j, const float *q, const float *
 /* Gradients of both critics, of sum_j mean(dq q + dsigma sigma). */
 static drl_status drli_dacer_critic(drl_dacer *d, const drl_batch *b)
 {
-    drl_tape *t = &d->agent.tape;
+    drl_tape *t = drli_agent_tape(&d->agent, 1);
     drl_tensor *x, *loss[2];
     int j, B = b->rows;
-    drl_tape_reset(t);
     x = drl_concat(t, drl_tape_input(t, B, d->cfg.act_dim, b->act),
                    drl_tape_input(t, B, d->cfg.obs_dim, b->obs));
     for (j = 0; j < 2; j++) {
@@ -7976,21 +7959,17 @@ static drl_status drli_dacer_critic(drl_dacer *d, const drl_batch *b)
 /* Mean of H over states of the batch, of executed actions. */
 static drl_status drli_dacer_entropy(drl_dacer *d, const drl_batch *b)
 {
-    drl_tape *t = &d->agent.tape;
     int i, k, S = DRLI_MIN(d->cfg.mixtures, b->rows), A = d->cfg.act_dim, M = d->cfg.samples;
-    size_t n = (size_t)(M * A);
     double h = 0;
     for (k = 0; k < M; k++) {
-        drl_tensor *x;
-        drl_tape_reset(t);
-        x = drl_tape_input(t, S, d->cfg.obs_dim, b->obs);
+        drl_tape *t = drli_agent_tape(&d->agent, 0);
+        drl_tensor *x = drl_tape_input(t, S, d->cfg.obs_dim, b->obs);
         x = drli_dacer_action(d, x, drli_dacer_noise(d, S, 0), 1, 0);
         if (t->status) return t->status;
-        for (i = 0; i < S; i++)
-            memcpy(d->actions + (size_t)i * n + k * A, x->data + i * A, (size_t)A * sizeof(float));
+        for (i = 0; i < S; i++) drli_copy(d->actions + (i * M + k) * A, x->data + i * A, A);
     }
     for (i = 0; i < S; i++)
-        h += drli_gmm_entropy(M, A, d->cfg.components, d->actions + (size_t)i * n, d->work);
+        h += drli_gmm_entropy(M, A, d->cfg.components, d->actions + i * M * A, d->work);
     d->agent.metrics[4].value = h / S;
     return DRL_OK;
 }
@@ -7998,11 +7977,9 @@ static drl_status drli_dacer_entropy(drl_dacer *d, const drl_batch *b)
 /* Actor step on mean(-min_j q_j(s, a)) through the whole chain, critics constant. */
 static drl_status drli_dacer_actor(drl_dacer *d, const drl_batch *b, float *noise)
 {
-    drl_tape *t = &d->agent.tape;
-    drl_tensor *obs, *x, *q[2], *loss;
+    drl_tape *t = drli_agent_tape(&d->agent, 1);
+    drl_tensor *obs = drl_tape_input(t, b->rows, d->cfg.obs_dim, b->obs), *x, *q[2], *loss;
     int j;
-    drl_tape_reset(t);
-    obs = drl_tape_input(t, b->rows, d->cfg.obs_dim, b->obs);
     x = drl_concat(t, drli_dacer_action(d, obs, noise, 1, 1), obs);
     for (j = 0; j < 2; j++) q[j] = drl_cols(t, drli_mlp_from(t, &d->q[j], 0, x, 1), 0, 1);
     loss = drl_affine(t, drl_mean(t, drl_min(t, q[0], q[1])), -1.0f, 0.0f);
@@ -8081,15 +8058,14 @@ DRLDEF drl_algo drl_dacer_algo(void)
    Deviates  The first layer's parts from s and k are added to x's: same sum in another order.
              Batch Renorm: the derivative of the root of a zero variance counts as 0.
              UTD batches are drawn one by one, not split from one: same distribution.
-   Verified  tests/golden/dime.c, tests/unit/dime.c, tests/learn; README.md */
+   Verified  tests/golden/dime.c (an independent computation), tests/unit; README.md */
 
 /* Names and shapes of all tensors, and buffers. */
 static drl_status drli_dime_layout(drl_dime *d)
 {
     const drl_dime_config *c = &d->cfg;
     drl_agent *a = &d->agent;
-    int in = c->obs_dim + c->act_dim;
-    size_t B = (size_t)c->batch, A = (size_t)c->act_dim, M = (size_t)c->atoms;
+    int in = c->obs_dim + c->act_dim, B = c->batch;
     drli_agent_set(a, &d->actor, "actor.", 32, 1, 1);
     drli_agent_set(a, &d->critic, "critic.", 32, 1, 0);
     drli_agent_set(a, &d->running, "running.", 16, 0, 0);
@@ -8102,13 +8078,13 @@ static drl_status drli_dime_layout(drl_dime *d)
     drl_crossq_add(&d->q[0], &d->critic, &d->running, "q0.", in, c->critic_width, c->atoms);
     drl_crossq_add(&d->q[1], &d->critic, &d->running, "q1.", in, c->critic_width, c->atoms);
     d->kappa = drl_params_add(&d->temperature, "", "kappa", 1, 1);
-    d->next_act = drli_agent_floats(a, B * A);
-    d->next_density = drli_agent_floats(a, B);
-    d->shift = drli_agent_floats(a, B);
-    d->scale = drli_agent_floats(a, B);
-    d->noise = drli_agent_floats(a, B * (size_t)(c->steps + 1) * A);
-    d->target = drli_agent_floats(a, B * M);
-    d->probability = drli_agent_floats(a, B * M);
+    d->next_act = drli_agent_floats(a, B, c->act_dim);
+    d->next_density = drli_agent_floats(a, B, 1);
+    d->shift = drli_agent_floats(a, B, 1);
+    d->scale = drli_agent_floats(a, B, 1);
+    d->noise = drli_agent_floats(a, B, (c->steps + 1) * c->act_dim);
+    d->target = drli_agent_floats(a, B, c->atoms);
+    d->probability = drli_agent_floats(a, B, c->atoms);
     return drli_agent_commit(a);
 }
 
@@ -8121,7 +8097,7 @@ static float drli_softplus_inverse(float y)
 static void drli_dime_weights(drl_dime *d)
 {
     const drl_dime_config *c = &d->cfg;
-    drl_rng rng = drl_rng_make(c->seed, "dime weights");
+    drl_rng rng = drli_agent_stream(&d->agent, c->seed, "weights");
     int j, i, last = c->actor_layers;
     drl_tensor_init(d->time.phase, DRL_INIT_CONSTANT, 0.0f, &rng);
     drl_dense_init(&d->time.l0, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
@@ -8150,13 +8126,12 @@ static drl_status drli_dime_start(drl_agent *agent)
     d->support.count = c->atoms;
     d->support.v_min = c->v_min;
     d->support.v_max = c->v_max;
-    d->adam_critic = d->adam_actor = d->adam_alpha = drl_adam_config_default();
-    d->adam_critic.lr = c->lr_critic;
+    d->adam_critic = drli_adam_lr(c->lr_critic);
+    d->adam_actor = drli_adam_lr(c->lr_actor);
+    d->adam_alpha = drli_adam_lr(c->lr_alpha);
     d->adam_critic.beta1 = d->adam_actor.beta1 = c->beta1;
-    d->adam_actor.lr = c->lr_actor;
     d->adam_actor.zero_nan = 1;
     d->adam_actor.clip_element = c->actor_clip;
-    d->adam_alpha.lr = c->lr_alpha;
     return DRL_OK;
 }
 
@@ -8185,8 +8160,7 @@ static drl_tensor *drli_dime_prior(drl_dime *d, int rows, const float *z)
     if (d->agent.tape.status) return y;
     for (r = 0; r < rows; r++) {
         float s = 0;
-        for (i = 0; i < A; i++) s = fmaf(z[(size_t)r * (size_t)A + (size_t)i],
-                                         z[(size_t)r * (size_t)A + (size_t)i], s);
+        for (i = 0; i < A; i++, z++) s = fmaf(*z, *z, s);
         y->data[r] = -0.5f * s - (float)A * normalizer;
     }
     return y;
@@ -8254,17 +8228,14 @@ static float drli_dime_alpha(const drl_dime *d)
 /* a', L' ~ path(s'), without gradients, copied from the tape. */
 static drl_status drli_dime_next_action(drl_dime *d, const drl_batch *b, float *noise)
 {
-    drl_tape *t = &d->agent.tape;
-    drli_dime_sample next;
-    size_t B = (size_t)b->rows;
-    drl_tape_reset(t);
-    t->grad_enabled = 0;
-    next = drli_dime_path(d, drl_tape_input(t, b->rows, d->cfg.obs_dim, b->next_obs), noise);
-    t->grad_enabled = 1;
+    drl_tape *t = drli_agent_tape(&d->agent, 0);
+    int B = b->rows;
+    drl_tensor *obs = drl_tape_input(t, B, d->cfg.obs_dim, b->next_obs);
+    drli_dime_sample next = drli_dime_path(d, obs, noise);
     if (t->status) return t->status;
-    memcpy(d->next_act, next.action->data, B * (size_t)d->cfg.act_dim * sizeof(float));
-    memcpy(d->next_density, next.density->data, B * sizeof(float));
-    d->agent.metrics[7].value = drli_mean(b->rows, d->next_density);
+    drli_copy(d->next_act, next.action->data, B * d->cfg.act_dim);
+    drli_copy(d->next_density, next.density->data, B);
+    d->agent.metrics[7].value = drli_mean(B, d->next_density);
     return DRL_OK;
 }
 
@@ -8291,20 +8262,17 @@ static void drli_dime_target(drl_dime *d, const drl_batch *b, drl_tensor *const 
    train mode, with common batch statistics. */
 static drl_status drli_dime_critic(drl_dime *d, const drl_batch *b)
 {
-    drl_tape *t = &d->agent.tape;
+    drl_tape *t = drli_agent_tape(&d->agent, 1);
     int j, r, B = b->rows, S = d->cfg.obs_dim, A = d->cfg.act_dim;
     int renorm = d->agent.updates >= d->cfg.brn_warmup;
-    drl_tensor *x, *logits[2], *loss[2];
-    drl_tape_reset(t);
-    x = drl_tape_input(t, 2 * B, S + A, NULL);
+    drl_tensor *x = drl_tape_input(t, 2 * B, S + A, NULL), *logits[2], *loss[2];
     if (t->status) return t->status;
     for (r = 0; r < B; r++) {
-        float *now = x->data + (size_t)r * (size_t)(S + A);
-        float *next = now + (size_t)B * (size_t)(S + A);
-        memcpy(now, b->obs + (size_t)r * (size_t)S, (size_t)S * sizeof(float));
-        memcpy(now + S, b->act + (size_t)r * (size_t)A, (size_t)A * sizeof(float));
-        memcpy(next, b->next_obs + (size_t)r * (size_t)S, (size_t)S * sizeof(float));
-        memcpy(next + S, d->next_act + (size_t)r * (size_t)A, (size_t)A * sizeof(float));
+        float *now = x->data + r * (S + A), *next = now + B * (S + A);
+        drli_copy(now, b->obs + r * S, S);
+        drli_copy(now + S, b->act + r * A, A);
+        drli_copy(next, b->next_obs + r * S, S);
+        drli_copy(next + S, d->next_act + r * A, A);
     }
     for (j = 0; j < 2; j++) logits[j] = drl_crossq_train(t, &d->q[j], x, renorm);
     if (t->status) return t->status;
@@ -8319,13 +8287,10 @@ static drl_status drli_dime_critic(drl_dime *d, const drl_batch *b)
 /* Actor step on mean(alpha L - (Q_1 + Q_2)(s, a) / 2), critics in eval mode. Returns mean R. */
 static float drli_dime_actor(drl_dime *d, const drl_batch *b, float *noise)
 {
-    drl_tape *t = &d->agent.tape;
-    drl_tensor *obs, *in, *q, *loss;
-    drli_dime_sample path;
+    drl_tape *t = drli_agent_tape(&d->agent, 1);
+    drl_tensor *obs = drl_tape_input(t, b->rows, d->cfg.obs_dim, b->obs), *in, *q, *loss;
+    drli_dime_sample path = drli_dime_path(d, obs, noise);
     float run_cost;
-    drl_tape_reset(t);
-    obs = drl_tape_input(t, b->rows, d->cfg.obs_dim, b->obs);
-    path = drli_dime_path(d, obs, noise);
     in = drl_concat(t, obs, path.action);
     q = drl_add(t, drl_c51_mean(t, drl_crossq_eval(t, &d->q[0], in), &d->support),
                 drl_c51_mean(t, drl_crossq_eval(t, &d->q[1], in), &d->support));
@@ -8352,8 +8317,8 @@ static void drli_dime_temperature(drl_dime *d, float run_cost)
 /* Normals for one path of the batch. */
 static float *drli_dime_noise(drl_dime *d)
 {
-    size_t n = (size_t)(d->cfg.steps + 1) * (size_t)d->cfg.batch * (size_t)d->cfg.act_dim;
-    drl_rng_normal_fill(d->agent.ctx, &d->agent.rng_noise, d->noise, n);
+    int n = (d->cfg.steps + 1) * d->cfg.batch * d->cfg.act_dim;
+    drl_rng_normal_fill(d->agent.ctx, &d->agent.rng_noise, d->noise, (size_t)n);
     return d->noise;
 }
 
@@ -8428,7 +8393,7 @@ enum { DRLI_DPPO_AT, DRLI_DPPO_REWARD, DRLI_DPPO_FIRST, DRLI_DPPO_RETURN, DRLI_D
 
 static float *drli_dppo_plan(const drl_dppo *d, drl_mode mode, int env)
 {
-    return d->plans + (ptrdiff_t)(env + (mode == DRL_MODE_EVAL ? d->cfg.envs : 0)) * d->stride;
+    return d->plans + (env + (mode == DRL_MODE_EVAL ? d->cfg.envs : 0)) * d->stride;
 }
 
 static void drli_dppo_net(drl_dppo *d, drl_denoiser *net, drl_params *params, const char *prefix,
@@ -8444,7 +8409,7 @@ static drl_status drli_dppo_layout(drl_dppo *d)
     const drl_dppo_config *c = &d->cfg;
     drl_agent *a = &d->agent;
     drl_replay_config rc = drl_replay_config_default(c->obs_dim, 1);
-    size_t N = (size_t)c->rollout, pairs = N * (size_t)c->tuned;
+    int N = c->rollout;
     d->dim = c->chunk * c->act_dim;
     rc.act_dim = (c->tuned + 1) * d->dim;
     rc.envs = c->envs;
@@ -8458,14 +8423,14 @@ static drl_status drli_dppo_layout(drl_dppo *d)
     drli_agent_set(a, &d->norm, "norm.", 4, 0, 1);
     drl_dense_add(&d->obs_range, &d->norm, "", "obs", 1, c->obs_dim);
     drl_dense_add(&d->act_range, &d->norm, "", "act", 1, c->act_dim);
-    d->plans = drli_agent_floats(a, 2 * (size_t)c->envs * (size_t)d->stride);
-    d->v = drli_agent_floats(a, N);
-    d->next_v = drli_agent_floats(a, N);
-    d->advantage = drli_agent_floats(a, N);
-    d->target = drli_agent_floats(a, N);
-    d->old = drli_agent_floats(a, pairs);
-    d->gain = drli_agent_floats(a, pairs);
-    d->order = (uint32_t *)(void *)drli_agent_floats(a, pairs);
+    d->plans = drli_agent_floats(a, 2 * c->envs, d->stride);
+    d->v = drli_agent_floats(a, N, 1);
+    d->next_v = drli_agent_floats(a, N, 1);
+    d->advantage = drli_agent_floats(a, N, 1);
+    d->target = drli_agent_floats(a, N, 1);
+    d->old = drli_agent_floats(a, N, c->tuned);
+    d->gain = drli_agent_floats(a, N, c->tuned);
+    d->order = (uint32_t *)(void *)drli_agent_floats(a, N, c->tuned);
     return drli_agent_commit(a) ? a->ctx->status : drl_replay_init(&d->rollout, a->ctx, &rc);
 }
 
@@ -8648,13 +8613,7 @@ static int *drli_dppo_index(drl_dppo *d, int B, const uint32_t *pair, int kind)
     index = (int *)drl_arena_alloc(&d->agent.tape.arena, (size_t)B * sizeof(int));
     if (!index) drli_tape_fail(&d->agent.tape, DRL_ERR_MEMORY);
     for (r = 0; r < B && index; r++) {
-        int p = (int)pair[r], n = p / K, i = p % K, all[6];
-        all[DRLI_DPPO_CHUNK] = n;
-        all[DRLI_DPPO_STEP] = i;
-        all[DRLI_DPPO_TIME] = K - i;
-        all[DRLI_DPPO_X] = p + n;
-        all[DRLI_DPPO_NEXT] = p + n + 1;
-        all[DRLI_DPPO_PAIR] = p;
+        const int p = (int)pair[r], n = p / K, all[6] = {n, p % K, K - p % K, p + n, p + n + 1, p};
         index[r] = all[kind];
     }
     return index;
@@ -8974,8 +8933,7 @@ static drl_status drli_qvpo_start(drl_agent *agent)
     drl_qvpo *q = (drl_qvpo *)agent;
     const drl_qvpo_config *c = &q->cfg;
     drl_rng rng = drli_agent_stream(agent, c->seed, "weights");
-    int S = c->obs_dim, A = c->act_dim, rows = (1 + c->uniform) * c->batch;
-    size_t n = (size_t)rows, K = (size_t)DRLI_MAX(c->target, c->candidates);
+    int S = c->obs_dim, A = c->act_dim, n = (1 + c->uniform) * c->batch;
     drli_agent_set(agent, &q->actor, "actor.", 16, 1, 1);
     drli_agent_set(agent, &q->actor_target, "actor_target.", 16, 0, 0);
     drli_agent_set(agent, &q->critic, "critic.", 16, 1, 1);
@@ -8987,12 +8945,13 @@ static drl_status drli_qvpo_start(drl_agent *agent)
                      c->actor_width, 3, 0, DRL_ACT_MISH);
     drl_twin_add(&q->q, &q->critic, &q->critic_target, "", S, A, c->critic_width, 4, DRL_ACT_MISH);
     q->score = drl_params_add(&q->running, "", "score", 1, 2);
-    q->path = drli_agent_floats(agent, (size_t)(c->steps + 1) * K * (size_t)(c->batch * A));
-    q->y = drli_agent_floats(agent, (size_t)c->batch);
-    q->act = drli_agent_floats(agent, n * (size_t)A);
-    q->noise = drli_agent_floats(agent, n * (size_t)A);
-    q->weight = drli_agent_floats(agent, n);
-    q->time = (int *)drli_agent_floats(agent, n);
+    q->path = drli_agent_floats(agent, (c->steps + 1) * DRLI_MAX(c->target, c->candidates),
+                                c->batch * A);
+    q->y = drli_agent_floats(agent, c->batch, 1);
+    q->act = drli_agent_floats(agent, n, A);
+    q->noise = drli_agent_floats(agent, n, A);
+    q->weight = drli_agent_floats(agent, n, 1);
+    q->time = (int *)drli_agent_floats(agent, n, 1);
     if (drli_agent_commit(agent) != DRL_OK) return agent->ctx->status;
     /* sigma 1 / (2 sqrt(in)) before the cut; LeCun's is 1 / sqrt(in) after it */
     drl_denoiser_init(&q->eps, DRL_INIT_LECUN_NORMAL, 0.5f * 0.87962566f, &rng);
@@ -9000,9 +8959,8 @@ static drl_status drli_qvpo_start(drl_agent *agent)
     drl_params_copy(&q->actor_target, &q->actor);
     drl_params_copy(&q->critic_target, &q->critic);
     q->score->data[1] = 1.0f;
-    q->adam_actor = q->adam_critic = drl_adam_config_default();
-    q->adam_actor.lr = c->lr_actor;
-    q->adam_critic.lr = c->lr_critic;
+    q->adam_actor = drli_adam_lr(c->lr_actor);
+    q->adam_critic = drli_adam_lr(c->lr_critic);
     q->adam_actor.eps = q->adam_critic.eps = c->adam_eps;
     q->adam_actor.clip_norm = q->adam_critic.clip_norm = c->clip_norm;
     return drl_ddpm_init(&q->chain, agent->ctx, DRL_SCHEDULE_COSINE, c->steps);
@@ -9014,7 +8972,7 @@ static drl_tensor *drli_qvpo_offer(drl_qvpo *q, drl_tensor *obs, int K, int targ
 {
     drl_tape *t = &q->agent.tape;
     int rows = K * obs->rows, A = q->cfg.act_dim;
-    float *x = path + (size_t)q->cfg.steps * (size_t)rows * (size_t)A;
+    float *x = path + q->cfg.steps * rows * A;
     drl_denoiser_sample(t, target ? &q->eps_target : &q->eps, &q->chain, obs, K, q->cfg.steps, 1,
                         1.0f, path);
     return drl_twin_min(t, &q->q, obs, drl_tape_input(t, rows, A, x), target);
@@ -9032,13 +8990,10 @@ static int drli_qvpo_top(const drl_tensor *score, int B, int b)
 /* Critic step on sum_j mean((Q_j(s, a) - y)^2). */
 static drl_status drli_qvpo_critic(drl_qvpo *q, const drl_batch *b, float *path)
 {
-    drl_tape *t = &q->agent.tape;
+    drl_tape *t = drli_agent_tape(&q->agent, 0);
     drl_tensor *score, *loss;
     int r, B = b->rows, S = q->cfg.obs_dim;
-    drl_tape_reset(t);
-    t->grad_enabled = 0;
     score = drli_qvpo_offer(q, drl_tape_input(t, B, S, b->next_obs), q->cfg.target, 1, path);
-    t->grad_enabled = 1;
     if (t->status) return t->status;
     for (r = 0; r < B; r++)
         q->y[r] = fmaf(b->discount[r], score->data[drli_qvpo_top(score, B, r)], b->reward[r]);
@@ -9085,24 +9040,20 @@ static double drli_qvpo_follow(const drl_tensor *score, float *running)
    act already) with alpha w. */
 static drl_status drli_qvpo_choose(drl_qvpo *q, const drl_batch *b, float *path)
 {
-    drl_tape *t = &q->agent.tape;
+    drl_tape *t = drli_agent_tape(&q->agent, 0);
     const drl_qvpo_config *c = &q->cfg;
     float alpha = drli_qvpo_entropy(c, q->agent.updates + c->random_steps);
-    int r, k, B = b->rows, K = c->candidates;
-    size_t A = (size_t)c->act_dim;
-    const float *x = path + (size_t)(c->steps * K) * (size_t)B * A;
+    int r, k, B = b->rows, K = c->candidates, A = c->act_dim;
+    const float *x = path + c->steps * K * B * A;
     drl_tensor *score;
-    drl_tape_reset(t);
-    t->grad_enabled = 0;
     score = drli_qvpo_offer(q, drl_tape_input(t, B, c->obs_dim, b->obs), K, 0, path);
-    t->grad_enabled = 1;
     if (t->status) return t->status;
     q->agent.metrics[3].value = drli_qvpo_follow(score, q->score->data);
     for (r = 0; r < B; r++) {
         int top = drli_qvpo_top(score, B, r);
         double v = 0;
         for (k = 0; k < K; k++) v += (double)score->data[k * B + r] / K;
-        memcpy(q->act + (size_t)r * A, x + (size_t)top * A, A * sizeof(float));
+        drli_copy(q->act + r * A, x + top * A, A);
         q->weight[r] = drli_qvpo_weight(c, score->data[top], (float)v, q->score->data[0],
                                         q->score->data[1]);
         for (k = 1; k <= c->uniform; k++) q->weight[k * B + r] = alpha * q->weight[r];
@@ -9115,10 +9066,9 @@ static drl_status drli_qvpo_choose(drl_qvpo *q, const drl_batch *b, float *path)
 /* Actor step on the mean of w (eps(x_t, t, s) - noise)^2. */
 static drl_status drli_qvpo_actor(drl_qvpo *q, const drl_batch *b)
 {
-    drl_tape *t = &q->agent.tape;
+    drl_tape *t = drli_agent_tape(&q->agent, 1);
     int A = q->cfg.act_dim, rows = (1 + q->cfg.uniform) * b->rows;
     drl_tensor *loss;
-    drl_tape_reset(t);
     loss = drl_denoiser_loss(t, &q->eps, &q->chain,
                              drl_tape_input(t, b->rows, q->cfg.obs_dim, b->obs),
                              drl_tape_input(t, rows, A, q->act), q->time,
@@ -9130,8 +9080,8 @@ static drl_status drli_qvpo_actor(drl_qvpo *q, const drl_batch *b)
 /* Normals for K chains of each state of the batch. */
 static float *drli_qvpo_noise(drl_qvpo *q, int K)
 {
-    size_t n = (size_t)(q->cfg.steps + 1) * (size_t)(K * q->cfg.batch) * (size_t)q->cfg.act_dim;
-    drl_rng_normal_fill(q->agent.ctx, &q->agent.rng_noise, q->path, n);
+    int n = (q->cfg.steps + 1) * K * q->cfg.batch * q->cfg.act_dim;
+    drl_rng_normal_fill(q->agent.ctx, &q->agent.rng_noise, q->path, (size_t)n);
     return q->path;
 }
 
@@ -9178,9 +9128,8 @@ static drl_tensor *drli_qvpo_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
     if (t->status) return act;
     score = drli_qvpo_offer(q, obs, K, 0, path->data);
     for (r = 0; r < B && t->status == DRL_OK; r++)
-        memcpy(act->data + r * A,
-               path->data + ((size_t)(T * K * B) + (size_t)drli_qvpo_top(score, B, r)) * (size_t)A,
-               (size_t)A * sizeof(float));
+        drli_copy(act->data + r * A,
+                  path->data + (T * K * B + drli_qvpo_top(score, B, r)) * A, A);
     return act;
 }
 

@@ -134,7 +134,8 @@ function declared(end,    s, fn, type, doc) {
         if (doc && start == NR) proto_end = NR
     }
 }
-# DRLI_KERNEL(name, ...) and its like: taken to define drl_name and drli_name
+# DRLI_KERNEL(name, ...) and its like: taken to define drl_name and drli_name. DRL_ALGO_API(name)
+# holds three prototypes.
 function macro_call(s,    name) {
     macro_text = trim(s)
     name = s
@@ -142,6 +143,11 @@ function macro_call(s,    name) {
     sub(/[^A-Za-z0-9_].*/, "", name)
     define("drl_" name)
     define("drli_" name)
+    if (s !~ /DRL_ALGO_API/) return
+    if (doc_end != start - 1) say(start, "DRL_ALGO_API without a comment directly above")
+    print "drl_" name "_config_default", start >prototypes
+    print "drl_" name "_algo", start >prototypes
+    print "drl_" name "_init", start >prototypes
 }
 function define(what) {
     if (!(what in def_line)) { def_line[what] = NR; def_tag[what] = section }
