@@ -715,7 +715,7 @@ DRLDEF drl_tensor *drl_params_add(drl_params *params, const char *prefix, const 
 
 /* Allocate all tensors, zeroed; no adding after this. */
 DRLDEF drl_status drl_params_commit(drl_params *params);
-/* Free (idempotent); set all gradients to 0, before each backward pass. */
+/* Free (idempotent); zero all gradients, before each backward pass. */
 DRLDEF void drl_params_free(drl_params *params);
 DRLDEF void drl_params_zero_grad(drl_params *params);
 
@@ -757,7 +757,7 @@ DRLDEF drl_tensor *drl_dense_forward(drl_tape *tape, const drl_dense *layer, drl
 
 #define DRL_MLP_LAYERS 8
 
-/* Multi-layer perceptron: act between layers, out_act at the end. */
+/* Multi-layer perceptron; out_act at the end. */
 typedef struct drl_mlp {
     int layers;
     drl_dense layer[DRL_MLP_LAYERS];
@@ -799,7 +799,7 @@ typedef struct drl_fourier {
 DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *params, const char *prefix,
                             int frequencies, int out);
 
-/* Embed t = 0 .. steps-1 (a whole chain): [steps, out]. */
+/* Embed t = 0 .. steps-1: [steps, out]. */
 DRLDEF drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, int steps);
 
 typedef enum drl_time {
@@ -836,7 +836,7 @@ DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, 
 DRLDEF drl_tensor *drl_brn_eval(drl_tape *tape, const drl_brn *layer, drl_tensor *x);
 
 /* ============================================================================ >>optim
-   Adam and AdamW in one pass over a parameter set; learning-rate schedules. */
+   Adam and AdamW in one pass; learning-rate schedules. */
 typedef struct drl_adam_config {
     float lr;           /* 3e-4 learning rate */
     float beta1, beta2; /* 0.9, 0.999 */
@@ -850,13 +850,13 @@ typedef struct drl_adam_config {
 /* Return the defaults above. */
 DRLDEF drl_adam_config drl_adam_config_default(void);
 
-/* One step on the gradients of params: nan removal, clipping by norm, by element, then
+/* A step on the gradients of params: nan removal, clipping by norm, by element,
      m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
      w = w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps) - lr weight_decay w.
    Source  Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; decay: Loshchilov & Hutter 2019. */
 DRLDEF void drl_adam_step(drl_params *params, const drl_adam_config *cfg);
 
-/* Learning rate from first to last over `total` steps, linear or along half a cosine; then last. */
+/* Learning rate from first to last over `total` steps, linear or half a cosine; then last. */
 DRLDEF float drl_lr_linear(float first, float last, int64_t step, int64_t total);
 DRLDEF float drl_lr_cosine(float first, float last, int64_t step, int64_t total);
 
@@ -992,15 +992,15 @@ typedef struct drl_crossq {
     drl_dense layer[3];
 } drl_crossq;
 
-/* Add a critic in -> width -> width -> out; running statistics go to `running`. */
+/* Add in -> width -> width -> out; running statistics to `running`. */
 DRLDEF void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *running,
                            const char *prefix, int in, int width, int out);
 
 /* LeCun-normal weights, zero biases, identity norms. */
 DRLDEF void drl_crossq_init(drl_crossq *q, drl_rng *rng);
 
-/* Forward in train mode: batch statistics over all rows; running ones are updated. Forward in eval
-   mode, parameters constant: gradients flow to x alone. */
+/* Train mode: batch statistics over all rows, running ones follow. Eval mode, parameters constant:
+   gradients flow to x alone. */
 DRLDEF drl_tensor *drl_crossq_train(drl_tape *tape, drl_crossq *q, drl_tensor *x, int renorm);
 DRLDEF drl_tensor *drl_crossq_eval(drl_tape *tape, const drl_crossq *q, drl_tensor *x);
 
@@ -1015,7 +1015,7 @@ typedef struct drl_twin {
 DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target, const char *prefix,
                          int obs_dim, int act_dim, int width, int layers, drl_act act);
 
-/* Initialize the critics; targets: drl_params_copy. */
+/* Initialize both; targets: drl_params_copy. */
 DRLDEF void drl_twin_init(drl_twin *twin, drl_init kind, float gain, drl_rng *rng);
 
 /* min(Q1, Q2) [K B, 1] of obs [B, S] and act [K B, A], row k B + b with state b; target 1: by the
@@ -1115,7 +1115,7 @@ DRLDEF void drl_replay_skip(drl_replay *replay);
    Errors  DRL_ERR_STATE if empty.   RNG  rows draws. */
 DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch *batch);
 
-/* Append everything for saving, as prefix + "obs" etc. */
+/* Append all for saving, as prefix + "obs" etc. */
 DRLDEF void drl_replay_state(drl_replay *replay, drl_state *state, const char *prefix);
 
 /* ============================================================================ >>norm
@@ -1154,7 +1154,7 @@ typedef struct drl_metric {
 #define DRL_SETS_MAX 8
 struct drl_agent;
 
-/* How every algorithm's configuration begins; see DRL_MEMBER. */
+/* Begin of every algorithm's configuration; see DRL_MEMBER. */
 #define DRL_AGENT_CONFIG(X) \
     X(INT,    obs_dim, 1, 1, 1 << 20, "numbers in an observation") \
     X(INT,    act_dim, 1, 1, 256,     "numbers in an action") \
@@ -1213,10 +1213,10 @@ typedef struct drl_agent {
     char names[256];
 } drl_agent;
 
-/* Set a configuration to the algorithm's defaults, the values of the paper. */
+/* Set the algorithm's defaults, the values of the paper. */
 DRLDEF void drl_algo_default(drl_algo algo, void *config, int obs_dim, int act_dim);
 
-/* Set the preset of this name: the defaults ("paper"), then its changes; dimensions and seed stay.
+/* Set a preset: the defaults ("paper"), then its changes; dimensions and seed stay.
    Errors  DRL_ERR_NAME. */
 DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config, const char *name);
 
@@ -1234,7 +1234,7 @@ DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config,
 DRLDEF drl_status drl_agent_init(drl_agent *agent, drl_context *ctx, drl_algo algo,
                                  const void *config);
 
-/* Give the memory back and zero the struct. Idempotent. */
+/* Free and zero the struct. Idempotent. */
 DRLDEF void drl_agent_free(drl_agent *agent);
 
 /* Begin an episode in environment env; -1: of evaluation, its noise from seed alone. */
@@ -1249,10 +1249,10 @@ DRLDEF drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const
    Errors  the tape's; DRL_ERR_NAN names the first tensor that is not finite. */
 DRLDEF drl_status drl_agent_update(drl_agent *agent, drl_replay *replay);
 
-/* Return the configuration, of algo's type. */
+/* The configuration, of algo's type. */
 DRLDEF const void *drl_agent_config(const drl_agent *agent);
 
-/* Append everything the agent holds; all 0: what acting needs. */
+/* Append all for saving; all 0: what acting needs. */
 DRLDEF void drl_agent_state(drl_agent *agent, drl_state *state, int all);
 
 #ifndef DIFFRL_NO_STDIO
@@ -1309,11 +1309,11 @@ DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx,
    and resets that environment; more than 1000 are an error.   Errors  the agent's, DRL_ERR_ENV. */
 DRLDEF drl_status drl_trainer_step(drl_trainer *trainer);
 
-/* Mean return and length of the last 100 finished episodes; 0 if there is none. */
+/* Mean return and length of the last 100 finished episodes, or 0. */
 DRLDEF double drl_trainer_return(const drl_trainer *trainer);
 DRLDEF double drl_trainer_length(const drl_trainer *trainer);
 
-/* Give the memory back; environments and agent stay. Idempotent. */
+/* Free, idempotent; environments and agent stay. */
 DRLDEF void drl_trainer_free(drl_trainer *trainer);
 
 /* Returns and mean length of episodes; std divides by n. */
@@ -4801,7 +4801,7 @@ DRLI_BINARY_OP(div, a / b, g / b, -(g / b) * (a / b))
 DRLI_BINARY_OP(min, a <= b ? a : b, a <= b ? g : 0.0f, a <= b ? 0.0f : g)
 DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
 
-/* ---- elementwise, one operand: value and slope; p, q constants ---- */
+/* ---- elementwise, one operand; p, q constants ---- */
 
 #define DRLI_UNARY_OP(name, PARAMS, low, high, value, slope) \
     DRLI_KERNEL(name##_value, (n, xs, p, q, ys), size_t n, const float *xs, float p, float q, \
@@ -6657,7 +6657,7 @@ DRLI_UNUSED static void drli_norm_state(drl_norm *norm, drl_state *state, const 
 }
 
 /* ============================================================================ >>agent
-   Algorithms and agents, the training loop, evaluation. The algorithms' golden tests are independent
+   Algorithms and agents, training, evaluation. Golden tests of algorithms are independent
    computations. */
 
 DRLI_UNUSED static void drli_copy(float *to, const float *from, int n)
@@ -6838,7 +6838,7 @@ DRLI_UNUSED static drl_adam_config drli_adam_lr(float lr)
     return c;
 }
 
-/* Adam step of params on loss [1, 1], which is the agent's metric m. */
+/* Adam step of params on loss [1, 1], metric m. */
 DRLI_UNUSED static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
                                                const drl_adam_config *adam, drl_tensor *loss, int m)
 {
@@ -7332,7 +7332,7 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *en
              drli_ppo_step     min(R A, clip(R) A), R = pi / pi_old, eq. (7), (9)
    Deviates  Statistics of observations change between rollouts only. Weights are normal, not
              orthogonal.
-   Verified  tests/golden/ppo.c, tests/unit/ppo.c, tests/learn; README.md */
+   Verified  tests/golden and unit/ppo.c, tests/learn; README.md */
 
 static drl_status drli_ppo_start(drl_agent *a)
 {
@@ -7419,7 +7419,7 @@ static drl_status drli_ppo_observe(drl_agent *a, int env, const float *obs, cons
     return DRL_OK;
 }
 
-/* What the networks see of obs; y may be obs. */
+/* The networks' input; y may be obs. */
 static void drli_ppo_see(const drl_ppo *p, int rows, const float *obs, float *y)
 {
     memmove(y, obs, (size_t)rows * (size_t)p->cfg.obs_dim * sizeof(float));
@@ -7704,9 +7704,9 @@ DRLDEF drl_algo drl_sac_algo(void)
              to +-1, distribution of returns. Input order [a, e(t), s], k-means++ draws each center
              once, evaluation draws from the episode's stream. Preset cpu updates in each
              environment step, with shorter chain, smaller networks, higher learning rates.
-   Verified  tests/golden/dacer.c, tests/unit/dacer.c, tests/learn; README.md */
+   Verified  tests/golden and unit/dacer.c, tests/learn; README.md */
 
-/* A mixture of k Gaussians fitted to samples x [n, d]; covariances L L'. */
+/* k Gaussians fitted to x [n, d], covariances L L'. */
 typedef struct drli_gmm {
     int n, d, k;
     const float *x;
@@ -7859,7 +7859,7 @@ static drl_status drli_dacer_start(drl_agent *a)
     return drl_ddpm_init(&d->chain, a->ctx, DRL_SCHEDULE_VP, c->steps);
 }
 
-/* Normals for the actions of `rows` states, and `more` of them. */
+/* Normals for actions of `rows` states, and `more`. */
 static float *drli_dacer_noise(drl_dacer *d, int rows, int more)
 {
     int n = rows * (d->cfg.steps + 1) * d->cfg.act_dim + more;
@@ -7933,7 +7933,7 @@ static void drli_dacer_slopes(drl_dacer *d, int j, const float *q, const float *
     }
 }
 
-/* Gradients of both critics, of sum_j mean(dq q + dsigma sigma). */
+/* Gradients of sum_j mean(dq q + dsigma sigma), both critics. */
 static drl_status drli_dacer_critic(drl_dacer *d, const drl_batch *b)
 {
     drl_tape *t = drli_agent_tape(&d->agent, 1);
@@ -7956,7 +7956,7 @@ static drl_status drli_dacer_critic(drl_dacer *d, const drl_batch *b)
     return DRL_OK;
 }
 
-/* Mean of H over states of the batch, of executed actions. */
+/* Mean of H over states, of executed actions. */
 static drl_status drli_dacer_entropy(drl_dacer *d, const drl_batch *b)
 {
     int i, k, S = DRLI_MIN(d->cfg.mixtures, b->rows), A = d->cfg.act_dim, M = d->cfg.samples;
@@ -8384,7 +8384,7 @@ DRLDEF drl_algo drl_dime_algo(void)
    Deviates  A plan that an iteration's end interrupts is made anew. Actions are cut to [-1, 1].
              Cloning draws with replacement. With bc_coef a pair takes one step of the base policy's
              chain, not all K': same mean. Biases start at 0.
-   Verified  tests/golden/dppo.c, tests/unit/dppo.c; README.md */
+   Verified  tests/golden and unit/dppo.c; README.md */
 
 /* A plan: its next action, rewards so far, 1 if the episode begins with it, the environment's
    discounted return; then s [S] and x_K' .. x_0. */
@@ -8926,7 +8926,7 @@ DRLDEF drl_algo drl_dppo_algo(void)
    Deviates  The first layer's parts from s and t are computed once and added. Preset cpu, at a
              hundredth of the cost: fewer steps and candidates, a smaller, delayed actor, higher
              learning rates, values go on at the time limit.
-   Verified  tests/golden/qvpo.c, tests/unit/qvpo.c, tests/learn; README.md */
+   Verified  tests/golden and unit/qvpo.c, tests/learn; README.md */
 
 static drl_status drli_qvpo_start(drl_agent *agent)
 {
