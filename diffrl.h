@@ -972,7 +972,7 @@ typedef struct drl_atoms {
 } drl_atoms;
 
 /* Project p [B, atoms], moved to y_m = clip(shift[b] + scale[b] z_m, v_min, v_max), onto the
-   support. out [B, atoms] is overwritten; accumulate 1: added to with weight.
+   support; weight times that is put into out [B, atoms], accumulate 1: added.
    Source  Bellemare et al. 2017, arXiv:1707.06887, algorithm 1. */
 DRLDEF void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, const float *p,
                             const float *shift, const float *scale, float weight, int accumulate,
