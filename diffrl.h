@@ -1357,8 +1357,8 @@ typedef struct drl_ppo {
     uint32_t *order;
 } drl_ppo;
 
-/* Presets "paper", "cpu", "toy"; evaluating takes mu. What of rollout the
-   environments do not divide is not learned from. */
+/* Presets "paper", "cpu", "toy"; evaluating takes mu. If the environments do not divide
+   rollout, what exceeds it is not learned from. */
 DRL_ALGO_API(ppo)
 #endif
 
