@@ -1157,8 +1157,8 @@ struct drl_agent;
 /* Begin of every algorithm's configuration; see DRL_MEMBER. */
 #define DRL_AGENT_CONFIG(X) \
     X(INT,    obs_dim, 1, 1, 1 << 20, "numbers in an observation") \
-    X(INT,    act_dim, 1, 1, 256,     "numbers in an action") \
-    X(UINT64, seed,    1, 0, 0,       "of weights, noise, batches")
+    X(INT,    act_dim, 1, 1, 256, "numbers in an action") \
+    X(UINT64, seed,    1, 0, 0, "of weights, noise, batches")
 
 /* An algorithm, by drl_dime_algo() etc. or drl_algo_find. Agents are structs of their own that
    begin with a drl_agent. */
@@ -1332,15 +1332,15 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env
 #ifndef DIFFRL_NO_PPO
 #define DRL_PPO_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
-    X(INT,   width,     64,   1, 65536,   "two hidden layers of policy and of value, tanh") \
-    X(BOOL,  normalize, 1,    0, 1,       "observations and rewards by running statistics") \
+    X(INT,   width,     64, 1, 65536, "two hidden layers of policy and of value, tanh") \
+    X(BOOL,  normalize, 1, 0, 1, "observations and rewards by running statistics") \
     X(INT,   rollout,   2048, 2, 1 << 24, "environment steps of an iteration, all environments") \
-    X(INT,   batch,     64,   2, 1 << 24, "rows of a gradient step; what does not fill one waits") \
-    X(INT,   epochs,    10,   1, 1000,    "passes over a rollout") \
-    X(FLOAT, gamma,     0.99, 0, 1,       "discount") \
-    X(FLOAT, lambda,    0.95, 0, 1,       "of the advantage estimate") \
-    X(FLOAT, clip,      0.2,  0, 1,       "how far the ratio may leave 1") \
-    X(FLOAT, lr,        3e-4, 0, 1,       "Adam, eps 1e-5, gradient's norm at most 0.5")
+    X(INT,   batch,     64, 2, 1 << 24, "rows of a gradient step; what does not fill one waits") \
+    X(INT,   epochs,    10, 1, 1000, "passes over a rollout") \
+    X(FLOAT, gamma,     0.99, 0, 1, "discount") \
+    X(FLOAT, lambda,    0.95, 0, 1, "of the advantage estimate") \
+    X(FLOAT, clip,      0.2, 0, 1, "how far the ratio may leave 1") \
+    X(FLOAT, lr,        3e-4, 0, 1, "Adam, eps 1e-5, gradient's norm at most 0.5")
 typedef struct drl_ppo_config { DRL_PPO_CONFIG(DRL_MEMBER) } drl_ppo_config;
 
 typedef struct drl_ppo {
@@ -1367,15 +1367,15 @@ DRL_ALGO_API(ppo)
 #ifndef DIFFRL_NO_SAC
 #define DRL_SAC_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
-    X(INT,   width,        256,   1,     65536,   "two hidden layers of actor and critics, ReLU") \
-    X(FLOAT, gamma,        0.99,  0,     1,       "discount") \
-    X(FLOAT, tau,          0.005, 0,     1,       "how far the targets follow per update") \
-    X(INT,   batch,        256,   1,     1 << 20, "rows of an update") \
-    X(INT,   utd,          1,     1,     1000,    "updates per environment step") \
-    X(INT64, random_steps, 10000, 0,     1e12,    "uniform actions before the first update") \
-    X(FLOAT, lr,           3e-4,  0,     1,       "Adam, all networks and the temperature") \
-    X(FLOAT, alpha,        1,     1e-12, 1e6,     "initial temperature") \
-    X(FLOAT, target,       -1,    -1e3,  1e3,     "entropy per action dimension alpha aims at")
+    X(INT,   width,        256, 1, 65536, "two hidden layers of actor and critics, ReLU") \
+    X(FLOAT, gamma,        0.99, 0, 1, "discount") \
+    X(FLOAT, tau,          0.005, 0, 1, "how far the targets follow per update") \
+    X(INT,   batch,        256, 1, 1 << 20, "rows of an update") \
+    X(INT,   utd,          1, 1, 1000, "updates per environment step") \
+    X(INT64, random_steps, 10000, 0, 1e12, "uniform actions before the first update") \
+    X(FLOAT, lr,           3e-4, 0, 1, "Adam, all networks and the temperature") \
+    X(FLOAT, alpha,        1, 1e-12, 1e6, "initial temperature") \
+    X(FLOAT, target,       -1, -1e3, 1e3, "entropy per action dimension alpha aims at")
 typedef struct drl_sac_config { DRL_SAC_CONFIG(DRL_MEMBER) } drl_sac_config;
 
 typedef struct drl_sac {
@@ -1398,29 +1398,29 @@ DRL_ALGO_API(sac)
 #define DRL_DACER_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
     /* chain and networks */ \
-    X(INT,   steps,         20,    1,    DRL_STEPS_MAX, "T, denoising steps, VP schedule") \
-    X(INT,   actor_width,   256,   1,    65536, "hidden width of the noise network, Mish") \
-    X(INT,   critic_width,  256,   1,    65536, "hidden width of the critics, Mish") \
-    X(INT,   layers,        3,     1,    DRL_MLP_LAYERS - 1, "hidden layers of both") \
+    X(INT,   steps,         20, 1, DRL_STEPS_MAX, "T, denoising steps, VP schedule") \
+    X(INT,   actor_width,   256, 1, 65536, "hidden width of the noise network, Mish") \
+    X(INT,   critic_width,  256, 1, 65536, "hidden width of the critics, Mish") \
+    X(INT,   layers,        3, 1, DRL_MLP_LAYERS - 1, "hidden layers of both") \
     /* exploration */ \
-    X(FLOAT, noise,         0.15,  0,    1e3,   "lambda; 0.1 but on Humanoid, HalfCheetah") \
-    X(FLOAT, alpha,         3,     1e-12, 1e6,  "initial noise scale: std is lambda alpha") \
-    X(FLOAT, lr_alpha,      0.03,  0,    1,     "learning rate of ln alpha") \
-    X(FLOAT, target,        -0.9,  -1e3, 1e3,   "entropy per dimension that alpha aims at") \
-    X(INT,   alpha_delay,   10000, 1,    2e9,   "updates per step of alpha") \
-    X(INT,   components,    3,     1,    64,    "of the Gaussian mixture") \
-    X(INT,   samples,       200,   1,    65536, "actions for a mixture") \
-    X(INT,   mixtures,      256,   1,    65536, "states of the batch that get one") \
+    X(FLOAT, noise,         0.15, 0, 1e3, "lambda; 0.1 but on Humanoid, HalfCheetah") \
+    X(FLOAT, alpha,         3, 1e-12, 1e6, "initial noise scale: std is lambda alpha") \
+    X(FLOAT, lr_alpha,      0.03, 0, 1, "learning rate of ln alpha") \
+    X(FLOAT, target,        -0.9, -1e3, 1e3, "entropy per dimension that alpha aims at") \
+    X(INT,   alpha_delay,   10000, 1, 2e9, "updates per step of alpha") \
+    X(INT,   components,    3, 1, 64, "of the Gaussian mixture") \
+    X(INT,   samples,       200, 1, 65536, "actions for a mixture") \
+    X(INT,   mixtures,      256, 1, 65536, "states of the batch that get one") \
     /* learning */ \
-    X(FLOAT, gamma,         0.99,  0,    1,     "discount") \
-    X(FLOAT, reward_scale,  0.2,   -1e9, 1e9,   "factor of all rewards") \
-    X(FLOAT, tau,           0.005, 0,    1,     "averaging of targets and omega") \
-    X(INT,   batch,         256,   1,    1 << 20, "rows of an update") \
-    X(INT,   policy_delay,  2,     1,    1000,  "updates per step of actor and targets") \
-    X(INT64, random_steps,  2e5,   0,    1e12,  "uniform at first; 3e4 where noise is 0.1") \
-    X(INT64, update_every,  20,    1,    1e9,   "environment steps, and environments") \
-    X(FLOAT, lr_actor,      1e-4,  0,    1,     "learning rate") \
-    X(FLOAT, lr_critic,     1e-4,  0,    1,     "learning rate")
+    X(FLOAT, gamma,         0.99, 0, 1, "discount") \
+    X(FLOAT, reward_scale,  0.2, -1e9, 1e9, "factor of all rewards") \
+    X(FLOAT, tau,           0.005, 0, 1, "averaging of targets and omega") \
+    X(INT,   batch,         256, 1, 1 << 20, "rows of an update") \
+    X(INT,   policy_delay,  2, 1, 1000, "updates per step of actor and targets") \
+    X(INT64, random_steps,  2e5, 0, 1e12, "uniform at first; 3e4 where noise is 0.1") \
+    X(INT64, update_every,  20, 1, 1e9, "environment steps, and environments") \
+    X(FLOAT, lr_actor,      1e-4, 0, 1, "learning rate") \
+    X(FLOAT, lr_critic,     1e-4, 0, 1, "learning rate")
 typedef struct drl_dacer_config { DRL_DACER_CONFIG(DRL_MEMBER) } drl_dacer_config;
 
 typedef struct drl_dacer {
@@ -1447,35 +1447,35 @@ DRL_ALGO_API(dacer)
 #define DRL_DIME_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
     /* chain */ \
-    X(INT,    steps,            16,     1,    DRL_STEPS_MAX, "N, denoising steps") \
-    X(FLOAT,  prior_std,        2.5,    1e-3, 1e3,   "sigma_0 of x_0 ~ N(0, sigma_0^2)") \
-    X(FLOAT,  dt,               0.1,    1e-6, 10,    "initial step size softplus(rho), learned") \
-    X(FLOAT,  friction,         1,      1e-3, 1e3,   "initial friction softplus(phi), learned") \
-    X(FLOAT,  step_floor,       0.001,  0,    1,     "m of the cosine step schedule") \
+    X(INT,    steps,            16, 1, DRL_STEPS_MAX, "N, denoising steps") \
+    X(FLOAT,  prior_std,        2.5, 1e-3, 1e3, "sigma_0 of x_0 ~ N(0, sigma_0^2)") \
+    X(FLOAT,  dt,               0.1, 1e-6, 10, "initial step size softplus(rho), learned") \
+    X(FLOAT,  friction,         1, 1e-3, 1e3, "initial friction softplus(phi), learned") \
+    X(FLOAT,  step_floor,       0.001, 0, 1, "m of the cosine step schedule") \
     /* networks */ \
-    X(INT,    actor_width,      256,    1,    65536, "hidden width of the control network, GELU") \
-    X(INT,    actor_layers,     3,      1,    DRL_MLP_LAYERS - 1, "its hidden layers") \
-    X(INT,    time_frequencies, 256,    1,    65536, "Fourier features of the step index") \
-    X(INT,    critic_width,     2048,   1,    65536, "two hidden layers, Batch Renorm, ReLU") \
-    X(INT,    atoms,            101,    2,    65536, "support of the value distribution") \
-    X(FLOAT,  v_min,            -1600,  -1e9, 1e9,   "least value; DeepMind Control: -200") \
-    X(FLOAT,  v_max,            1600,   -1e9, 1e9,   "largest value; DeepMind Control: 200") \
-    X(FLOAT,  brn_momentum,     0.99,   0,    1,     "of the running statistics") \
-    X(INT,    brn_warmup,       100000, 0,    2e9,   "updates with plain batch normalization") \
+    X(INT,    actor_width,      256, 1, 65536, "hidden width of the control network, GELU") \
+    X(INT,    actor_layers,     3, 1, DRL_MLP_LAYERS - 1, "its hidden layers") \
+    X(INT,    time_frequencies, 256, 1, 65536, "Fourier features of the step index") \
+    X(INT,    critic_width,     2048, 1, 65536, "two hidden layers, Batch Renorm, ReLU") \
+    X(INT,    atoms,            101, 2, 65536, "support of the value distribution") \
+    X(FLOAT,  v_min,            -1600, -1e9, 1e9, "least value; DeepMind Control: -200") \
+    X(FLOAT,  v_max,            1600, -1e9, 1e9, "largest value; DeepMind Control: 200") \
+    X(FLOAT,  brn_momentum,     0.99, 0, 1, "of the running statistics") \
+    X(INT,    brn_warmup,       100000, 0, 2e9, "updates with plain batch normalization") \
     /* learning */ \
-    X(FLOAT,  value_entropy,    0.005,  0,    1000,  "bonus for entropy of predicted values") \
-    X(FLOAT,  gamma,            0.99,   0,    1,     "discount") \
-    X(INT,    batch,            256,    2,    1 << 20, "rows of an update") \
-    X(INT,    utd,              2,      1,    1000,  "critic updates per environment step") \
-    X(INT,    policy_delay,     3,      1,    1000,  "critic updates per actor update") \
-    X(INT64,  random_steps,     5000,   0,    1e12,  "uniform actions before the first update") \
-    X(FLOAT,  lr_actor,         3e-4,   0,    1,     "learning rate") \
-    X(FLOAT,  lr_critic,        3e-4,   0,    1,     "learning rate") \
-    X(FLOAT,  beta1,            0.5,    0,    0.9999, "Adam, actor and critic") \
-    X(FLOAT,  actor_clip,       1,      0,    1e30,  "bound of the elements of the gradient") \
-    X(FLOAT,  alpha,            1,      1e-12, 1e6,  "initial temperature") \
-    X(FLOAT,  lr_alpha,         1e-3,   0,    1,     "learning rate, Adam with default betas") \
-    X(FLOAT,  target,           4,      -1e3, 1e3,   "run cost per dimension alpha aims at")
+    X(FLOAT,  value_entropy,    0.005, 0, 1000, "bonus for entropy of predicted values") \
+    X(FLOAT,  gamma,            0.99, 0, 1, "discount") \
+    X(INT,    batch,            256, 2, 1 << 20, "rows of an update") \
+    X(INT,    utd,              2, 1, 1000, "critic updates per environment step") \
+    X(INT,    policy_delay,     3, 1, 1000, "critic updates per actor update") \
+    X(INT64,  random_steps,     5000, 0, 1e12, "uniform actions before the first update") \
+    X(FLOAT,  lr_actor,         3e-4, 0, 1, "learning rate") \
+    X(FLOAT,  lr_critic,        3e-4, 0, 1, "learning rate") \
+    X(FLOAT,  beta1,            0.5, 0, 0.9999, "Adam, actor and critic") \
+    X(FLOAT,  actor_clip,       1, 0, 1e30, "bound of the elements of the gradient") \
+    X(FLOAT,  alpha,            1, 1e-12, 1e6, "initial temperature") \
+    X(FLOAT,  lr_alpha,         1e-3, 0, 1, "learning rate, Adam with default betas") \
+    X(FLOAT,  target,           4, -1e3, 1e3, "run cost per dimension alpha aims at")
 typedef struct drl_dime_config { DRL_DIME_CONFIG(DRL_MEMBER) } drl_dime_config;
 
 typedef struct drl_dime {
@@ -1493,7 +1493,7 @@ typedef struct drl_dime {
     drl_tensor *kappa; /* ln alpha */
     drl_atoms support;
     drl_adam_config adam_actor, adam_critic, adam_alpha;
-    float *noise, *next_act, *next_density, *target, *shift, *scale, *probability;
+    float *noise, *next_act, *next_density, *target, *shift, *probability;
 } drl_dime;
 
 /* Presets "paper", "cpu" (fastest learning on two cores), "toy" (pendulums). Both
@@ -1507,43 +1507,43 @@ DRL_ALGO_API(dime)
 #define DRL_DPPO_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
     /* policy */ \
-    X(INT,   envs,         40,    1,    1 << 20, "rows of act at most: each has a plan") \
-    X(INT,   chunk,        4,     1,    256,   "actions of a plan, all executed") \
-    X(INT,   steps,        20,    1,    DRL_STEPS_MAX, "K, denoising steps, cosine schedule") \
-    X(INT,   ddim_steps,   0,     0,    DRL_STEPS_MAX, "> 0: sample by that many DDIM steps") \
-    X(INT,   tuned,        10,    1,    DRL_STEPS_MAX, "K', last steps that fine-tuning changes") \
-    X(FLOAT, eta,          1,     0,    1,     "noise of DDIM in exploring; evaluation: 0") \
-    X(FLOAT, sample_floor, 0.1,   0,    10,    "least sigma in exploring") \
-    X(FLOAT, prob_floor,   0.1,   1e-4, 10,    "least sigma in the likelihood") \
-    X(FLOAT, noise_clip,   3,     0,    100,   "bound of a step's noise") \
-    X(INT,   actor_width,  512,   1,    65536, "residual MLP of one block, ReLU") \
-    X(INT,   critic_width, 256,   1,    65536, "residual MLP of one block, Mish") \
+    X(INT,   envs,         40, 1, 1 << 20, "rows of act at most: each has a plan") \
+    X(INT,   chunk,        4, 1, 256, "actions of a plan, all executed") \
+    X(INT,   steps,        20, 1, DRL_STEPS_MAX, "K, denoising steps, cosine schedule") \
+    X(INT,   ddim_steps,   0, 0, DRL_STEPS_MAX, "> 0: sample by that many DDIM steps") \
+    X(INT,   tuned,        10, 1, DRL_STEPS_MAX, "K', last steps that fine-tuning changes") \
+    X(FLOAT, eta,          1, 0, 1, "noise of DDIM in exploring; evaluation: 0") \
+    X(FLOAT, sample_floor, 0.1, 0, 10, "least sigma in exploring") \
+    X(FLOAT, prob_floor,   0.1, 1e-4, 10, "least sigma in the likelihood") \
+    X(FLOAT, noise_clip,   3, 0, 100, "bound of a step's noise") \
+    X(INT,   actor_width,  512, 1, 65536, "residual MLP of one block, ReLU") \
+    X(INT,   critic_width, 256, 1, 65536, "residual MLP of one block, Mish") \
     /* pre-training */ \
-    X(INT,   bc_epochs,    200,   1,    1 << 30, "epochs of pre-training") \
-    X(INT,   bc_updates,   0,     0,    1 << 30, "updates of an epoch; 0: rows / bc_batch") \
-    X(INT,   bc_batch,     128,   1,    1 << 20, "chunks of an update") \
-    X(FLOAT, bc_lr,        1e-3,  0,    1,     "learning rate of epoch 1, then along a cosine") \
-    X(FLOAT, bc_lr_last,   1e-4,  0,    1,     "of the last epoch, and of epoch 0") \
-    X(FLOAT, bc_decay,     1e-6,  0,    1,     "weight decay") \
-    X(FLOAT, ema,          0.995, 0,    1,     "decay of the average of the weights") \
-    X(INT,   ema_every,    10,    1,    1 << 30, "updates between its steps") \
-    X(INT,   ema_first,    20,    0,    1 << 30, "epoch of its first one; before: the weights") \
+    X(INT,   bc_epochs,    200, 1, 1 << 30, "epochs of pre-training") \
+    X(INT,   bc_updates,   0, 0, 1 << 30, "updates of an epoch; 0: rows / bc_batch") \
+    X(INT,   bc_batch,     128, 1, 1 << 20, "chunks of an update") \
+    X(FLOAT, bc_lr,        1e-3, 0, 1, "learning rate of epoch 1, then along a cosine") \
+    X(FLOAT, bc_lr_last,   1e-4, 0, 1, "of the last epoch, and of epoch 0") \
+    X(FLOAT, bc_decay,     1e-6, 0, 1, "weight decay") \
+    X(FLOAT, ema,          0.995, 0, 1, "decay of the average of the weights") \
+    X(INT,   ema_every,    10, 1, 1 << 30, "updates between its steps") \
+    X(INT,   ema_first,    20, 0, 1 << 30, "epoch of its first one; before: the weights") \
     /* fine-tuning */ \
-    X(INT,   rollout,      20000, 1,    1 << 24, "chunks of an iteration, all environments") \
-    X(INT,   batch,        50000, 2,    1 << 24, "pairs (chunk, tuned step) of a gradient step") \
-    X(INT,   epochs,       5,     1,    1000,  "passes over the pairs") \
-    X(FLOAT, gamma,        0.99,  0,    1,     "discount per chunk") \
-    X(FLOAT, lambda,       0.95,  0,    1,     "of the advantage estimate") \
-    X(FLOAT, gamma_den,    0.99,  0,    1,     "discount per denoising step") \
-    X(FLOAT, clip,         0.01,  0,    1,     "bound of |ratio - 1| in the last step") \
-    X(FLOAT, clip_base,    0.01,  0,    1,     "in the first tuned one") \
-    X(FLOAT, clip_rate,    3,     1e-3, 20,    "how it grows in between") \
-    X(BOOL,  sum,          0,     0,    1,     "log-probability of a chunk: sum, not mean") \
-    X(FLOAT, lr_actor,     1e-4,  0,    1,     "learning rate") \
-    X(FLOAT, lr_critic,    1e-3,  0,    1,     "learning rate") \
-    X(FLOAT, target_kl,    1,     0,    1e9,   "a larger step ends the iteration") \
-    X(FLOAT, bc_coef,      0,     0,    1e3,   "pull towards the pre-trained policy") \
-    X(BOOL,  time_limit_terminal, 1, 0, 1,     "as in the paper's code; preset cpu: no")
+    X(INT,   rollout,      20000, 1, 1 << 24, "chunks of an iteration, all environments") \
+    X(INT,   batch,        50000, 2, 1 << 24, "pairs (chunk, tuned step) of a gradient step") \
+    X(INT,   epochs,       5, 1, 1000, "passes over the pairs") \
+    X(FLOAT, gamma,        0.99, 0, 1, "discount per chunk") \
+    X(FLOAT, lambda,       0.95, 0, 1, "of the advantage estimate") \
+    X(FLOAT, gamma_den,    0.99, 0, 1, "discount per denoising step") \
+    X(FLOAT, clip,         0.01, 0, 1, "bound of |ratio - 1| in the last step") \
+    X(FLOAT, clip_base,    0.01, 0, 1, "in the first tuned one") \
+    X(FLOAT, clip_rate,    3, 1e-3, 20, "how it grows in between") \
+    X(BOOL,  sum,          0, 0, 1, "log-probability of a chunk: sum, not mean") \
+    X(FLOAT, lr_actor,     1e-4, 0, 1, "learning rate") \
+    X(FLOAT, lr_critic,    1e-3, 0, 1, "learning rate") \
+    X(FLOAT, target_kl,    1, 0, 1e9, "a larger step ends the iteration") \
+    X(FLOAT, bc_coef,      0, 0, 1e3, "pull towards the pre-trained policy") \
+    X(BOOL,  time_limit_terminal, 1, 0, 1, "as in the paper's code; preset cpu: no")
 typedef struct drl_dppo_config { DRL_DPPO_CONFIG(DRL_MEMBER) } drl_dppo_config;
 
 typedef struct drl_dppo {
@@ -1588,33 +1588,33 @@ typedef enum drl_qvpo_weight {
 #define DRL_QVPO_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
     /* chain and candidates */ \
-    X(INT,   steps,         20,    1,    DRL_STEPS_MAX, "T, denoising steps, cosine schedule") \
-    X(INT,   behavior,      4,     1,    4096,  "K_b, candidates of an exploring action") \
-    X(INT,   target,        4,     1,    4096,  "K_t, of a target's action (2, 1 are used too)") \
-    X(INT,   evaluation,    32,    1,    4096,  "K_eval, of an action in evaluation") \
-    X(INT,   candidates,    64,    1,    4096,  "N_d, in the actor's update; it learns the best") \
-    X(INT,   uniform,       10,    0,    4096,  "N_e, uniform actions of a state, for entropy") \
+    X(INT,   steps,         20, 1, DRL_STEPS_MAX, "T, denoising steps, cosine schedule") \
+    X(INT,   behavior,      4, 1, 4096, "K_b, candidates of an exploring action") \
+    X(INT,   target,        4, 1, 4096, "K_t, of a target's action (2, 1 are used too)") \
+    X(INT,   evaluation,    32, 1, 4096, "K_eval, of an action in evaluation") \
+    X(INT,   candidates,    64, 1, 4096, "N_d, in the actor's update; it learns the best") \
+    X(INT,   uniform,       10, 0, 4096, "N_e, uniform actions of a state, for entropy") \
     /* weights of actions */ \
     X(CHOICE, weight, DRL_QVPO_QADV, 0, 0, \
       "qadv|qrelu|qcut|qexpn|qcut0n|qcut1n: what is made of Q") \
-    X(FLOAT, q_neg,         0,     -1e9, 1e9,   "of qrelu") \
-    X(FLOAT, cut,           1,     -1e9, 1e9,   "of qcut") \
-    X(FLOAT, beta,          1,     0,    1e9,   "of qexpn, qcut0n, qcut1n") \
-    X(FLOAT, entropy,       0.02,  0,    1e6,   "alpha_0, weight of the uniform actions") \
-    X(FLOAT, entropy_floor, 0.002, 0,    1e6,   "least alpha") \
-    X(INT64, entropy_steps, 1e6,   1,    1e15,  "alpha falls in a line to 0 at this update") \
+    X(FLOAT, q_neg,         0, -1e9, 1e9, "of qrelu") \
+    X(FLOAT, cut,           1, -1e9, 1e9, "of qcut") \
+    X(FLOAT, beta,          1, 0, 1e9, "of qexpn, qcut0n, qcut1n") \
+    X(FLOAT, entropy,       0.02, 0, 1e6, "alpha_0, weight of the uniform actions") \
+    X(FLOAT, entropy_floor, 0.002, 0, 1e6, "least alpha") \
+    X(INT64, entropy_steps, 1e6, 1, 1e15, "alpha falls in a line to 0 at this update") \
     /* networks and learning */ \
-    X(INT,   actor_width,   256,   1,    65536, "hidden width, three layers, Mish") \
-    X(INT,   critic_width,  256,   1,    65536, "hidden width, three layers, Mish") \
-    X(FLOAT, gamma,         0.99,  0,    1,     "discount") \
-    X(FLOAT, tau,           0.005, 0,    1,     "averaging of the targets") \
-    X(INT,   batch,         256,   1,    1 << 20, "rows of an update") \
-    X(INT,   policy_delay,  1,     1,    1000,  "critic updates per actor update") \
-    X(INT64, random_steps,  10000, 0,    1e12,  "uniform actions before the first update") \
-    X(FLOAT, lr_actor,      1e-4,  0,    1,     "learning rate") \
-    X(FLOAT, lr_critic,     3e-4,  0,    1,     "learning rate") \
-    X(FLOAT, adam_eps,      1e-5,  0,    1,     "not small beside the actor's gradients") \
-    X(FLOAT, clip_norm,     2,     0,    1e30,  "of each gradient; 0: not cut") \
+    X(INT,   actor_width,   256, 1, 65536, "hidden width, three layers, Mish") \
+    X(INT,   critic_width,  256, 1, 65536, "hidden width, three layers, Mish") \
+    X(FLOAT, gamma,         0.99, 0, 1, "discount") \
+    X(FLOAT, tau,           0.005, 0, 1, "averaging of the targets") \
+    X(INT,   batch,         256, 1, 1 << 20, "rows of an update") \
+    X(INT,   policy_delay,  1, 1, 1000, "critic updates per actor update") \
+    X(INT64, random_steps,  10000, 0, 1e12, "uniform actions before the first update") \
+    X(FLOAT, lr_actor,      1e-4, 0, 1, "learning rate") \
+    X(FLOAT, lr_critic,     3e-4, 0, 1, "learning rate") \
+    X(FLOAT, adam_eps,      1e-5, 0, 1, "not small beside the actor's gradients") \
+    X(FLOAT, clip_norm,     2, 0, 1e30, "of each gradient; 0: not cut") \
     X(BOOL,  time_limit_terminal, 1, 0,  1, \
       "the time limit ends the value, as in the paper's code; preset cpu: no")
 typedef struct drl_qvpo_config { DRL_QVPO_CONFIG(DRL_MEMBER) } drl_qvpo_config;
@@ -6872,15 +6872,19 @@ DRLI_UNUSED static void drli_rollout_clear(drl_replay *r)
     r->size = r->head = 0;
 }
 
-/* drl_NAME_config_default, drl_NAME_init, and drli_NAME_base: the required part of drl_algo. */
-#define DRLI_ALGO(algo, CONFIG) \
-    static drl_algo drli_##algo##_base(void) \
+/* Define what DRL_ALGO_API declares from drli_NAME_start, _act, _update; more: statements that set
+   the optional functions of the drl_algo a. */
+#define DRLI_ALGO(algo, CONFIG, text, figures, lines, more) \
+    DRLDEF drl_algo drl_##algo##_algo(void) \
     { \
         typedef drl_##algo##_config drl_config; \
         static const drl_field fields[] = {CONFIG(DRL_ELEMENT)}; \
         drl_algo a; \
         memset(&a, 0, sizeof(a)); \
         a.name = #algo; \
+        a.about = text; \
+        a.metrics = figures; \
+        a.presets = lines; \
         a.fields = fields; \
         a.field_count = DRLI_COUNT(fields); \
         a.size = sizeof(drl_##algo); \
@@ -6889,6 +6893,7 @@ DRLI_UNUSED static void drli_rollout_clear(drl_replay *r)
         a.init_fn = drli_##algo##_start; \
         a.act_fn = drli_##algo##_act; \
         a.update_fn = drli_##algo##_update; \
+        more; \
         return a; \
     } \
     DRLDEF drl_##algo##_config drl_##algo##_config_default(int obs_dim, int act_dim) \
@@ -7413,7 +7418,7 @@ static drl_status drli_ppo_observe(drl_agent *a, int env, const float *obs, cons
     }
     p->rollout.turn = env;
     if (p->rollout.size < p->cfg.rollout)
-        drl_replay_push(&p->rollout, obs, p->raw + (size_t)env * (size_t)p->cfg.act_dim, reward,
+        drl_replay_push(&p->rollout, obs, p->raw + env * p->cfg.act_dim, reward,
                         next_obs, flags);
     if (flags) drli_ppo_begin(a, env);
     return DRL_OK;
@@ -7481,7 +7486,7 @@ static drl_status drli_ppo_step(drl_ppo *p, const uint32_t *order)
     error = drl_sub(t, drl_mlp_forward(t, &p->value, x), drli_ppo_rows(p, p->target, 1, order));
     error = drl_affine(t, drl_mean(t, drl_square(t, error)), 0.25f, 0.0f);
     loss = drl_sub(t, error, gain);
-    if (drli_agent_learn(&p->agent, &p->net, &p->adam, loss, 0) != DRL_OK) return t->status;
+    if (drli_agent_learn(&p->agent, &p->net, &p->adam, loss, 0)) return t->status;
     p->agent.updates++;
     m[0].value = -(double)gain->data[0];
     m[1].value = (double)error->data[0];
@@ -7500,13 +7505,13 @@ static drl_status drli_ppo_update(drl_agent *agent, drl_replay *replay)
     (void)replay;
     if (p->rollout.size < N) return DRL_OK;
     s = drli_ppo_targets(p);
-    for (e = 0; e < c->epochs && s == DRL_OK; e++) {
+    for (e = 0; e < c->epochs && !s; e++) {
         drl_rng_permutation(&agent->rng_batch, p->order, (uint32_t)N);
-        for (i = 0; i + c->batch <= N && s == DRL_OK; i += c->batch)
+        for (i = 0; i + c->batch <= N && !s; i += c->batch)
             s = drli_ppo_step(p, p->order + i);
     }
     for (i = 0; i < N; i++)
-        drl_norm_update(&p->norm, p->rollout.obs + (size_t)i * (size_t)c->obs_dim);
+        drl_norm_update(&p->norm, p->rollout.obs + i * c->obs_dim);
     drli_rollout_clear(&p->rollout);
     return s;
 }
@@ -7521,26 +7526,18 @@ static drl_tensor *drli_ppo_act(drl_agent *agent, drl_mode mode, drl_tensor *obs
     drli_ppo_see(p, obs->rows, obs->data, obs->data);
     x = drl_mlp_forward(t, &p->policy, obs);
     x = drl_add(t, x, drl_mul(t, noise, drl_exp(t, p->log_std)));
-    if (mode == DRL_MODE_EXPLORE && t->status == DRL_OK)
+    if (mode == DRL_MODE_EXPLORE && !t->status)
         memcpy(p->raw, x->data, n * sizeof(float));
     return drl_clip(t, x, -1.0f, 1.0f);
 }
 
-DRLI_ALGO(ppo, DRL_PPO_CONFIG)
-
-DRLDEF drl_algo drl_ppo_algo(void)
-{
-    drl_algo a = drli_ppo_base();
-    a.about = "clipped policy gradient, on-policy (Schulman et al., 2017)";
-    a.presets = "cpu\n"
-                "toy gamma=0.9 lr=1e-3\n";
-    a.metrics = "policy_loss value_loss kl log_std";
-    a.free_fn = drli_ppo_free;
-    a.state_fn = drli_ppo_state;
-    a.begin_fn = drli_ppo_begin;
-    a.observe_fn = drli_ppo_observe;
-    return a;
-}
+DRLI_ALGO(ppo, DRL_PPO_CONFIG,
+          "clipped policy gradient, on-policy (Schulman et al., 2017)",
+          "policy_loss value_loss kl log_std",
+          "cpu\n"
+          "toy gamma=0.9 lr=1e-3\n",
+          a.free_fn = drli_ppo_free; a.state_fn = drli_ppo_state; a.begin_fn = drli_ppo_begin;
+          a.observe_fn = drli_ppo_observe)
 #endif
 
 #ifndef DIFFRL_NO_SAC
@@ -7574,7 +7571,7 @@ static drl_status drli_sac_start(drl_agent *a)
     s->kappa = drl_params_add(&s->temperature, "", "kappa", 1, 1);
     s->noise = drli_agent_floats(a, 2 * c->batch, c->act_dim);
     s->y = drli_agent_floats(a, c->batch, 1);
-    if (drli_agent_commit(a) != DRL_OK) return a->ctx->status;
+    if (drli_agent_commit(a)) return a->ctx->status;
     drl_mlp_init(&s->policy, DRL_INIT_XAVIER_UNIFORM, 1.0f, &rng);
     drl_twin_init(&s->q, DRL_INIT_XAVIER_UNIFORM, 1.0f, &rng);
     drl_params_copy(&s->target, &s->critic);
@@ -7642,7 +7639,7 @@ static drl_status drli_sac_actor(drl_sac *s, const drl_batch *b, float *noise)
     q = drl_mean(t, drl_twin_min(t, &s->q, obs, act, 0));
     density = drl_mean(t, density);
     loss = drl_sub(t, drl_affine(t, density, drli_sac_alpha(s), 0.0f), q);
-    if (drli_agent_learn(&s->agent, &s->actor, &s->adam, loss, 1) != DRL_OK) return t->status;
+    if (drli_agent_learn(&s->agent, &s->actor, &s->adam, loss, 1)) return t->status;
     s->agent.metrics[2].value = (double)q->data[0];
     drli_sac_temperature(s, density->data[0]);
     return DRL_OK;
@@ -7655,12 +7652,12 @@ static drl_status drli_sac_update(drl_agent *agent, drl_replay *replay)
     drl_status status = DRL_OK;
     size_t n = (size_t)b->rows * (size_t)s->cfg.act_dim;
     int i;
-    for (i = 0; i < s->cfg.utd && status == DRL_OK; i++) {
+    for (i = 0; i < s->cfg.utd && !status; i++) {
         drl_rng_normal_fill(agent->ctx, &agent->rng_noise, s->noise, 2 * n);
         status = drl_replay_sample(replay, &agent->rng_batch, b);
-        if (status == DRL_OK) status = drli_sac_critic(s, b, s->noise);
-        if (status == DRL_OK) status = drli_sac_actor(s, b, s->noise + n);
-        if (status == DRL_OK) drl_params_polyak(&s->target, &s->critic, s->cfg.tau);
+        if (!status) status = drli_sac_critic(s, b, s->noise);
+        if (!status) status = drli_sac_actor(s, b, s->noise + n);
+        if (!status) drl_params_polyak(&s->target, &s->critic, s->cfg.tau);
     }
     return status;
 }
@@ -7673,17 +7670,12 @@ static drl_tensor *drli_sac_act(drl_agent *agent, drl_mode mode, drl_tensor *obs
     return drli_sac_sample(s, obs, noise->data, &density);
 }
 
-DRLI_ALGO(sac, DRL_SAC_CONFIG)
-
-DRLDEF drl_algo drl_sac_algo(void)
-{
-    drl_algo a = drli_sac_base();
-    a.about = "Gaussian policy, maximum entropy (Haarnoja et al., 2018)";
-    a.presets = "cpu lr=1e-3\n"
-                "toy width=64 batch=128 random_steps=500 lr=3e-3\n";
-    a.metrics = "critic_loss actor_loss q alpha log_density";
-    return a;
-}
+DRLI_ALGO(sac, DRL_SAC_CONFIG,
+          "Gaussian policy, maximum entropy (Haarnoja et al., 2018)",
+          "critic_loss actor_loss q alpha log_density",
+          "cpu lr=1e-3\n"
+          "toy width=64 batch=128 random_steps=500 lr=3e-3\n",
+          (void)0)
 #endif
 #ifndef DIFFRL_NO_DACER
 /* ============================================================================ >>dacer
@@ -7847,7 +7839,7 @@ static drl_status drli_dacer_start(drl_agent *a)
     d->y = drli_agent_floats(a, B, 2);
     d->actions = drli_agent_floats(a, DRLI_MIN(c->mixtures, B), M * A);
     d->work = (double *)(void *)drli_agent_floats(a, 2, c->components * (M + 2 + A + A * A) + A);
-    if (drli_agent_commit(a) != DRL_OK) return a->ctx->status;
+    if (drli_agent_commit(a)) return a->ctx->status;
     /* sigma 1 / sqrt(in) before the cut at 2 sigma */
     drl_denoiser_init(&d->net, DRL_INIT_LECUN_NORMAL, 0.87962566f, &rng);
     for (j = 0; j < 2; j++) drl_mlp_init(&d->q[j], DRL_INIT_LECUN_NORMAL, 0.87962566f, &rng);
@@ -7951,7 +7943,7 @@ static drl_status drli_dacer_critic(drl_dacer *d, const drl_batch *b)
     }
     loss[0] = drl_add(t, loss[0], loss[1]);
     drl_params_zero_grad(&d->critic);
-    if (drl_tape_backward(t, loss[0]) != DRL_OK) return t->status;
+    if (drl_tape_backward(t, loss[0])) return t->status;
     d->agent.metrics[0].value = (double)loss[0]->data[0];
     return DRL_OK;
 }
@@ -8001,12 +7993,12 @@ static drl_status drli_dacer_update(drl_agent *agent, drl_replay *replay)
     int moves = agent->updates % d->cfg.policy_delay == 0;
     int scales = agent->updates % d->cfg.alpha_delay == 0;
     drl_status s = drl_replay_sample(replay, &agent->rng_batch, b);
-    if (s == DRL_OK) s = drli_dacer_target(d, b, drli_dacer_noise(d, b->rows, 2 * b->rows));
-    if (s == DRL_OK) s = drli_dacer_critic(d, b);
-    if (s == DRL_OK && scales) s = drli_dacer_entropy(d, b);
-    if (s == DRL_OK && moves) /* by the critics before their step */
+    if (!s) s = drli_dacer_target(d, b, drli_dacer_noise(d, b->rows, 2 * b->rows));
+    if (!s) s = drli_dacer_critic(d, b);
+    if (!s && scales) s = drli_dacer_entropy(d, b);
+    if (!s && moves) /* by the critics before their step */
         s = drli_dacer_actor(d, b, drli_dacer_noise(d, b->rows, 0));
-    if (s != DRL_OK) return s;
+    if (s) return s;
     drl_adam_step(&d->critic, &d->adam_critic);
     if (moves) drl_params_polyak(&d->target, &d->critic, d->cfg.tau);
     if (scales) drli_dacer_alpha(d);
@@ -8025,21 +8017,15 @@ static drl_tensor *drli_dacer_act(drl_agent *agent, drl_mode mode, drl_tensor *o
     return drli_dacer_action(d, obs, noise->data, mode == DRL_MODE_EXPLORE, 0);
 }
 
-DRLI_ALGO(dacer, DRL_DACER_CONFIG)
-
-DRLDEF drl_algo drl_dacer_algo(void)
-{
-    drl_algo a = drli_dacer_base();
-    a.about = "diffusion policy through which Q is climbed (Wang et al., NeurIPS 2024)";
-    a.presets =
-        "cpu steps=5 actor_width=128 layers=2 alpha_delay=1000 mixtures=16 "
-        "random_steps=5000 update_every=1 lr_actor=3e-4 lr_critic=1e-3\n"
-        "toy steps=5 actor_width=64 layers=2 critic_width=64 noise=0.1 "
-        "alpha_delay=200 mixtures=8 samples=100 batch=128 random_steps=500 update_every=1 "
-        "lr_actor=3e-4 lr_critic=1e-3\n";
-    a.metrics = "critic_loss actor_loss omega alpha entropy";
-    return a;
-}
+DRLI_ALGO(dacer, DRL_DACER_CONFIG,
+          "diffusion policy through which Q is climbed (Wang et al., NeurIPS 2024)",
+          "critic_loss actor_loss omega alpha entropy",
+          "cpu steps=5 actor_width=128 layers=2 alpha_delay=1000 mixtures=16 random_steps=5000 "
+          "update_every=1 lr_actor=3e-4 lr_critic=1e-3\n"
+          "toy steps=5 actor_width=64 layers=2 critic_width=64 noise=0.1 alpha_delay=200 "
+          "mixtures=8 samples=100 batch=128 random_steps=500 update_every=1 lr_actor=3e-4 "
+          "lr_critic=1e-3\n",
+          (void)0)
 #endif
 
 #ifndef DIFFRL_NO_DIME
@@ -8081,7 +8067,6 @@ static drl_status drli_dime_layout(drl_dime *d)
     d->next_act = drli_agent_floats(a, B, c->act_dim);
     d->next_density = drli_agent_floats(a, B, 1);
     d->shift = drli_agent_floats(a, B, 1);
-    d->scale = drli_agent_floats(a, B, 1);
     d->noise = drli_agent_floats(a, B, (c->steps + 1) * c->act_dim);
     d->target = drli_agent_floats(a, B, c->atoms);
     d->probability = drli_agent_floats(a, B, c->atoms);
@@ -8120,7 +8105,7 @@ static drl_status drli_dime_start(drl_agent *agent)
     if (!(c->v_min < c->v_max))
         return drli_fail(agent->ctx, DRL_ERR_RANGE, "dime: expected v_min < v_max, got %g and %g",
                          (double)c->v_min, (double)c->v_max);
-    if (drli_dime_layout(d) != DRL_OK) return agent->ctx->status;
+    if (drli_dime_layout(d)) return agent->ctx->status;
     drli_dime_weights(d);
     drl_ou_schedule(c->steps, c->step_floor, d->c);
     d->support.count = c->atoms;
@@ -8176,8 +8161,7 @@ static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, float *nois
     const drl_dime_config *c = &d->cfg;
     drl_tensor *w = d->trunk.layer[0].w, *state, *time, *one, *rate, *x, *cost;
     drli_dime_sample out;
-    int k, B = obs->rows, A = c->act_dim;
-    size_t i, n = (size_t)B * (size_t)A;
+    int k, B = obs->rows, A = c->act_dim, n = B * A;
     drl_tensor *prior = drli_dime_prior(d, B, noise);
     memset(&out, 0, sizeof(out));
     /* parts of the first layer, once per path */
@@ -8193,12 +8177,12 @@ static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, float *nois
     if (t->status) return out;
     for (k = 0; k < A; k++) one->data[k] = 1.0f;
     for (k = 0; k < B; k++) cost->data[k] = 0.0f;
-    for (i = 0; i < n; i++) noise[i] *= c->prior_std;
+    for (k = 0; k < n; k++) noise[k] *= c->prior_std;
     rate = drl_mul(t, drl_div(t, one, drl_activate(t, DRL_ACT_SOFTPLUS, d->phi)),
                    drl_activate(t, DRL_ACT_SOFTPLUS, d->rho));
     for (k = 0; k < c->steps; k++) {
         drl_tape_mark mark = drl_tape_save(t);
-        drl_tensor *xi = drl_tape_input(t, B, A, noise + (size_t)(k + 1) * n);
+        drl_tensor *xi = drl_tape_input(t, B, A, noise + (k + 1) * n);
         drl_tensor *eta = drl_affine(t, rate, d->c[k], 0.0f), *u, *x1, *ratio;
         u = drli_dime_control(d, x, state, time, k);
         drl_ou_step(t, x, u, eta, xi, c->prior_std, &x1, &ratio);
@@ -8208,8 +8192,8 @@ static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, float *nois
             x = x1;
             cost = ratio;
         } else { /* nothing to remember: stay in the same few buffers */
-            memcpy(x->data, x1->data, n * sizeof(float));
-            memcpy(cost->data, ratio->data, (size_t)B * sizeof(float));
+            drli_copy(x->data, x1->data, n);
+            drli_copy(cost->data, ratio->data, B);
             drl_tape_release(t, mark);
         }
     }
@@ -8243,18 +8227,14 @@ static drl_status drli_dime_next_action(drl_dime *d, const drl_batch *b, float *
    projected. logits [2B, atoms]; rows B .. 2B-1 are (s', a'). */
 static void drli_dime_target(drl_dime *d, const drl_batch *b, drl_tensor *const logits[2])
 {
-    float alpha = drli_dime_alpha(d);
-    size_t n = (size_t)d->cfg.atoms;
-    int j, r, B = b->rows;
-    for (r = 0; r < B; r++) {
+    drl_context *ctx = d->agent.ctx;
+    float alpha = drli_dime_alpha(d), *p = d->probability;
+    int j, r, B = b->rows, M = d->cfg.atoms;
+    for (r = 0; r < B; r++)
         d->shift[r] = fmaf(-b->discount[r] * alpha, d->next_density[r], b->reward[r]);
-        d->scale[r] = b->discount[r];
-    }
     for (j = 0; j < 2; j++) {
-        drli_softmax_rows((int)d->agent.ctx->isa, B, d->cfg.atoms, logits[j]->data + (size_t)B * n,
-                          d->probability, NULL);
-        drl_c51_project(d->agent.ctx, &d->support, B, d->probability, d->shift, d->scale, 0.5f, j,
-                        d->target);
+        drli_softmax_rows((int)ctx->isa, B, M, logits[j]->data + B * M, p, NULL);
+        drl_c51_project(ctx, &d->support, B, p, d->shift, b->discount, 0.5f, j, d->target);
     }
 }
 
@@ -8296,7 +8276,7 @@ static float drli_dime_actor(drl_dime *d, const drl_batch *b, float *noise)
                 drl_c51_mean(t, drl_crossq_eval(t, &d->q[1], in), &d->support));
     q = drl_affine(t, q, 0.5f, 0.0f);
     loss = drl_mean(t, drl_sub(t, drl_affine(t, path.density, drli_dime_alpha(d), 0.0f), q));
-    if (drli_agent_learn(&d->agent, &d->actor, &d->adam_actor, loss, 1) != DRL_OK) return 0.0f;
+    if (drli_agent_learn(&d->agent, &d->actor, &d->adam_actor, loss, 1)) return 0.0f;
     run_cost = (float)drli_mean(b->rows, path.run_cost->data);
     d->agent.metrics[2].value = drli_mean(b->rows, q->data);
     d->agent.metrics[4].value = (double)run_cost;
@@ -8328,14 +8308,14 @@ static drl_status drli_dime_update(drl_agent *agent, drl_replay *replay)
     drl_batch *b = &agent->batch;
     drl_status s = DRL_OK;
     int i;
-    for (i = 0; i < d->cfg.utd && s == DRL_OK; i++) {
+    for (i = 0; i < d->cfg.utd && !s; i++) {
         s = drl_replay_sample(replay, &agent->rng_batch, b);
-        if (s == DRL_OK) s = drli_dime_next_action(d, b, drli_dime_noise(d));
-        if (s == DRL_OK) s = drli_dime_critic(d, b);
-        if (s == DRL_OK && agent->updates % d->cfg.policy_delay == 0) {
+        if (!s) s = drli_dime_next_action(d, b, drli_dime_noise(d));
+        if (!s) s = drli_dime_critic(d, b);
+        if (!s && agent->updates % d->cfg.policy_delay == 0) {
             float run_cost = drli_dime_actor(d, b, drli_dime_noise(d));
             s = agent->tape.status;
-            if (s == DRL_OK) drli_dime_temperature(d, run_cost);
+            if (!s) drli_dime_temperature(d, run_cost);
         }
     }
     return s;
@@ -8350,20 +8330,16 @@ static drl_tensor *drli_dime_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
     return drli_dime_path(d, obs, noise->data).action;
 }
 
-DRLI_ALGO(dime, DRL_DIME_CONFIG)
-
-DRLDEF drl_algo drl_dime_algo(void)
-{
-    drl_algo a = drli_dime_base();
-    a.about = "diffusion policy, maximum entropy (Celik et al., ICML 2025)";
-    a.presets = /* cpu: 8 steps nearly do in the paper's ablation; small networks, CrossQ's lr */
-        "cpu steps=8 actor_width=128 time_frequencies=32 critic_width=256 utd=1 lr_actor=1e-3 "
-        "lr_critic=1e-3\n"
-        "toy steps=8 actor_width=64 actor_layers=2 time_frequencies=16 critic_width=64 atoms=51 "
-        "batch=128 policy_delay=2 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 lr_alpha=3e-3\n";
-    a.metrics = "critic_loss actor_loss q alpha run_cost log_density dt next_log_density";
-    return a;
-}
+DRLI_ALGO(dime, DRL_DIME_CONFIG,
+          "diffusion policy, maximum entropy (Celik et al., ICML 2025)",
+          "critic_loss actor_loss q alpha run_cost log_density dt next_log_density",
+          /* cpu: 8 steps nearly do in the paper's ablation; small networks, CrossQ's lr */
+          "cpu steps=8 actor_width=128 time_frequencies=32 critic_width=256 utd=1 lr_actor=1e-3 "
+          "lr_critic=1e-3\n"
+          "toy steps=8 actor_width=64 actor_layers=2 time_frequencies=16 critic_width=64 "
+          "atoms=51 batch=128 policy_delay=2 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 "
+          "lr_alpha=3e-3\n",
+          (void)0)
 #endif
 
 #ifndef DIFFRL_NO_DPPO
@@ -8448,11 +8424,11 @@ static drl_status drli_dppo_tables(drl_dppo *d)
     float w = 1.0f;
     drl_status s = drl_ddpm_init(&d->full, ctx, DRL_SCHEDULE_COSINE, c->steps);
     d->explore = d->eval = d->full;
-    if (s == DRL_OK && c->ddim_steps) {
+    if (!s && c->ddim_steps) {
         s = drl_ddim_init(&d->explore, ctx, &d->full, c->ddim_steps, c->eta);
-        if (s == DRL_OK) s = drl_ddim_init(&d->eval, ctx, &d->full, c->ddim_steps, 0.0f);
+        if (!s) s = drl_ddim_init(&d->eval, ctx, &d->full, c->ddim_steps, 0.0f);
     }
-    if (s == DRL_OK && c->tuned > d->explore.steps)
+    if (!s && c->tuned > d->explore.steps)
         s = drli_fail(ctx, DRL_ERR_RANGE, "dppo: expected tuned <= %d, got %d", d->explore.steps,
                       c->tuned);
     for (t = 1; t <= d->explore.steps; t++) {
@@ -8747,7 +8723,7 @@ static void drli_dppo_piece(drl_dppo *d, int n, int B, const uint32_t *pair, flo
     up = drl_add(t, loss, drl_affine(t, v, 0.25f, 0.0f));
     if (d->cfg.bc_coef > 0)
         up = drl_sub(t, up, drl_affine(t, drli_dppo_cloning(d, pair, obs), d->cfg.bc_coef, 0.0f));
-    if (drl_tape_backward(t, drl_affine(t, up, (float)n / (float)B, 0.0f)) != DRL_OK) return;
+    if (drl_tape_backward(t, drl_affine(t, up, (float)n / (float)B, 0.0f))) return;
     m[0].value += (double)loss->data[0] * n / B;
     m[1].value += (double)v->data[0] * n / B;
     for (r = 0; r < n; r++) {
@@ -8785,9 +8761,9 @@ static drl_status drli_dppo_update(drl_agent *agent, drl_replay *replay)
     if (d->rollout.size < d->cfg.rollout) return DRL_OK;
     s = drli_dppo_before(d);
     drli_dppo_targets(d);
-    for (e = 0; e < d->cfg.epochs && !stop && s == DRL_OK; e++) {
+    for (e = 0; e < d->cfg.epochs && !stop && !s; e++) {
         drl_rng_permutation(&agent->rng_batch, d->order, (uint32_t)P);
-        for (i = 0; i + B <= P && s == DRL_OK && !stop; i += B) {
+        for (i = 0; i + B <= P && !s && !stop; i += B) {
             s = drli_dppo_step(d, B, d->order + i);
             stop = agent->metrics[2].value > (double)d->cfg.target_kl;
         }
@@ -8818,7 +8794,7 @@ static drl_status drli_dppo_clone(drl_dppo *d, drl_tensor *obs, drl_tensor *x, c
     d->adam_student.lr = d->epoch ? drl_lr_cosine(c->bc_lr, c->bc_lr_last, d->epoch - 1,
                                                   c->bc_epochs - 1) : c->bc_lr_last;
     s = drli_agent_learn(&d->agent, &d->student, &d->adam_student, loss, 5);
-    if (s == DRL_OK && d->batches++ % c->ema_every == 0)
+    if (!s && d->batches++ % c->ema_every == 0)
         drl_params_polyak(&d->base, &d->student,
                           d->epoch + 1 < c->ema_first ? 1.0f : 1.0f - c->ema);
     return s;
@@ -8879,7 +8855,7 @@ DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs,
         drli_dppo_range(&d->obs_range, rows, obs);
         drli_dppo_range(&d->act_range, rows, act);
     }
-    for (i = 0; i < n && s == DRL_OK; i++, sum += *loss)
+    for (i = 0; i < n && !s; i++, sum += *loss)
         s = drli_dppo_draw(d, rows, obs, act, ends);
     *loss = sum / (double)n;
     drl_params_copy(&d->actor, &d->base);
@@ -8887,27 +8863,19 @@ DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs,
     return s == DRL_OK ? drli_agent_finite(&d->agent) : s;
 }
 
-DRLI_ALGO(dppo, DRL_DPPO_CONFIG)
-
-DRLDEF drl_algo drl_dppo_algo(void)
-{
-    drl_algo a = drli_dppo_base();
-    a.about = "diffusion policy, cloned, then tuned by PPO (Ren et al., ICLR 2025)";
-    a.presets = /* cpu: an iteration of a fifth of the steps, half the width */
-        "cpu envs=16 actor_width=256 critic_width=128 bc_epochs=100 bc_updates=500 bc_batch=256 "
-        "rollout=4000 batch=10000 time_limit_terminal=0\n"
-        "scratch envs=10 chunk=1 steps=10 rollout=10000 batch=5000 epochs=10 gamma_den=1 clip=0.1 "
-        "clip_base=0.1\n"
-        "toy envs=8 chunk=1 steps=10 actor_width=64 critic_width=64 bc_epochs=20 bc_updates=200 "
-        "rollout=1600 batch=2000 epochs=10 gamma=0.95 gamma_den=1 clip=0.1 clip_base=0.1 "
-        "lr_actor=3e-4 time_limit_terminal=0\n";
-    a.metrics = "policy_loss value_loss kl clipped reward_std bc_loss";
-    a.free_fn = drli_dppo_free;
-    a.state_fn = drli_dppo_state;
-    a.begin_fn = drli_dppo_begin;
-    a.observe_fn = drli_dppo_observe;
-    return a;
-}
+DRLI_ALGO(dppo, DRL_DPPO_CONFIG,
+          "diffusion policy, cloned, then tuned by PPO (Ren et al., ICLR 2025)",
+          "policy_loss value_loss kl clipped reward_std bc_loss",
+          /* cpu: an iteration of a fifth of the steps, half the width */
+          "cpu envs=16 actor_width=256 critic_width=128 bc_epochs=100 bc_updates=500 "
+          "bc_batch=256 rollout=4000 batch=10000 time_limit_terminal=0\n"
+          "scratch envs=10 chunk=1 steps=10 rollout=10000 batch=5000 epochs=10 gamma_den=1 "
+          "clip=0.1 clip_base=0.1\n"
+          "toy envs=8 chunk=1 steps=10 actor_width=64 critic_width=64 bc_epochs=20 "
+          "bc_updates=200 rollout=1600 batch=2000 epochs=10 gamma=0.95 gamma_den=1 clip=0.1 "
+          "clip_base=0.1 lr_actor=3e-4 time_limit_terminal=0\n",
+          a.free_fn = drli_dppo_free; a.state_fn = drli_dppo_state; a.begin_fn = drli_dppo_begin;
+          a.observe_fn = drli_dppo_observe)
 #endif
 
 #ifndef DIFFRL_NO_QVPO
@@ -8952,7 +8920,7 @@ static drl_status drli_qvpo_start(drl_agent *agent)
     q->noise = drli_agent_floats(agent, n, A);
     q->weight = drli_agent_floats(agent, n, 1);
     q->time = (int *)drli_agent_floats(agent, n, 1);
-    if (drli_agent_commit(agent) != DRL_OK) return agent->ctx->status;
+    if (drli_agent_commit(agent)) return agent->ctx->status;
     /* sigma 1 / (2 sqrt(in)) before the cut; LeCun's is 1 / sqrt(in) after it */
     drl_denoiser_init(&q->eps, DRL_INIT_LECUN_NORMAL, 0.5f * 0.87962566f, &rng);
     drl_twin_init(&q->q, DRL_INIT_LECUN_NORMAL, 0.5f * 0.87962566f, &rng);
@@ -9102,15 +9070,15 @@ static drl_status drli_qvpo_update(drl_agent *agent, drl_replay *replay)
     drl_qvpo *q = (drl_qvpo *)agent;
     drl_batch *b = &agent->batch;
     drl_status s = drl_replay_sample(replay, &agent->rng_batch, b);
-    if (s == DRL_OK) s = drli_qvpo_critic(q, b, drli_qvpo_noise(q, q->cfg.target));
-    if (s == DRL_OK && agent->updates % q->cfg.policy_delay == 0) {
+    if (!s) s = drli_qvpo_critic(q, b, drli_qvpo_noise(q, q->cfg.target));
+    if (!s && agent->updates % q->cfg.policy_delay == 0) {
         s = drl_replay_sample(replay, &agent->rng_batch, b); /* a batch of its own */
-        if (s == DRL_OK) s = drli_qvpo_choose(q, b, drli_qvpo_noise(q, q->cfg.candidates));
-        if (s != DRL_OK) return s;
+        if (!s) s = drli_qvpo_choose(q, b, drli_qvpo_noise(q, q->cfg.candidates));
+        if (s) return s;
         drli_qvpo_draw(q);
         s = drli_qvpo_actor(q, b);
     }
-    if (s != DRL_OK) return s;
+    if (s) return s;
     drl_params_polyak(&q->critic_target, &q->critic, q->cfg.tau);
     drl_params_polyak(&q->actor_target, &q->actor, q->cfg.tau);
     return DRL_OK;
@@ -9127,27 +9095,21 @@ static drl_tensor *drli_qvpo_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
     drl_tensor *act = drl_tape_input(t, B, A, NULL), *score;
     if (t->status) return act;
     score = drli_qvpo_offer(q, obs, K, 0, path->data);
-    for (r = 0; r < B && t->status == DRL_OK; r++)
+    for (r = 0; r < B && !t->status; r++)
         drli_copy(act->data + r * A,
                   path->data + (T * K * B + drli_qvpo_top(score, B, r)) * A, A);
     return act;
 }
 
-DRLI_ALGO(qvpo, DRL_QVPO_CONFIG)
-
-DRLDEF drl_algo drl_qvpo_algo(void)
-{
-    drl_algo a = drli_qvpo_base();
-    a.about = "diffusion policy, Q-weighted imitation (Ding et al., NeurIPS 2024)";
-    a.presets =
-        "cpu steps=6 target=2 evaluation=16 candidates=8 actor_width=128 policy_delay=2 "
-        "random_steps=5000 lr_actor=3e-4 lr_critic=1e-3 time_limit_terminal=0\n"
-        "toy steps=8 target=2 evaluation=16 candidates=16 uniform=4 actor_width=64 "
-        "critic_width=64 batch=128 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 "
-        "time_limit_terminal=0\n";
-    a.metrics = "critic_loss actor_loss target q weight alpha";
-    return a;
-}
+DRLI_ALGO(qvpo, DRL_QVPO_CONFIG,
+          "diffusion policy, Q-weighted imitation (Ding et al., NeurIPS 2024)",
+          "critic_loss actor_loss target q weight alpha",
+          "cpu steps=6 target=2 evaluation=16 candidates=8 actor_width=128 policy_delay=2 "
+          "random_steps=5000 lr_actor=3e-4 lr_critic=1e-3 time_limit_terminal=0\n"
+          "toy steps=8 target=2 evaluation=16 candidates=16 uniform=4 actor_width=64 "
+          "critic_width=64 batch=128 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 "
+          "time_limit_terminal=0\n",
+          (void)0)
 #endif
 
 /* ============================================================================ >>algos
