@@ -1983,7 +1983,7 @@ DRLDEF void *drl_arena_alloc(drl_arena *arena, size_t n)
     n = (n + 63) / 64 * 64;
     if (!b || b->size - b->used < n) {
         size_t size = b ? 2 * b->size : 65536;
-        if (drli_arena_grow(arena, DRLI_MAX(size, n)) != DRL_OK) return NULL;
+        if (drli_arena_grow(arena, DRLI_MAX(size, n))) return NULL;
         b = arena->block;
     }
     p = (unsigned char *)b + 64 + b->used;
@@ -2265,7 +2265,7 @@ DRLDEF drl_status drl_context_init(drl_context *ctx, const drl_context_config *c
     memset(ctx, 0, sizeof(*ctx));
     ctx->cfg = cfg ? *cfg : drl_context_config_default();
     status = drli_context_start(ctx);
-    if (status != DRL_OK) drli_context_stop(ctx); /* the message stays */
+    if (status) drli_context_stop(ctx); /* the message stays */
     return status;
 }
 
@@ -3593,7 +3593,7 @@ static drl_status drli_state_push(drl_state *state, const char *name, drl_dtype 
 DRLDEF void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
                           const int64_t *shape, void *data)
 {
-    if (state->status != DRL_OK) return;
+    if (state->status) return;
     state->status = drli_state_push(state, name, dtype, rank, shape, data);
 }
 
@@ -3673,7 +3673,7 @@ DRLDEF void drl_meta_set(drl_meta *meta, const char *key, const char *value)
     size_t k = strlen(key) + 1, v = strlen(value) + 1;
     drl_pair *old = drli_meta_find(meta, key);
     char *copy;
-    if (meta->status != DRL_OK) return;
+    if (meta->status) return;
     if (k < 2 || k > 65 || !drli_utf8_good(key) || !drli_utf8_good(value)) {
         meta->status = drli_fail(meta->arena.ctx, DRL_ERR_FORMAT, "drl_meta_set: '%q': expected "
                                  "UTF-8 text and a key of 1 to 64 bytes", key);
@@ -3727,7 +3727,7 @@ typedef struct drli_json {
 
 static void drli_json_fail(drli_json *p, const char *what, const char *got)
 {
-    if (p->status != DRL_OK) return;
+    if (p->status) return;
     p->status = drli_fail(p->file->ctx, DRL_ERR_FORMAT, "drl_file_open: %s: header byte %l%s%q: "
                           "%s%q", p->path, (int64_t)(p->at - p->begin), p->name ? ", in " : "",
                           p->name ? p->name : "", what, got);
@@ -3796,13 +3796,13 @@ static const char *drli_json_string(drli_json *p)
 {
     char *out, *start;
     if (!drli_json_take(p, '"')) drli_json_fail(p, "expected a string", "");
-    for (out = start = p->at; p->status == DRL_OK && *p->at != '"';) {
+    for (out = start = p->at; !p->status && *p->at != '"';) {
         if (p->at == p->end) drli_json_fail(p, "string without end", "");
         else if ((unsigned char)*p->at < 32) drli_json_fail(p, "control character in a string", "");
         else if (*p->at == '\\') out = drli_json_escape(p, out);
         else *out++ = *p->at++;
     }
-    if (p->status != DRL_OK) return "";
+    if (p->status) return "";
     p->at++;
     *out = 0;
     return start;
@@ -3819,7 +3819,7 @@ static const char *drli_json_key(drli_json *p, int first)
     }
     key = drli_json_string(p);
     drli_json_need(p, ":");
-    return p->status == DRL_OK ? key : NULL;
+    return p->status ? NULL : key;
 }
 
 /* A list of at most max whole numbers below 10^18; returns how many. */
@@ -3880,7 +3880,7 @@ static void drli_json_tensor(drli_json *p)
         fault = "shape and data_offsets differ";
     }
     if (fault) drli_json_fail(p, fault, "");
-    if (p->status != DRL_OK) return;
+    if (p->status) return;
     e.data = p->data + place[0];
     for (i = f->count++; i > 0 && drli_entry_after(&f->entries[i - 1], &e); i--) {
         f->entries[i] = f->entries[i - 1];
@@ -3897,7 +3897,7 @@ static void drli_json_meta(drli_json *p)
         const char *value = drli_json_string(p);
         if (drl_meta_get(meta, key)) drli_json_fail(p, "second value of ", key);
         if (meta->count == DRL_META_MAX + 4) drli_json_fail(p, "more pairs than DRL_META_MAX", "");
-        if (p->status == DRL_OK) drli_meta_push(meta, key, value);
+        if (!p->status) drli_meta_push(meta, key, value);
     }
 }
 
@@ -3918,7 +3918,7 @@ static void drli_json_header(drli_json *p)
     }
     p->at += strspn(p->at, " \t\n\r");
     if (p->at < p->end) drli_json_fail(p, "text after the end", "");
-    for (i = 0; i < f->count && p->status == DRL_OK; i++) {
+    for (i = 0; i < f->count && !p->status; i++) {
         const char *data = (const char *)f->entries[i].data;
         p->name = f->entries[i].name;
         if (data < at) drli_json_fail(p, "data overlaps that of another tensor", "");
@@ -3945,7 +3945,7 @@ static void drli_json_sums(drli_json *p)
     const char *format = drl_meta_get(meta, "format"), *version = drl_meta_get(meta, "version");
     int i, own = format && !strcmp(format, "diffrl");
     uint32_t sum = 0;
-    if (p->status != DRL_OK) return;
+    if (p->status) return;
     if (own && (!version || strcmp(version, "1") != 0)) {
         drli_json_fail(p, "expected version 1, got ", version ? version : "none");
     }
@@ -4000,7 +4000,7 @@ static drl_status drli_file_parse(drl_file *f, const char *path)
         drli_json_header(&p);
         drli_json_sums(&p);
     }
-    if (p.status != DRL_OK) drl_file_close(f);
+    if (p.status) drl_file_close(f);
     return p.status;
 }
 
@@ -4008,7 +4008,7 @@ DRLDEF drl_status drl_file_open_memory(drl_file *file, drl_context *ctx, const v
                                        size_t size)
 {
     drl_status status = drli_file_start(file, ctx, size);
-    if (status != DRL_OK) return status;
+    if (status) return status;
     if (size) memcpy(file->bytes, bytes, size);
     return drli_file_parse(file, "memory");
 }
@@ -4050,18 +4050,18 @@ DRLDEF drl_status drl_file_load(const drl_file *file, drl_state *state, int flag
     drl_status status = state->status;
     char form[96];
     int i;
-    for (i = 0; i < state->count && status == DRL_OK; i++) {
+    for (i = 0; i < state->count && !status; i++) {
         const drl_entry *to = &state->entries[i];
         status = drli_entry_check(state->ctx, drl_file_find(file, to->name), to, flags);
     }
-    for (i = 0; i < file->count && status == DRL_OK && !(flags & DRL_LOAD_EXTRA); i++) {
+    for (i = 0; i < file->count && !status && !(flags & DRL_LOAD_EXTRA); i++) {
         const drl_entry *from = &file->entries[i];
         if (drli_entries_find(state->entries, state->count, from->name)) continue;
         status = drli_fail(state->ctx, DRL_ERR_NAME, "drl_file_load: the file has a tensor %q, %s, "
                            "that the object has not; DRL_LOAD_EXTRA skips it", from->name,
                            drli_entry_show(form, from));
     }
-    for (i = 0; i < state->count && status == DRL_OK; i++) {
+    for (i = 0; i < state->count && !status; i++) {
         const drl_entry *to = &state->entries[i];
         size_t bytes = drl_entry_bytes(to);
         if (bytes) memcpy(to->data, drl_file_find(file, to->name)->data, bytes);
@@ -4121,8 +4121,8 @@ DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, cons
     uint32_t crc = 0;
     int i, j;
     *size = 0;
-    if (state->status != DRL_OK) return state->status;
-    if (meta && meta->status != DRL_OK) return meta->status;
+    if (state->status) return state->status;
+    if (meta && meta->status) return meta->status;
     for (i = 1; i < state->count; i++) {
         one = e[i];
         for (j = i; j > 0 && e[j - 1].dtype > one.dtype; j--) e[j] = e[j - 1];
@@ -4172,7 +4172,7 @@ DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *pa
     good = in && (getc(in) != EOF || !ferror(in)); /* a folder can be opened, but not read */
     if (good) good = !fseek(in, 0, SEEK_END) && (size = ftell(in)) >= 0 && !fseek(in, 0, SEEK_SET);
     if (good) status = drli_file_start(file, ctx, (size_t)size);
-    if (good && status == DRL_OK) {
+    if (good && !status) {
         errno = 0;
         good = fread(file->bytes, 1, (size_t)size, in) == (size_t)size;
     }
@@ -4182,7 +4182,7 @@ DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *pa
         drl_file_close(file);
     }
     if (in) fclose(in);
-    return status == DRL_OK ? drli_file_parse(file, path) : status;
+    return status ? status : drli_file_parse(file, path);
 }
 
 /* Bring a file or folder to the disk; 0, or -1 with errno set. */
@@ -4226,7 +4226,7 @@ DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *
     char *bytes, *temp;
     int reason;
     drl_status status = drl_state_save_memory(ctx, state, meta, NULL, 0, &size);
-    if (status != DRL_OK) return status;
+    if (status) return status;
     bytes = (char *)drl_memory_alloc(ctx, size + temp_size);
     if (!bytes) return DRL_ERR_MEMORY;
     temp = bytes + size;
@@ -4491,7 +4491,7 @@ DRLI_UNUSED static drl_status drli_fields_from_meta(drl_context *ctx, const drl_
 {
     drl_status status = DRL_OK;
     int i;
-    for (i = 0; i < meta->count && status == DRL_OK; i++) {
+    for (i = 0; i < meta->count && !status; i++) {
         const drl_pair *pair = &meta->pairs[i];
         if (strncmp(pair->key, "config.", 7) != 0) continue;
         status = drl_fields_set(ctx, fields, n, config, pair->key + 7, pair->value);
@@ -4537,14 +4537,14 @@ DRLDEF drl_status drl_tape_status(const drl_tape *t)
 /* Keep the first error and hand out the poison. */
 static drl_tensor *drli_tape_fail(drl_tape *t, drl_status status)
 {
-    if (t->status == DRL_OK) t->status = status;
+    if (!t->status) t->status = status;
     return &t->poison;
 }
 
 static drl_tensor *drli_shape_error(drl_tape *t, const char *op, const drl_tensor *a,
                                     const drl_tensor *b, const char *expected)
 {
-    if (t->status != DRL_OK) return &t->poison;
+    if (t->status) return &t->poison;
     return drli_tape_fail(t, drli_fail(t->ctx, DRL_ERR_SHAPE,
                                        "%s: expected %s, got [%d, %d] and [%d, %d]", op,
                                        expected, a->rows, a->cols, b->rows, b->cols));
@@ -4565,7 +4565,7 @@ static size_t drli_tensor_size(const drl_tensor *x)
 DRLDEF drl_tensor *drl_tape_input(drl_tape *t, int rows, int cols, float *data)
 {
     drl_tensor *x;
-    if (t->status != DRL_OK) return &t->poison;
+    if (t->status) return &t->poison;
     x = (drl_tensor *)drl_arena_alloc(&t->arena, sizeof(*x));
     if (!x) return drli_tape_fail(t, DRL_ERR_MEMORY);
     memset(x, 0, sizeof(*x));
@@ -4633,7 +4633,7 @@ DRLDEF drl_status drl_tape_backward(drl_tape *t, drl_tensor *loss)
     drl_tensor *y;
     int add;
     float *g;
-    if (t->status != DRL_OK) return t->status;
+    if (t->status) return t->status;
     if (loss->rows != 1 || loss->cols != 1 || !loss->needs_grad) {
         drli_tape_fail(t, drli_fail(t->ctx, DRL_ERR_SHAPE,
             "drl_tape_backward: expected a 1 x 1 loss that depends on a parameter, got [%d, %d]%s",
@@ -4648,7 +4648,7 @@ DRLDEF drl_status drl_tape_backward(drl_tape *t, drl_tensor *loss)
     t->done = 1;
     g = drli_grad(t, loss, &add);
     if (g) *g = 1.0f;
-    for (y = t->last; y && t->status == DRL_OK; y = y->prev) {
+    for (y = t->last; y && !t->status; y = y->prev) {
         if (y->grad_full) y->op.backward_fn(t, y);
     }
     return t->status;
@@ -4673,7 +4673,7 @@ static double drli_graph_value(drl_tape *t, drl_graph_fn graph, void *user)
     const drl_tensor *loss;
     drl_tape_reset(t);
     loss = graph(t, user);
-    return t->status == DRL_OK ? (double)loss->data[0] : 0.0;
+    return t->status ? 0.0 : (double)loss->data[0];
 }
 
 DRLDEF drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *user, drl_tensor *x,
@@ -4687,7 +4687,7 @@ DRLDEF drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *use
     drl_tape_reset(t);
     drl_tape_backward(t, graph(t, user));
     for (i = 0; i < n; i++) largest = DRLI_MAX(largest, fabs((double)x->grad[i]));
-    for (i = 0, *error = 0; i < n && t->status == DRL_OK; i++) {
+    for (i = 0, *error = 0; i < n && !t->status; i++) {
         float old = x->data[i], h = step * DRLI_MAX(1.0f, fabsf(old)), up = old + h, down = old - h;
         double g = (double)x->grad[i], numeric, e;
         x->data[i] = up;
@@ -5014,11 +5014,11 @@ DRLDEF drl_tensor *drl_concat(drl_tape *t, drl_tensor *a, drl_tensor *b)
 /* Do rows or columns first .. first + count - 1 exist? Else the tape's error. */
 static int drli_range(drl_tape *t, const char *what, int first, int count, int size)
 {
-    if (t->status == DRL_OK && (first < 0 || count < 1 || count > size - first))
+    if (!t->status && (first < 0 || count < 1 || count > size - first))
         drli_tape_fail(t, drli_fail(t->ctx, DRL_ERR_SHAPE,
                                     "%s: expected a range within 0 .. %d, got %d .. %d", what,
                                     size - 1, first, first + count - 1));
-    return t->status == DRL_OK;
+    return !t->status;
 }
 
 /* A view of a parameter shares its gradient; else it is added back. */
@@ -5315,7 +5315,7 @@ DRLDEF drl_tensor *drl_params_add(drl_params *p, const char *prefix, const char 
 {
     drl_tensor *x;
     drli_text t;
-    if (p->status != DRL_OK) return NULL;
+    if (p->status) return NULL;
     if (rows < 1 || cols < 1 || rows > 1 << 24 || cols > 1 << 24 || p->count == p->capacity) {
         p->status = drli_fail(p->ctx, DRL_ERR_RANGE,
             "drl_params_add: %s%s: expected sizes 1 .. 2^24 and at most %d tensors, got [%d, %d]",
@@ -5342,7 +5342,7 @@ DRLDEF drl_status drl_params_commit(drl_params *p)
 {
     int i, blocks = p->trainable ? 4 : 1;
     size_t at = 0;
-    if (p->status != DRL_OK) return p->status;
+    if (p->status) return p->status;
     p->value = (float *)drl_memory_alloc(p->ctx, (size_t)blocks * p->size * sizeof(float));
     if (!p->value) return p->status = DRL_ERR_MEMORY;
     if (p->trainable) {
@@ -5487,7 +5487,7 @@ DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *p, const char *prefix, const i
     int i;
     memset(mlp, 0, sizeof(*mlp));
     if (layers < 1 || layers > DRL_MLP_LAYERS) {
-        if (p->status == DRL_OK)
+        if (!p->status)
             p->status = drli_fail(p->ctx, DRL_ERR_RANGE,
                 "drl_mlp_add: %s: expected 1 .. %d layers, got %d", prefix, DRL_MLP_LAYERS, layers);
         return;
@@ -5544,7 +5544,7 @@ DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *p, const char *prefix, i
     int i;
     memset(net, 0, sizeof(*net));
     if (blocks < 0 || 2 * blocks > DRL_MLP_LAYERS) {
-        if (p->status == DRL_OK)
+        if (!p->status)
             p->status = drli_fail(p->ctx, DRL_ERR_RANGE,
                 "drl_resmlp_add: %s: expected 0 .. %d blocks, got %d", prefix, DRL_MLP_LAYERS / 2,
                 blocks);
@@ -5648,7 +5648,7 @@ DRLDEF void drl_brn_init(drl_brn *layer)
 /* 1 if x fits the layer, else the tape's error. */
 static int drli_brn_fits(drl_tape *t, const drl_brn *layer, const drl_tensor *x)
 {
-    if (t->status != DRL_OK) return 0;
+    if (t->status) return 0;
     if (x->cols == layer->scale->cols) return 1;
     drli_shape_error(t, "brn", x, layer->scale, "equal columns");
     return 0;
@@ -5835,7 +5835,7 @@ static drl_tensor *drli_ddpm_column(drl_tape *tape, const float *table, const in
 {
     drl_tensor *y = drl_tape_input(tape, rows, 1, NULL);
     int r;
-    for (r = 0; r < rows && tape->status == DRL_OK; r++) {
+    for (r = 0; r < rows && !tape->status; r++) {
         float v = table[t[r]];
         y->data[r] = root ? sqrtf(root > 0 ? v : 1.0f - v) : v;
     }
@@ -5972,14 +5972,14 @@ DRLDEF void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const d
     for (r = 0; r < rows; r += n) {
         float *at = path + (size_t)r * (size_t)A;
         n = DRLI_MIN(n, rows - r);
-        for (t = first; t >= last && tape->status == DRL_OK; t--, at += all) {
+        for (t = first; t >= last && !tape->status; t--, at += all) {
             drl_tape_mark mark = drl_tape_save(tape);
             drl_tensor *x = drl_tape_input(tape, n, A, at), *z = NULL, *y;
             if (ddpm->std[t] > 0) z = drl_tape_input(tape, n, A, at + all);
             y = drl_denoiser_eps(tape, net, x, drl_rows(tape, time, ddpm->time[t], 1),
                                  drl_rows(tape, state, 0, n));
             y = drl_ddpm_step(tape, ddpm, t, x, y, z, clip);
-            if (tape->status == DRL_OK)
+            if (!tape->status)
                 memcpy(at + all, y->data, (size_t)n * (size_t)A * sizeof(float));
             drl_tape_release(tape, mark);
         }
@@ -6411,7 +6411,7 @@ static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, 
     drl_status s;
     drli_check_prepare(env, obs);
     s = drli_env_reset_at(f->ctx, env, -1, seed, obs);
-    for (step = 0; s == DRL_OK && step < limit && !flags; step++) {
+    for (step = 0; !s && step < limit && !flags; step++) {
         for (i = 0; i < env->act_dim; i++)
             action[i] = constant ? -0.5f : 2.0f * drl_rng_uniform(&rng) - 1.0f;
         if (drli_check_guard(env, obs)) break;
@@ -6426,7 +6426,7 @@ static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, 
     }
     i = drli_check_guard(env, obs);
     if (i) drli_finding(f, 1, "%s: writes obs[%d], but obs_dim is %d", env->name, i, env->obs_dim);
-    else if (s != DRL_OK) drli_finding(f, 1, "%s", f->ctx->message);
+    else if (s) drli_finding(f, 1, "%s", f->ctx->message);
     if (flags & ~(DRL_ENV_TERMINATED | DRL_ENV_TRUNCATED))
         drli_finding(f, 0, "%s: step returned flags %d; expected DRL_ENV_TERMINATED and/or "
                      "DRL_ENV_TRUNCATED", env->name, flags);
@@ -6724,7 +6724,7 @@ DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config,
     drl_algo_default(algo, config, (int)drli_algo_number(&algo, config, "obs_dim", 0),
                      (int)drli_algo_number(&algo, config, "act_dim", 0));
     memcpy(seed, &kept, sizeof(kept));
-    while (*line && *line != '\n' && status == DRL_OK) {
+    while (*line && *line != '\n' && !status) {
         line = drli_next_word(line, word, DRL_FIELD_TEXT);
         value = strchr(word, '=');
         if (!value) return drli_fail(ctx, DRL_ERR_FORMAT, "%s: no value in preset", word);
@@ -6778,7 +6778,7 @@ DRLI_UNUSED static drl_status drli_agent_commit(drl_agent *a)
 {
     int i;
     drl_status s = a->tape.status;
-    for (i = 0; i < a->set_count && s == DRL_OK; i++) s = drl_params_commit(a->sets[i].params);
+    for (i = 0; i < a->set_count && !s; i++) s = drl_params_commit(a->sets[i].params);
     return s;
 }
 
@@ -6843,7 +6843,7 @@ DRLI_UNUSED static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
                                                const drl_adam_config *adam, drl_tensor *loss, int m)
 {
     drl_params_zero_grad(params);
-    if (drl_tape_backward(&a->tape, loss) != DRL_OK) return a->tape.status;
+    if (drl_tape_backward(&a->tape, loss)) return a->tape.status;
     drl_adam_step(params, adam);
     a->metrics[m].value = (double)loss->data[0];
     return DRL_OK;
@@ -6951,12 +6951,12 @@ DRLDEF drl_status drl_agent_init(drl_agent *a, drl_context *ctx, drl_algo algo, 
 {
     drl_status s = drl_fields_check(ctx, algo.fields, algo.field_count, config);
     memset(a, 0, algo.size);
-    if (s != DRL_OK) return s;
+    if (s) return s;
     a->algo = algo;
     a->ctx = ctx;
     s = drli_agent_start(a, config);
-    if (s == DRL_OK) s = algo.init_fn(a);
-    if (s != DRL_OK) drl_agent_free(a);
+    if (!s) s = algo.init_fn(a);
+    if (s) drl_agent_free(a);
     return s;
 }
 
@@ -6985,10 +6985,10 @@ DRLDEF drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const
     drl_tape_reset(t);
     t->grad_enabled = 0;
     s = drl_tape_input(t, rows, agent->obs_dim, NULL);
-    if (t->status == DRL_OK) {
+    if (!t->status) {
         memcpy(s->data, obs, drli_tensor_size(s) * sizeof(float));
         a = agent->algo.act_fn(agent, mode, s);
-        if (t->status == DRL_OK)
+        if (!t->status)
             memcpy(act, a->data, (size_t)rows * (size_t)agent->act_dim * sizeof(float));
     }
     t->grad_enabled = 1;
@@ -7012,7 +7012,7 @@ static drl_status drli_agent_finite(drl_agent *a)
 DRLDEF drl_status drl_agent_update(drl_agent *a, drl_replay *replay)
 {
     drl_status s = a->algo.update_fn(a, replay);
-    return s == DRL_OK ? drli_agent_finite(a) : s;
+    return s ? s : drli_agent_finite(a);
 }
 
 DRLDEF const void *drl_agent_config(const drl_agent *a)
@@ -7068,13 +7068,13 @@ static drl_status drli_agent_from(drl_agent *a, drl_context *ctx, const drl_algo
                          algo->name, name ? name : "none");
     drl_algo_default(*algo, config, 1, 1);
     s = drli_fields_from_meta(ctx, algo->fields, algo->field_count, config, &file->meta);
-    if (s == DRL_OK) s = drl_agent_init(a, ctx, *algo, config);
-    if (s != DRL_OK) return s;
+    if (!s) s = drl_agent_init(a, ctx, *algo, config);
+    if (s) return s;
     drl_state_init(&state, ctx);
     drl_agent_state(a, &state, 0);
     s = drl_file_load(file, &state, 0);
     drl_state_free(&state);
-    if (s != DRL_OK) drl_agent_free(a);
+    if (s) drl_agent_free(a);
     return s;
 }
 
@@ -7084,7 +7084,7 @@ DRLDEF drl_status drl_agent_load(drl_agent *a, drl_context *ctx, drl_algo algo, 
     void *config;
     drl_status s = drl_file_open(&file, ctx, path);
     memset(a, 0, algo.size);
-    if (s != DRL_OK) return s;
+    if (s) return s;
     config = drl_memory_alloc(ctx, algo.config_size);
     s = config ? drli_agent_from(a, ctx, &algo, &file, config, path) : DRL_ERR_MEMORY;
     drl_memory_free(ctx, config, algo.config_size);
@@ -7155,7 +7155,7 @@ DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_t
     rc.n_step = t->cfg.n_step;
     rc.gamma = a->gamma;
     t->ret = (double *)drl_memory_alloc(ctx, drli_trainer_bytes(t));
-    if (!t->ret || (!a->algo.observe_fn && drl_replay_init(&t->replay, ctx, &rc) != DRL_OK)) {
+    if (!t->ret || (!a->algo.observe_fn && drl_replay_init(&t->replay, ctx, &rc))) {
         drl_trainer_free(t);
         return ctx->status;
     }
@@ -7165,8 +7165,8 @@ DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_t
     t->act = t->next_obs + n * (size_t)a->obs_dim;
     t->length = (int *)(t->act + n * (size_t)a->act_dim);
     t->results = (drli_step *)(t->length + n);
-    for (e = 0; e < env_count && s == DRL_OK; e++) s = drli_trainer_reset(t, e);
-    if (s != DRL_OK) drl_trainer_free(t);
+    for (e = 0; e < env_count && !s; e++) s = drli_trainer_reset(t, e);
+    if (s) drl_trainer_free(t);
     return s;
 }
 
@@ -7209,8 +7209,8 @@ static drl_status drli_trainer_env(drl_trainer *t, int e)
     const drl_env *env = &t->envs[e];
     int flags = t->results[e].flags;
     drl_status s = drli_env_step_check(t->ctx, env, e, t->length[e] + 1, act, next, t->results[e]);
-    if (s != DRL_OK && s != DRL_ERR_ENV && s != DRL_ERR_NAN) return s; /* not the task's fault */
-    if (s != DRL_OK) {
+    if (s && s != DRL_ERR_ENV && s != DRL_ERR_NAN) return s; /* not the task's fault */
+    if (s) {
         if (!t->agent->algo.observe_fn) drl_replay_skip(&t->replay);
         t->faults++;
         if (t->faults > 1000)
@@ -7230,7 +7230,7 @@ static drl_status drli_trainer_env(drl_trainer *t, int e)
         drl_replay_push(&t->replay, obs, act, reward, next, flags);
     if (flags) {
         drli_trainer_finish(t, e);
-        return s == DRL_OK ? drli_trainer_reset(t, e) : s;
+        return s ? s : drli_trainer_reset(t, e);
     }
     memcpy(obs, next, S * sizeof(float));
     return s;
@@ -7245,10 +7245,10 @@ DRLDEF drl_status drl_trainer_step(drl_trainer *t)
     } else {
         s = drl_agent_act(t->agent, DRL_MODE_EXPLORE, t->env_count, t->obs, t->act);
     }
-    if (s == DRL_OK)
+    if (!s)
         drl_parallel_for(t->ctx, t->env_count, 1, drli_trainer_task, t);
-    for (e = 0; e < t->env_count && s == DRL_OK; e++) s = drli_trainer_env(t, e);
-    for (e = 0; e < t->env_count && s == DRL_OK; e++) {
+    for (e = 0; e < t->env_count && !s; e++) s = drli_trainer_env(t, e);
+    for (e = 0; e < t->env_count && !s; e++) {
         t->steps++;
         if (t->steps > t->agent->random_steps && t->steps % t->agent->update_every == 0)
             s = drl_agent_update(t->agent, &t->replay);
@@ -7282,9 +7282,9 @@ static drl_status drli_episode(drl_context *ctx, drl_agent *a, const drl_env *en
     drl_agent_begin(a, -1, seed);
     *ret = 0;
     *length = 0;
-    while (s == DRL_OK && !flags && (env->time_limit == 0 || *length < env->time_limit)) {
+    while (!s && !flags && (env->time_limit == 0 || *length < env->time_limit)) {
         s = drl_agent_act(a, DRL_MODE_EVAL, 1, obs, act);
-        if (s == DRL_OK) s = drli_env_step_at(ctx, env, -1, *length + 1, act, obs, &reward, &flags);
+        if (!s) s = drli_env_step_at(ctx, env, -1, *length + 1, act, obs, &reward, &flags);
         *ret += (double)reward;
         ++*length;
     }
@@ -7306,7 +7306,7 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *en
             env->obs_dim, env->act_dim, a->obs_dim, a->act_dim);
     work = (float *)drl_memory_alloc(ctx, size);
     if (!work) return DRL_ERR_MEMORY;
-    for (i = 0; i < episodes && s == DRL_OK; i++) {
+    for (i = 0; i < episodes && !s; i++) {
         double r, delta;
         int n;
         s = drli_episode(ctx, a, env, seed + (uint64_t)i, work, &r, &n);
@@ -8860,7 +8860,7 @@ DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs,
     *loss = sum / (double)n;
     drl_params_copy(&d->actor, &d->base);
     d->epoch++;
-    return s == DRL_OK ? drli_agent_finite(&d->agent) : s;
+    return s ? s : drli_agent_finite(&d->agent);
 }
 
 DRLI_ALGO(dppo, DRL_DPPO_CONFIG,
