@@ -1,8 +1,10 @@
-/* Reads arrays of .npz files, as numpy.savez writes them: a zip archive of .npy members that are
-   not compressed. Whatever is in the file: it is refused, or what comes back lies in it.
+/* Reads and writes arrays of .npz files, as numpy.savez does: a zip archive of .npy members that are
+   not compressed. Whatever is in a file: it is refused, or what comes back lies in it.
 
      int64_t rows, cols;
      float *x = npz_read("data.npz", "observations", &rows, &cols, error, sizeof error);
+     npz_array all[] = {{"observations", "<f4", x, rows, 17, 17}};
+     npz_write("copy.npz", all, 1, error, sizeof error);
 
    Formats  zip with its central directory, sizes of 32 and 64 bits; .npy 1.0 to 3.0, C order, one or
             two dimensions, float32, float64, bool, uint8, int32, int64, little-endian */
@@ -158,6 +160,136 @@ static inline float *npz_read(const char *path, const char *key, int64_t *rows, 
     free(bytes);
     if (f) fclose(f);
     return x;
+}
+
+/* What npz_write takes: kind "<f4" or "|b1", made from floats x [rows, cols] whose rows are `stride`
+   floats apart. cols 0: a vector. */
+typedef struct npz_array {
+    const char *name, *kind;
+    const float *x;
+    int64_t rows, cols, stride;
+} npz_array;
+
+static inline unsigned char *npz_put(unsigned char *p, uint64_t v, int bytes)
+{
+    for (; bytes > 0; bytes--, v >>= 8) *p++ = (unsigned char)(v & 255);
+    return p;
+}
+
+/* CRC-32 of zip, continued over n bytes. */
+static inline uint32_t npz_crc(uint32_t crc, const unsigned char *p, size_t n)
+{
+    int k;
+    for (crc = ~crc; n > 0; n--)
+        for (crc ^= *p++, k = 0; k < 8; k++) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0u);
+    return ~crc;
+}
+
+/* Row r of an array as it stands in a file; returns its bytes. */
+static inline size_t npz_row(const npz_array *a, int64_t r, unsigned char *out)
+{
+    const float *x = a->x + r * a->stride;
+    int64_t i, cols = a->cols ? a->cols : 1;
+    unsigned char *p = out;
+    for (i = 0; i < cols; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], 4);
+        p = a->kind[1] == 'b' ? npz_put(p, x[i] != 0, 1) : npz_put(p, bits, 4);
+    }
+    return (size_t)(p - out);
+}
+
+/* The header of a .npy, padded to a multiple of 64; returns its bytes. */
+static inline size_t npz_head(const npz_array *a, unsigned char head[192])
+{
+    char text[128], cols[24] = "";
+    size_t n, size;
+    if (a->cols) snprintf(cols, sizeof cols, " %" PRId64, a->cols);
+    n = (size_t)snprintf(text, sizeof text,
+                         "{'descr': '%s', 'fortran_order': False, 'shape': (%" PRId64 ",%s), }",
+                         a->kind, a->rows, cols);
+    size = (10 + n + 64) / 64 * 64;
+    memset(head, ' ', size);
+    memcpy(head, "\x93NUMPY\1", 8);
+    npz_put(head + 8, size - 10, 2);
+    memcpy(head + 10, text, n);
+    head[size - 1] = '\n';
+    return size;
+}
+
+/* One member at `place`; its entry of the central directory is appended to it. Returns the bytes of
+   the member, 0 after an error. */
+static inline uint64_t npz_member(FILE *f, const npz_array *a, uint64_t place, FILE *directory)
+{
+    unsigned char head[192], entry[46], *row, *p;
+    size_t n = npz_head(a, head), width = (size_t)(a->cols ? a->cols : 1) * 4;
+    size_t name = strlen(a->name) + 4;
+    uint64_t size = n;
+    uint32_t crc = npz_crc(0, head, n);
+    int64_t r;
+    row = (unsigned char *)malloc(width);
+    if (!row) return 0;
+    for (r = 0; r < a->rows; r++) {
+        size_t k = npz_row(a, r, row);
+        crc = npz_crc(crc, row, k);
+        size += k;
+    }
+    /* what a local header and an entry share: version .. extra length */
+    p = npz_put(entry, 20, 2);
+    p = npz_put(p, 0, 4);
+    p = npz_put(p, 0x210000, 4); /* 1980-01-01 */
+    p = npz_put(p, crc, 4);
+    p = npz_put(p, size, 4);
+    p = npz_put(p, size, 4);
+    p = npz_put(p, name, 2);
+    npz_put(p, 0, 2);
+    fprintf(f, "PK\3\4");
+    fwrite(entry, 1, 26, f);
+    fprintf(f, "%s.npy", a->name);
+    fwrite(head, 1, n, f);
+    for (r = 0; r < a->rows; r++) fwrite(row, 1, npz_row(a, r, row), f);
+    free(row);
+    fwrite("PK\1\2\24", 1, 6, directory);
+    fwrite(entry, 1, 26, directory);
+    memset(entry, 0, 10);
+    npz_put(entry + 10, place, 4);
+    fwrite(entry, 1, 14, directory);
+    fprintf(directory, "%s.npy", a->name);
+    return 30 + name + size < UINT32_MAX ? 30 + name + size : 0;
+}
+
+/* Write n arrays (less than 4 GiB) to path, at once. Returns 0, or -1 with the fault in error. */
+static inline int npz_write(const char *path, const npz_array *arrays, int n, char *error,
+                            size_t error_size)
+{
+    char temporary[1200];
+    unsigned char end[22] = "PK\5\6", buffer[4096], *p;
+    FILE *f, *directory = tmpfile();
+    uint64_t place = 0, size = 0;
+    size_t k;
+    int i, bad;
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    f = fopen(temporary, "wb");
+    bad = !f || !directory;
+    for (i = 0; i < n && !bad; i++) {
+        uint64_t bytes = npz_member(f, &arrays[i], place, directory);
+        place += bytes;
+        bad = bytes == 0 || place >= UINT32_MAX;
+    }
+    if (!bad) rewind(directory);
+    while (!bad && (k = fread(buffer, 1, sizeof buffer, directory)) > 0)
+        fwrite(buffer, 1, k, f), size += k;
+    p = npz_put(end + 8, (uint64_t)n, 2);
+    p = npz_put(p, (uint64_t)n, 2);
+    p = npz_put(p, size, 4);
+    npz_put(p, place, 4);
+    if (!bad) fwrite(end, 1, 22, f);
+    bad = bad || ferror(directory) || ferror(f);
+    if (f && (fclose(f) || bad)) bad = 1, remove(temporary);
+    if (directory) fclose(directory);
+    if (!bad && rename(temporary, path)) bad = 1;
+    if (bad) snprintf(error, error_size, "cannot write %s", path);
+    return bad ? -1 : 0;
 }
 
 #endif

@@ -26,6 +26,7 @@
 #define DIFFRL_IMPLEMENTATION
 #include "run.h"
 #include "npz.h"
+#include "recorder.h"
 #include <signal.h>
 
 #define TRAIN_ROW 1000 /* steps between rows of progress.csv */
@@ -33,7 +34,7 @@
 /* ---------------------------------------------------------------------------------------- flags */
 
 typedef struct train_options {
-    const char *algo, *preset, *out, *data;
+    const char *algo, *preset, *out, *data, *record;
     run_task task;
     int64_t steps, eval_every; /* eval_every -1: steps / 20, at least 1000 */
     uint64_t seed;
@@ -59,7 +60,7 @@ static const drl_field train_fields[] = {
 
 enum {
     FLAG_ALGO, FLAG_TASK, FLAG_STEPS, FLAG_SEED, FLAG_PRESET, FLAG_SET, FLAG_THREADS, FLAG_ENVS,
-    FLAG_OUT, FLAG_DATA, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC, FLAG_EVAL_EVERY,
+    FLAG_OUT, FLAG_DATA, FLAG_RECORD, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC, FLAG_EVAL_EVERY,
     FLAG_EVAL_EPISODES, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
 };
 
@@ -74,6 +75,7 @@ static const run_flag train_flags[] = {
     {"envs", "N", "environments stepped in turn (the setting envs of dppo; else 1)"},
     {"out", "DIR", "folder of the run's folder (runs)"},
     {"data", "FILE.npz", "dppo, bc-diffusion: data to clone first"},
+    {"record", "FILE.npz", "write all transitions of training at its end"},
     RUN_TASK_FLAGS,
     {"eval-every", "N",
      "steps between evaluations, 0: only at the end (steps / 20, at least 1000)"},
@@ -189,6 +191,7 @@ static int train_parse(train_options *o, int argc, char **argv)
         else if (flag == FLAG_PRESET) o->preset = value;
         else if (flag == FLAG_OUT) o->out = value;
         else if (flag == FLAG_DATA) o->data = value;
+        else if (flag == FLAG_RECORD) o->record = value;
         else if (flag == FLAG_QUIET) o->quiet = 1;
         else if (flag == FLAG_LIST) o->list = 1;
         else if (flag == FLAG_SET && o->set_count < RUN_COUNT(o->sets))
@@ -219,6 +222,8 @@ typedef struct train {
     drl_trainer_config trainer_config;
     drl_context ctx;
     drl_env *envs, eval_env;
+    recorder *records; /* [env_count] of --record */
+    drl_env *wrapped;  /* [env_count] envs that write down what happens */
     int env_count, clone_only;
     drl_trainer trainer;
     char dir[1024];
@@ -452,13 +457,23 @@ static int train_build(train *t)
 {
     size_t bytes;
     drl_status s = drl_agent_init(t->agent, &t->ctx, t->algo, t->config);
-    int rc;
+    drl_env *envs;
+    int rc, i;
     if (s == DRL_ERR_RANGE) return train_fail(t, s), RUN_USAGE;
     if (s != DRL_OK) return train_fail(t, s);
     rc = train_check_memory(t, &bytes);
     if (rc) return rc;
     train_header(t, bytes);
-    s = drl_trainer_init(&t->trainer, &t->ctx, &t->trainer_config, t->envs, t->opt.envs, t->agent);
+    envs = t->envs;
+    if (t->opt.record) {
+        t->records = (recorder *)calloc((size_t)t->env_count, sizeof *t->records);
+        t->wrapped = (drl_env *)calloc((size_t)t->env_count, sizeof *t->wrapped);
+        if (!t->records || !t->wrapped) return fprintf(stderr, "train: out of memory\n"), RUN_FAILED;
+        for (i = 0; i < t->env_count; i++)
+            t->wrapped[i] = recorder_wrap(&t->records[i], &t->envs[i]);
+        envs = t->wrapped;
+    }
+    s = drl_trainer_init(&t->trainer, &t->ctx, &t->trainer_config, envs, t->opt.envs, t->agent);
     return s == DRL_OK ? RUN_OK : train_fail(t, s);
 }
 
@@ -858,6 +873,9 @@ static void train_free(train *t)
     for (i = 0; i < t->env_count; i++)
         if (t->envs[i].free_fn) t->envs[i].free_fn(t->envs[i].user);
     if (t->eval_env.free_fn) t->eval_env.free_fn(t->eval_env.user);
+    for (i = 0; t->records && i < t->env_count; i++) recorder_free(&t->records[i]);
+    free(t->records);
+    free(t->wrapped);
     free(t->envs);
     free(t->config);
     free(t->agent);
@@ -868,6 +886,17 @@ static void train_free(train *t)
     free(t->returns.points);
     if (t->csv) fclose(t->csv);
     drl_context_free(&t->ctx);
+}
+
+/* All transitions, environment by environment. */
+static int train_write_record(train *t)
+{
+    char error[1300];
+    int i;
+    for (i = 1; i < t->env_count; i++) recorder_append(&t->records[0], &t->records[i]);
+    if (!recorder_write(&t->records[0], t->opt.record, error, sizeof error)) return RUN_OK;
+    fprintf(stderr, "train: %s\n", error);
+    return RUN_FILE;
 }
 
 int main(int argc, char **argv)
@@ -893,6 +922,7 @@ int main(int argc, char **argv)
         if (!t.term.tty) t.term.last = t.start;
         if (t.opt.data) rc = train_clone(&t);
         if (rc == RUN_OK && !t.clone_only) rc = train_loop(&t);
+        if (t.records && train_write_record(&t) && rc == RUN_OK) rc = RUN_FILE;
         if (rc == RUN_OK || rc == RUN_STOPPED) {
             train_show(&t, rc == RUN_STOPPED);
             train_tell(&t, argv[0]);
