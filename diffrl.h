@@ -86,7 +86,7 @@
 #define DIFFRL_VERSION_PATCH 0
 #define DIFFRL_VERSION_STRING "0.1.0"
 
-/* ============================================================================ >>config
+/* ==================== >>config
    Linkage. */
 #ifndef DRLDEF
 #ifdef DIFFRL_STATIC
@@ -131,7 +131,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-/* ============================================================================ >>memory
+/* ==================== >>memory
    Status codes, allocator, log, context, threads, arena. */
 
 /* Name, value, text of each status; values never change. */
@@ -251,14 +251,14 @@ DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark);
    threads is 1. fn must not call drl_parallel_for. */
 DRLDEF void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn, void *arg);
 
-/* ============================================================================ >>text
+/* ==================== >>text
    Words and numbers in text, whatever the locale. */
 
 /* Return the one of words [n] nearest to `word` by edit distance (case does not count, - is _), or
    NULL if none is near. */
 DRLDEF const char *drl_text_nearest(const char *word, const char *const *words, int n);
 
-/* ============================================================================ >>math
+/* ==================== >>math
    Elementary functions: at most 4 units in the last place from the exact value for every float, the
    same bits everywhere (rounding to nearest, no flush to zero: the defaults). Activations. */
 typedef enum drl_act {
@@ -288,9 +288,9 @@ DRLDEF void drl_act_forward(drl_context *ctx, drl_act act, size_t n, const float
    n is large; dz may be dy when accumulate is 0. Of z and y = f(z), SOFTPLUS, MISH and GELU read z,
    RELU, TANH and SIGMOID read y; the other one may be NULL. */
 DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z,
-                             const float *y, const float *dy, float *dz, int accumulate);
+    const float *y, const float *dy, float *dz, int accumulate);
 
-/* ============================================================================ >>rng
+/* ==================== >>rng
    Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011, Random123). Draw i of a stream
    is a function of (key, stream, i), so threads change nothing. Positions count 32-bit words. A
    normal is made from its aligned pair of words: between normals and other draws the rest of a pair
@@ -327,12 +327,12 @@ DRLDEF void drl_rng_normal_fill(drl_context *ctx, drl_rng *rng, float *x, size_t
 
 /* The same with uniforms in [low, high). */
 DRLDEF void drl_rng_uniform_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n, float low,
-                                 float high);
+    float high);
 
 /* Write a random permutation of 0 .. n-1 to index [n] (Fisher-Yates). */
 DRLDEF void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n);
 
-/* ============================================================================ >>kernels
+/* ==================== >>kernels
    Matrix products on plain arrays. Row-major; ld = distance of rows. Every output element starts
    from 0 (its old value if accumulate is 1), adds its products over k in increasing order by fused
    multiply-add, then the epilogue, whatever the blocking, vector width and threads. */
@@ -355,19 +355,17 @@ typedef struct drl_epilogue {
 
 /* Multiply on all workers; epilogue NULL: C = product. No check of shapes. 2 m n k flops. */
 DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a,
-                     int lda, const float *b, int ldb, float *c, int ldc,
-                     const drl_epilogue *epilogue);
+    int lda, const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue);
 
 /* The definition of drl_gemm, three plain loops, for tests and reading. */
 DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const float *a, int lda,
-                               const float *b, int ldb, float *c, int ldc,
-                               const drl_epilogue *epilogue);
+    const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue);
 
 /* out [cols] (+)= sums of the columns of x [rows, cols], in order of rows. */
 DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx,
-                           float *out, int accumulate);
+    float *out, int accumulate);
 
-/* ============================================================================ >>io
+/* ==================== >>io
    Named tensors and strings in safetensors files. An object is changed only after the whole file
    was found good; reading holds at most the size of the file and 1 MiB. */
 
@@ -432,7 +430,7 @@ DRLDEF void drl_state_free(drl_state *state);
    errors DRL_ERR_NAME for a bad or used name, DRL_ERR_SHAPE, DRL_ERR_MEMORY, DRL_ERR_RANGE for more
    than DRL_ENTRIES_MAX. */
 DRLDEF void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
-                          const int64_t *shape, void *data);
+    const int64_t *shape, void *data);
 
 /* Add a float matrix [rows, cols], or vector [rows] if cols is 0; a generator, as "NAME.key" I32
    [2] and "NAME.position" U64 [3]. */
@@ -454,12 +452,12 @@ DRLDEF const char *drl_meta_get(const drl_meta *meta, const char *key);
    buffer NULL: only the length. Sorts the entries by dtype; adds the pairs format, version, crc32c,
    meta_crc32c. Errors DRL_ERR_RANGE for a small buffer; those that stuck. */
 DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, const drl_meta *meta,
-                                        void *buffer, size_t capacity, size_t *size);
+    void *buffer, size_t capacity, size_t *size);
 
 /* Check a safetensors file and make it readable; the bytes are copied. Errors DRL_ERR_FORMAT with
    the place and the fault, DRL_ERR_MEMORY; then nothing is held. */
 DRLDEF drl_status drl_file_open_memory(drl_file *file, drl_context *ctx, const void *bytes,
-                                       size_t size);
+    size_t size);
 
 /* Return the tensor `name`, NULL if none. */
 DRLDEF const drl_entry *drl_file_find(const drl_file *file, const char *name);
@@ -481,13 +479,13 @@ DRLDEF void drl_file_close(drl_file *file);
    POSIX synced, then renamed: an error or crash at any time leaves the old file or the new one.
    Errors also DRL_ERR_FILE, DRL_ERR_MEMORY. */
 DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
-                                 const drl_meta *meta);
+    const drl_meta *meta);
 
 /* As drl_file_open_memory, from a file; also DRL_ERR_FILE. */
 DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *path);
 #endif
 
-/* ============================================================================ >>fields
+/* ==================== >>fields
    Config structs as key=value text. */
 
 /* Kinds of config fields, and what they are in the struct. */
@@ -538,18 +536,18 @@ DRLDEF void drl_fields_default(const drl_field *fields, int n, void *config);
 /* Set the field `key` from text. In keys - is _ and case is ignored; integers may be written 1e6.
    Errors  DRL_ERR_NAME with the nearest key, DRL_ERR_RANGE with the range; config is unchanged. */
 DRLDEF drl_status drl_fields_set(drl_context *ctx, const drl_field *fields, int n, void *config,
-                                 const char *key, const char *value);
+    const char *key, const char *value);
 
 /* Write the field `key` to text [DRL_FIELD_TEXT], shortest that reads back the same.
    Errors  DRL_ERR_NAME. */
 DRLDEF drl_status drl_fields_get(drl_context *ctx, const drl_field *fields, int n,
-                                 const void *config, const char *key, char *text);
+    const void *config, const char *key, char *text);
 
 /* Check all ranges. Errors  DRL_ERR_RANGE with the first field outside. */
 DRLDEF drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, int n,
-                                   const void *config);
+    const void *config);
 
-/* ============================================================================ >>tape
+/* ==================== >>tape
    Reverse-mode automatic differentiation of matrices. Ops compute at once and are recorded;
    drl_tape_backward walks the record back. Errors are sticky: an op that fails returns a 1 x 1
    poison tensor, the tape keeps the first error, drl_tape_backward returns it. Ask drl_tape_status
@@ -624,10 +622,10 @@ typedef drl_tensor *(*drl_graph_fn)(drl_tape *tape, void *user);
 /* Compare the gradient of graph with central differences, h = step * max(1, |x|), for every element
    of the parameter x. Runs the graph 2 * elements + 1 times. Errors: the graph's.
      error   out  largest |difference| / (|gradient| + |numeric| + 1e-3 largest |gradient|) */
-DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *user,
-                                      drl_tensor *x, float step, double *error);
+DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *user, drl_tensor *x,
+    float step, double *error);
 
-/* ============================================================================ >>ops
+/* ==================== >>ops
    All return a tensor of the tape, after an error the poison; no op changes its inputs. b
    broadcasts if it is [1, cols], [rows, 1] or [1, 1]. */
 
@@ -663,7 +661,7 @@ DRLDEF drl_tensor *drl_activate(drl_tape *tape, drl_act act, drl_tensor *x);
 /* y [rows, n] = act(x [rows, k] w [k, n] + bias [1, n] + base [rows, n]); bias or NULL, base (what
    many products share) or NULL. */
 DRLDEF drl_tensor *drl_linear(drl_tape *tape, drl_tensor *x, drl_tensor *w, drl_tensor *bias,
-                              drl_tensor *base, drl_act act);
+    drl_tensor *base, drl_act act);
 
 /* y [rows, 1] = sum of each row; y [1, 1] = mean of all, in order in double. */
 DRLDEF drl_tensor *drl_sum_cols(drl_tape *tape, drl_tensor *x);
@@ -686,7 +684,7 @@ DRLDEF drl_tensor *drl_detach(drl_tape *tape, drl_tensor *x);
 DRLDEF drl_tensor *drl_softmax(drl_tape *tape, drl_tensor *x);
 DRLDEF drl_tensor *drl_log_softmax(drl_tape *tape, drl_tensor *x);
 
-/* ============================================================================ >>nn
+/* ==================== >>nn
    Named parameters, layers, initializers. Weights are [in, out], biases [1, out]. */
 #define DRL_NAME_SIZE 48
 
@@ -706,12 +704,12 @@ typedef struct drl_params {
 /* Start a set of at most `capacity` tensors. trainable 0: values only (targets, running
    statistics). Errors are kept and returned by commit again; free is harmless then. */
 DRLDEF drl_status drl_params_init(drl_params *params, drl_context *ctx, int capacity,
-                                  int trainable);
+    int trainable);
 
 /* Add the tensor prefix + name, [rows, cols], whose data comes with commit. NULL on an error, which
    commit returns. */
 DRLDEF drl_tensor *drl_params_add(drl_params *params, const char *prefix, const char *name,
-                                  int rows, int cols);
+    int rows, int cols);
 
 /* Allocate all tensors, zeroed; no adding after this. */
 DRLDEF drl_status drl_params_commit(drl_params *params);
@@ -726,7 +724,7 @@ DRLDEF void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
 /* Append the tensors as prefix + name for saving; with optimizer 1 the moments prefix + "adam_m." +
    name and "adam_v.", and the step count, too. */
 DRLDEF void drl_params_state(drl_params *params, drl_state *state, const char *prefix,
-                             int optimizer);
+    int optimizer);
 
 typedef enum drl_init {
     DRL_INIT_CONSTANT,        /* gain */
@@ -746,14 +744,14 @@ typedef struct drl_dense {
 
 /* Add the tensors prefix + name + ".w", ".b" to params. */
 DRLDEF void drl_dense_add(drl_dense *layer, drl_params *params, const char *prefix,
-                          const char *name, int in, int out);
+    const char *name, int in, int out);
 
 /* w by `kind`, b = 0. */
 DRLDEF void drl_dense_init(drl_dense *layer, drl_init kind, float gain, drl_rng *rng);
 
 /* y = act(x w + b). */
 DRLDEF drl_tensor *drl_dense_forward(drl_tape *tape, const drl_dense *layer, drl_tensor *x,
-                                     drl_act act);
+    drl_act act);
 
 #define DRL_MLP_LAYERS 8
 
@@ -766,7 +764,7 @@ typedef struct drl_mlp {
 
 /* Add an MLP of widths dims[0] -> ... -> dims[layers] as prefix + "l0.w", ... */
 DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *params, const char *prefix, const int *dims,
-                        int layers, drl_act act, drl_act out_act);
+    int layers, drl_act act, drl_act out_act);
 
 /* Initialize all layers alike; the output for x [rows, dims[0]]. */
 DRLDEF void drl_mlp_init(drl_mlp *mlp, drl_init kind, float gain, drl_rng *rng);
@@ -781,7 +779,7 @@ typedef struct drl_resmlp {
 
 /* Add it: in -> width (blocks times two layers) -> out. 2 * blocks <= DRL_MLP_LAYERS. */
 DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *params, const char *prefix, int in,
-                           int width, int blocks, int out, drl_act act);
+    int width, int blocks, int out, drl_act act);
 
 /* Initialize all layers alike; the output for x [rows, in]. */
 DRLDEF void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng *rng);
@@ -797,7 +795,7 @@ typedef struct drl_fourier {
 
 /* Add its tensors, prefix + "phase", "t0.w", ...; output width `out`. */
 DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *params, const char *prefix,
-                            int frequencies, int out);
+    int frequencies, int out);
 
 /* Embed t = 0 .. steps-1: [steps, out]. */
 DRLDEF drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, int steps);
@@ -821,7 +819,7 @@ typedef struct drl_brn {
 
 /* Add scale, shift to params, mean, var to running. */
 DRLDEF void drl_brn_add(drl_brn *layer, drl_params *params, drl_params *running, const char *prefix,
-                        const char *name, int cols);
+    const char *name, int cols);
 
 /* scale = var = 1, shift = mean = 0. */
 DRLDEF void drl_brn_init(drl_brn *layer);
@@ -835,7 +833,7 @@ DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, 
 /* Eval mode: y = scale (x - M) / sqrt(V + eps) + shift; scale and shift get no gradient. */
 DRLDEF drl_tensor *drl_brn_eval(drl_tape *tape, const drl_brn *layer, drl_tensor *x);
 
-/* ============================================================================ >>optim
+/* ==================== >>optim
    Adam and AdamW in one pass; learning-rate schedules. */
 typedef struct drl_adam_config {
     float lr;           /* 3e-4 learning rate */
@@ -860,7 +858,7 @@ DRLDEF void drl_adam_step(drl_params *params, const drl_adam_config *cfg);
 DRLDEF float drl_lr_linear(float first, float last, int64_t step, int64_t total);
 DRLDEF float drl_lr_cosine(float first, float last, int64_t step, int64_t total);
 
-/* ============================================================================ >>diffusion
+/* ==================== >>diffusion
    Noise schedules and chain steps as graphs, with gradients where wanted. x_t noisy action, t = T
    pure noise, t = 0 clean; abar_t = product of (1 - beta). */
 #define DRL_STEPS_MAX 128
@@ -891,19 +889,19 @@ DRLDEF drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule k
    abar)) sqrt(1 - abar / abar'); eta 0: deterministic.
    Source  Song et al. 2021, arXiv:2010.02502, eq. (12), (16). */
 DRLDEF drl_status drl_ddim_init(drl_ddpm *short_chain, drl_context *ctx, const drl_ddpm *full,
-                                int steps, float eta);
+    int steps, float eta);
 
 /* Forward process at t[r] of each row: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise, [B, A]. */
 DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, const int *t,
-                                  drl_tensor *x0, drl_tensor *noise);
+    drl_tensor *x0, drl_tensor *noise);
 
 /* Mean of the step from x_t, at t[r] of each row; x0 is cut to +-clip. */
 DRLDEF drl_tensor *drl_ddpm_mean(drl_tape *tape, const drl_ddpm *ddpm, const int *t, drl_tensor *x,
-                                 drl_tensor *eps, float clip);
+    drl_tensor *eps, float clip);
 
 /* Step x_t -> x_{t-1}, all rows at t. z NULL: the mean. */
 DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
-                                 drl_tensor *eps, drl_tensor *z, float clip);
+    drl_tensor *eps, drl_tensor *z, float clip);
 
 /* Noise network eps(x, t, s): MLP or residual MLP on [x, e(t), s], e = Linear, Mish, Linear of a
    sinusoidal embedding. */
@@ -917,9 +915,9 @@ typedef struct drl_denoiser {
 
 /* Add prefix + "t0.w", "t1.w" (time_dim -> time_hidden -> time_dim) and a trunk of `layers` hidden
    layers, or of `blocks` residual blocks if that is not 0. */
-DRLDEF void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *prefix,
-                             int obs_dim, int act_dim, drl_time kind, int time_dim,
-                             int time_hidden, int width, int layers, int blocks, drl_act act);
+DRLDEF void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *prefix, int obs_dim,
+    int act_dim, drl_time kind, int time_dim, int time_hidden, int width, int layers, int blocks,
+    drl_act act);
 
 /* Initialize all layers alike. */
 DRLDEF void drl_denoiser_init(drl_denoiser *net, drl_init kind, float gain, drl_rng *rng);
@@ -932,23 +930,21 @@ DRLDEF drl_tensor *drl_denoiser_state(drl_tape *tape, const drl_denoiser *net, d
 /* eps [B, A] of x [B, A]; time: a row of drl_denoiser_time, or one per row; state: of
    drl_denoiser_state. */
 DRLDEF drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl_tensor *x,
-                                    drl_tensor *time, drl_tensor *state);
+    drl_tensor *time, drl_tensor *state);
 
 /* eps of x [n, A], row r at t[r] of the chain in state r mod B of obs [B, S]. */
 DRLDEF drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
-                                   const int *t, drl_tensor *x, drl_tensor *obs);
+    const int *t, drl_tensor *x, drl_tensor *obs);
 
 /* Loss [1, 1]: mean of weight (eps(x_t, t, s) - noise)^2; weight [B, 1] or NULL. */
 DRLDEF drl_tensor *drl_denoiser_loss(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
-                                     drl_tensor *obs, drl_tensor *x0, const int *t,
-                                     drl_tensor *noise, drl_tensor *weight);
+    drl_tensor *obs, drl_tensor *x0, const int *t, drl_tensor *noise, drl_tensor *weight);
 
 /* Run the steps first, first - 1, .. last without gradients, K samples per state of obs [B, S].
      path [first - last + 2, K B, A]  in: x_first, then each step's normals (not read if std is 0);
                                       out: x_first .. x_{last-1}, row k B + b in state b */
 DRLDEF void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
-                                drl_tensor *obs, int candidates, int first, int last, float clip,
-                                float *path);
+    drl_tensor *obs, int candidates, int first, int last, float clip, float *path);
 
 /* Step sizes of DIME's chain: c_k = (1 - floor) cos^2(pi/2 (1 + s - t_k) / (1 + s)) + floor, t_k =
    (n - k) / n, s = 0.008, k = 0 .. n-1. */
@@ -960,9 +956,9 @@ DRLDEF void drl_ou_schedule(int n, float floor, float *c);
      ratio = log q(x1|x) - log p(x|x1) = sum_i (x - (1 - eta / sigma0^2) x1)^2 / (4 eta) - xi^2 / 2,
    more exact with the same xi than as a difference. */
 DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta,
-                        drl_tensor *xi, float sigma0, drl_tensor **x1, drl_tensor **ratio);
+    drl_tensor *xi, float sigma0, drl_tensor **x1, drl_tensor **ratio);
 
-/* ============================================================================ >>critic
+/* ==================== >>critic
    Value functions: categorical (C51), CrossQ's network, twin scalar critics. */
 
 /* Support of a value distribution: z_j = v_min + j (v_max - v_min) / (atoms - 1). */
@@ -975,13 +971,12 @@ typedef struct drl_atoms {
    support; weight times that is put into out [B, atoms], accumulate 1: added.
    Source  Bellemare et al. 2017, arXiv:1707.06887, algorithm 1. */
 DRLDEF void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, const float *p,
-                            const float *shift, const float *scale, float weight, int accumulate,
-                            float *out);
+    const float *shift, const float *scale, float weight, int accumulate, float *out);
 
 /* Loss [1, 1] of logits [B, atoms] against constant target distributions T [B, atoms]:
      -mean_b sum_m T ln(p + 1e-15) + bonus mean_b sum_m p ln(p + 1e-15),   p = softmax(logits). */
 DRLDEF drl_tensor *drl_c51_loss(drl_tape *tape, drl_tensor *logits, const float *target,
-                                float bonus);
+    float bonus);
 
 /* Expected value [B, 1]: sum_m z_m softmax(logits)_m. */
 DRLDEF drl_tensor *drl_c51_mean(drl_tape *tape, drl_tensor *logits, const drl_atoms *atoms);
@@ -994,7 +989,7 @@ typedef struct drl_crossq {
 
 /* Add in -> width -> width -> out; running statistics to `running`. */
 DRLDEF void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *running,
-                           const char *prefix, int in, int width, int out);
+    const char *prefix, int in, int width, int out);
 
 /* LeCun-normal weights, zero biases, identity norms. */
 DRLDEF void drl_crossq_init(drl_crossq *q, drl_rng *rng);
@@ -1013,7 +1008,7 @@ typedef struct drl_twin {
 /* Add both, [act_dim + obs_dim] -> (layers - 1) x width -> 1, as prefix + "q0.l0.w" etc. to params,
    their targets to target. */
 DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target, const char *prefix,
-                         int obs_dim, int act_dim, int width, int layers, drl_act act);
+    int obs_dim, int act_dim, int width, int layers, drl_act act);
 
 /* Initialize both; targets: drl_params_copy. */
 DRLDEF void drl_twin_init(drl_twin *twin, drl_init kind, float gain, drl_rng *rng);
@@ -1021,13 +1016,13 @@ DRLDEF void drl_twin_init(drl_twin *twin, drl_init kind, float gain, drl_rng *rn
 /* min(Q1, Q2) [K B, 1] of obs [B, S] and act [K B, A], row k B + b with state b; target 1: by the
    targets. Gradients flow to act alone, and only up to 256 rows. */
 DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
-                                drl_tensor *act, int target);
+    drl_tensor *act, int target);
 
 /* Loss [1, 1]: sum over both of mean((Q - y)^2), y [B] constant. */
 DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
-                                 drl_tensor *act, const float *y);
+    drl_tensor *act, const float *y);
 
-/* ============================================================================ >>env
+/* ==================== >>env
    Tasks, and a check that they keep their promises. */
 #define DRL_ENV_TERMINATED 1 /* the task is over: the value after this step is 0 */
 #define DRL_ENV_TRUNCATED 2  /* cut off (time, simulator fault): the value goes on */
@@ -1062,9 +1057,9 @@ DRLDEF drl_status drl_env_reset(drl_context *ctx, const drl_env *env, uint64_t s
 /* Step a task likewise. action [act_dim] in [-1, 1] is scaled to the task's bounds.
    Errors  as drl_env_reset; DRL_ERR_RANGE if the action is not finite. */
 DRLDEF drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *action,
-                               float *obs, float *reward, int *flags);
+    float *obs, float *reward, int *flags);
 
-/* ============================================================================ >>replay
+/* ==================== >>replay
    Uniform ring buffer of transitions. */
 typedef struct drl_replay_config {
     int obs_dim, act_dim;
@@ -1101,11 +1096,11 @@ DRLDEF void drl_replay_free(drl_replay *replay);
 
 /* Allocate the ring. Errors DRL_ERR_MEMORY, DRL_ERR_RANGE. */
 DRLDEF drl_status drl_replay_init(drl_replay *replay, drl_context *ctx,
-                                  const drl_replay_config *cfg);
+    const drl_replay_config *cfg);
 
 /* Append a transition (copied) of the environment whose turn it is, over the oldest when full. */
 DRLDEF void drl_replay_push(drl_replay *replay, const float *obs, const float *act, float reward,
-                            const float *next_obs, int flags);
+    const float *next_obs, int flags);
 
 /* Instead of a push: this environment's step failed; its next one does not follow on its last. */
 DRLDEF void drl_replay_skip(drl_replay *replay);
@@ -1118,7 +1113,7 @@ DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch 
 /* Append all for saving, as prefix + "obs" etc. */
 DRLDEF void drl_replay_state(drl_replay *replay, drl_state *state, const char *prefix);
 
-/* ============================================================================ >>norm
+/* ==================== >>norm
    Running mean and variance per element (Welford), in double. */
 typedef struct drl_norm {
     drl_context *ctx;
@@ -1136,7 +1131,7 @@ DRLDEF void drl_norm_update(drl_norm *norm, const float *x);
    x. */
 DRLDEF void drl_norm_apply(const drl_norm *norm, int rows, const float *x, float clip, float *y);
 
-/* ============================================================================ >>agent
+/* ==================== >>agent
    What all algorithms share, the training loop, evaluation. The implementation explains each
    algorithm at the head of its section. */
 typedef enum drl_mode {
@@ -1156,9 +1151,9 @@ struct drl_agent;
 
 /* Begin of every algorithm's configuration; see DRL_MEMBER. */
 #define DRL_AGENT_CONFIG(X) \
-    X(INT,    obs_dim, 1, 1, 1 << 20, "numbers in an observation") \
-    X(INT,    act_dim, 1, 1, 256, "numbers in an action") \
-    X(UINT64, seed,    1, 0, 0, "of weights, noise, batches")
+    X(INT, obs_dim, 1, 1, 1 << 20, "numbers in an observation") \
+    X(INT, act_dim, 1, 1, 256, "numbers in an action") \
+    X(UINT64, seed, 1, 0, 0, "of weights, noise, batches")
 
 /* An algorithm, by drl_dime_algo() etc. or drl_algo_find. Agents are structs of their own that
    begin with a drl_agent. */
@@ -1182,7 +1177,7 @@ typedef struct drl_algo {
     void (*begin_fn)(struct drl_agent *agent, int env);
     /* on-policy: gets each transition of environment env; then the trainer keeps no replay */
     drl_status (*observe_fn)(struct drl_agent *agent, int env, const float *obs, const float *act,
-                             float reward, const float *next_obs, int flags);
+        float reward, const float *next_obs, int flags);
 } drl_algo;
 
 /* Parameters of an agent, and their prefix in files. */
@@ -1232,7 +1227,7 @@ DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config,
    config (of algo's type) copied. Errors  DRL_ERR_RANGE (names the field), DRL_ERR_MEMORY; nothing
    is held then. */
 DRLDEF drl_status drl_agent_init(drl_agent *agent, drl_context *ctx, drl_algo algo,
-                                 const void *config);
+    const void *config);
 
 /* Free and zero the struct. Idempotent. */
 DRLDEF void drl_agent_free(drl_agent *agent);
@@ -1243,7 +1238,7 @@ DRLDEF void drl_agent_begin(drl_agent *agent, int env, uint64_t seed);
 /* Choose actions for rows states; each mode has a stream of its own.
      obs [rows, obs_dim] in,  act [rows, act_dim] out, in [-1, 1] */
 DRLDEF drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const float *obs,
-                                float *act);
+    float *act);
 
 /* Learn what update_every environment steps pay for. replay NULL: on-policy.
    Errors  the tape's; DRL_ERR_NAN names the first tensor that is not finite. */
@@ -1263,7 +1258,7 @@ DRLDEF drl_status drl_agent_save(drl_agent *agent, const char *path, const drl_m
 /* Make an agent that can act from such a file; agent as in drl_agent_init.
    Errors  DRL_ERR_FILE, DRL_ERR_FORMAT, ...; nothing is held then. */
 DRLDEF drl_status drl_agent_load(drl_agent *agent, drl_context *ctx, drl_algo algo,
-                                 const char *path);
+    const char *path);
 #endif
 
 typedef struct drl_trainer_config {
@@ -1301,8 +1296,7 @@ DRLDEF drl_trainer_config drl_trainer_config_default(void);
 /* Start training: allocate the replay, reset the environments. envs (of the agent's dimensions) and
    agent are borrowed. cfg NULL: defaults.   Errors  DRL_ERR_SHAPE, DRL_ERR_MEMORY, DRL_ERR_ENV. */
 DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx,
-                                   const drl_trainer_config *cfg, const drl_env *envs,
-                                   int env_count, drl_agent *agent);
+    const drl_trainer_config *cfg, const drl_env *envs, int env_count, drl_agent *agent);
 
 /* Step every environment, then update the agent for each step. Environments are stepped side by
    side on workers: they must not share what they change. A failed or nan step drops the transition
@@ -1325,22 +1319,22 @@ typedef struct drl_evaluation {
 /* Run episodes on an environment (not the trainer's), seeds seed, seed + 1, ... for it and the
    agent's noise. returns [episodes] out, or NULL.   Errors  the agent's, the task's. */
 DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env *env, int episodes,
-                               uint64_t seed, drl_evaluation *result, double *returns);
+    uint64_t seed, drl_evaluation *result, double *returns);
 
-/* ============================================================================ >>ppo
+/* ==================== >>ppo
    PPO - proximal policy optimization. */
 #ifndef DIFFRL_NO_PPO
 #define DRL_PPO_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
-    X(INT,   width,     64, 1, 65536, "two hidden layers of policy and of value, tanh") \
-    X(BOOL,  normalize, 1, 0, 1, "observations and rewards by running statistics") \
-    X(INT,   rollout,   2048, 2, 1 << 24, "environment steps of an iteration, all environments") \
-    X(INT,   batch,     64, 2, 1 << 24, "rows of a gradient step; what does not fill one waits") \
-    X(INT,   epochs,    10, 1, 1000, "passes over a rollout") \
-    X(FLOAT, gamma,     0.99, 0, 1, "discount") \
-    X(FLOAT, lambda,    0.95, 0, 1, "of the advantage estimate") \
-    X(FLOAT, clip,      0.2, 0, 1, "how far the ratio may leave 1") \
-    X(FLOAT, lr,        3e-4, 0, 1, "Adam, eps 1e-5, gradient's norm at most 0.5")
+    X(INT, width, 64, 1, 65536, "two hidden layers of policy and of value, tanh") \
+    X(BOOL, normalize, 1, 0, 1, "observations and rewards by running statistics") \
+    X(INT, rollout, 2048, 2, 1 << 24, "environment steps of an iteration, all environments") \
+    X(INT, batch, 64, 2, 1 << 24, "rows of a gradient step; what does not fill one waits") \
+    X(INT, epochs, 10, 1, 1000, "passes over a rollout") \
+    X(FLOAT, gamma, 0.99, 0, 1, "discount") \
+    X(FLOAT, lambda, 0.95, 0, 1, "of the advantage estimate") \
+    X(FLOAT, clip, 0.2, 0, 1, "how far the ratio may leave 1") \
+    X(FLOAT, lr, 3e-4, 0, 1, "Adam, eps 1e-5, gradient's norm at most 0.5")
 typedef struct drl_ppo_config { DRL_PPO_CONFIG(DRL_MEMBER) } drl_ppo_config;
 
 typedef struct drl_ppo {
@@ -1362,20 +1356,20 @@ typedef struct drl_ppo {
 DRL_ALGO_API(ppo)
 #endif
 
-/* ============================================================================ >>sac
+/* ==================== >>sac
    SAC - soft actor-critic. */
 #ifndef DIFFRL_NO_SAC
 #define DRL_SAC_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
-    X(INT,   width,        256, 1, 65536, "two hidden layers of actor and critics, ReLU") \
-    X(FLOAT, gamma,        0.99, 0, 1, "discount") \
-    X(FLOAT, tau,          0.005, 0, 1, "how far the targets follow per update") \
-    X(INT,   batch,        256, 1, 1 << 20, "rows of an update") \
-    X(INT,   utd,          1, 1, 1000, "updates per environment step") \
+    X(INT, width, 256, 1, 65536, "two hidden layers of actor and critics, ReLU") \
+    X(FLOAT, gamma, 0.99, 0, 1, "discount") \
+    X(FLOAT, tau, 0.005, 0, 1, "how far the targets follow per update") \
+    X(INT, batch, 256, 1, 1 << 20, "rows of an update") \
+    X(INT, utd, 1, 1, 1000, "updates per environment step") \
     X(INT64, random_steps, 10000, 0, 1e12, "uniform actions before the first update") \
-    X(FLOAT, lr,           3e-4, 0, 1, "Adam, all networks and the temperature") \
-    X(FLOAT, alpha,        1, 1e-12, 1e6, "initial temperature") \
-    X(FLOAT, target,       -1, -1e3, 1e3, "entropy per action dimension alpha aims at")
+    X(FLOAT, lr, 3e-4, 0, 1, "Adam, all networks and the temperature") \
+    X(FLOAT, alpha, 1, 1e-12, 1e6, "initial temperature") \
+    X(FLOAT, target, -1, -1e3, 1e3, "entropy per action dimension alpha aims at")
 typedef struct drl_sac_config { DRL_SAC_CONFIG(DRL_MEMBER) } drl_sac_config;
 
 typedef struct drl_sac {
@@ -1392,35 +1386,35 @@ typedef struct drl_sac {
 /* Presets "paper", "cpu", "toy"; evaluating takes tanh(mu). */
 DRL_ALGO_API(sac)
 #endif
-/* ============================================================================ >>dacer
+/* ==================== >>dacer
    DACER - diffusion actor-critic. */
 #ifndef DIFFRL_NO_DACER
 #define DRL_DACER_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
     /* chain and networks */ \
-    X(INT,   steps,         20, 1, DRL_STEPS_MAX, "T, denoising steps, VP schedule") \
-    X(INT,   actor_width,   256, 1, 65536, "hidden width of the noise network, Mish") \
-    X(INT,   critic_width,  256, 1, 65536, "hidden width of the critics, Mish") \
-    X(INT,   layers,        3, 1, DRL_MLP_LAYERS - 1, "hidden layers of both") \
+    X(INT, steps, 20, 1, DRL_STEPS_MAX, "T, denoising steps, VP schedule") \
+    X(INT, actor_width, 256, 1, 65536, "hidden width of the noise network, Mish") \
+    X(INT, critic_width, 256, 1, 65536, "hidden width of the critics, Mish") \
+    X(INT, layers, 3, 1, DRL_MLP_LAYERS - 1, "hidden layers of both") \
     /* exploration */ \
-    X(FLOAT, noise,         0.15, 0, 1e3, "lambda; 0.1 but on Humanoid, HalfCheetah") \
-    X(FLOAT, alpha,         3, 1e-12, 1e6, "initial noise scale: std is lambda alpha") \
-    X(FLOAT, lr_alpha,      0.03, 0, 1, "learning rate of ln alpha") \
-    X(FLOAT, target,        -0.9, -1e3, 1e3, "entropy per dimension that alpha aims at") \
-    X(INT,   alpha_delay,   10000, 1, 2e9, "updates per step of alpha") \
-    X(INT,   components,    3, 1, 64, "of the Gaussian mixture") \
-    X(INT,   samples,       200, 1, 65536, "actions for a mixture") \
-    X(INT,   mixtures,      256, 1, 65536, "states of the batch that get one") \
+    X(FLOAT, noise, 0.15, 0, 1e3, "lambda; 0.1 but on Humanoid, HalfCheetah") \
+    X(FLOAT, alpha, 3, 1e-12, 1e6, "initial noise scale: std is lambda alpha") \
+    X(FLOAT, lr_alpha, 0.03, 0, 1, "learning rate of ln alpha") \
+    X(FLOAT, target, -0.9, -1e3, 1e3, "entropy per dimension that alpha aims at") \
+    X(INT, alpha_delay, 10000, 1, 2e9, "updates per step of alpha") \
+    X(INT, components, 3, 1, 64, "of the Gaussian mixture") \
+    X(INT, samples, 200, 1, 65536, "actions for a mixture") \
+    X(INT, mixtures, 256, 1, 65536, "states of the batch that get one") \
     /* learning */ \
-    X(FLOAT, gamma,         0.99, 0, 1, "discount") \
-    X(FLOAT, reward_scale,  0.2, -1e9, 1e9, "factor of all rewards") \
-    X(FLOAT, tau,           0.005, 0, 1, "averaging of targets and omega") \
-    X(INT,   batch,         256, 1, 1 << 20, "rows of an update") \
-    X(INT,   policy_delay,  2, 1, 1000, "updates per step of actor and targets") \
-    X(INT64, random_steps,  2e5, 0, 1e12, "uniform at first; 3e4 where noise is 0.1") \
-    X(INT64, update_every,  20, 1, 1e9, "environment steps, and environments") \
-    X(FLOAT, lr_actor,      1e-4, 0, 1, "learning rate") \
-    X(FLOAT, lr_critic,     1e-4, 0, 1, "learning rate")
+    X(FLOAT, gamma, 0.99, 0, 1, "discount") \
+    X(FLOAT, reward_scale, 0.2, -1e9, 1e9, "factor of all rewards") \
+    X(FLOAT, tau, 0.005, 0, 1, "averaging of targets and omega") \
+    X(INT, batch, 256, 1, 1 << 20, "rows of an update") \
+    X(INT, policy_delay, 2, 1, 1000, "updates per step of actor and targets") \
+    X(INT64, random_steps, 2e5, 0, 1e12, "uniform at first; 3e4 where noise is 0.1") \
+    X(INT64, update_every, 20, 1, 1e9, "environment steps, and environments") \
+    X(FLOAT, lr_actor, 1e-4, 0, 1, "learning rate") \
+    X(FLOAT, lr_critic, 1e-4, 0, 1, "learning rate")
 typedef struct drl_dacer_config { DRL_DACER_CONFIG(DRL_MEMBER) } drl_dacer_config;
 
 typedef struct drl_dacer {
@@ -1441,41 +1435,41 @@ typedef struct drl_dacer {
 DRL_ALGO_API(dacer)
 #endif
 
-/* ============================================================================ >>dime
+/* ==================== >>dime
    DIME - diffusion-based maximum-entropy RL. */
 #ifndef DIFFRL_NO_DIME
 #define DRL_DIME_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
     /* chain */ \
-    X(INT,    steps,            16, 1, DRL_STEPS_MAX, "N, denoising steps") \
-    X(FLOAT,  prior_std,        2.5, 1e-3, 1e3, "sigma_0 of x_0 ~ N(0, sigma_0^2)") \
-    X(FLOAT,  dt,               0.1, 1e-6, 10, "initial step size softplus(rho), learned") \
-    X(FLOAT,  friction,         1, 1e-3, 1e3, "initial friction softplus(phi), learned") \
-    X(FLOAT,  step_floor,       0.001, 0, 1, "m of the cosine step schedule") \
+    X(INT, steps, 16, 1, DRL_STEPS_MAX, "N, denoising steps") \
+    X(FLOAT, prior_std, 2.5, 1e-3, 1e3, "sigma_0 of x_0 ~ N(0, sigma_0^2)") \
+    X(FLOAT, dt, 0.1, 1e-6, 10, "initial step size softplus(rho), learned") \
+    X(FLOAT, friction, 1, 1e-3, 1e3, "initial friction softplus(phi), learned") \
+    X(FLOAT, step_floor, 0.001, 0, 1, "m of the cosine step schedule") \
     /* networks */ \
-    X(INT,    actor_width,      256, 1, 65536, "hidden width of the control network, GELU") \
-    X(INT,    actor_layers,     3, 1, DRL_MLP_LAYERS - 1, "its hidden layers") \
-    X(INT,    time_frequencies, 256, 1, 65536, "Fourier features of the step index") \
-    X(INT,    critic_width,     2048, 1, 65536, "two hidden layers, Batch Renorm, ReLU") \
-    X(INT,    atoms,            101, 2, 65536, "support of the value distribution") \
-    X(FLOAT,  v_min,            -1600, -1e9, 1e9, "least value; DeepMind Control: -200") \
-    X(FLOAT,  v_max,            1600, -1e9, 1e9, "largest value; DeepMind Control: 200") \
-    X(FLOAT,  brn_momentum,     0.99, 0, 1, "of the running statistics") \
-    X(INT,    brn_warmup,       100000, 0, 2e9, "updates with plain batch normalization") \
+    X(INT, actor_width, 256, 1, 65536, "hidden width of the control network, GELU") \
+    X(INT, actor_layers, 3, 1, DRL_MLP_LAYERS - 1, "its hidden layers") \
+    X(INT, time_frequencies, 256, 1, 65536, "Fourier features of the step index") \
+    X(INT, critic_width, 2048, 1, 65536, "two hidden layers, Batch Renorm, ReLU") \
+    X(INT, atoms, 101, 2, 65536, "support of the value distribution") \
+    X(FLOAT, v_min, -1600, -1e9, 1e9, "least value; DeepMind Control: -200") \
+    X(FLOAT, v_max, 1600, -1e9, 1e9, "largest value; DeepMind Control: 200") \
+    X(FLOAT, brn_momentum, 0.99, 0, 1, "of the running statistics") \
+    X(INT, brn_warmup, 100000, 0, 2e9, "updates with plain batch normalization") \
     /* learning */ \
-    X(FLOAT,  value_entropy,    0.005, 0, 1000, "bonus for entropy of predicted values") \
-    X(FLOAT,  gamma,            0.99, 0, 1, "discount") \
-    X(INT,    batch,            256, 2, 1 << 20, "rows of an update") \
-    X(INT,    utd,              2, 1, 1000, "critic updates per environment step") \
-    X(INT,    policy_delay,     3, 1, 1000, "critic updates per actor update") \
-    X(INT64,  random_steps,     5000, 0, 1e12, "uniform actions before the first update") \
-    X(FLOAT,  lr_actor,         3e-4, 0, 1, "learning rate") \
-    X(FLOAT,  lr_critic,        3e-4, 0, 1, "learning rate") \
-    X(FLOAT,  beta1,            0.5, 0, 0.9999, "Adam, actor and critic") \
-    X(FLOAT,  actor_clip,       1, 0, 1e30, "bound of the elements of the gradient") \
-    X(FLOAT,  alpha,            1, 1e-12, 1e6, "initial temperature") \
-    X(FLOAT,  lr_alpha,         1e-3, 0, 1, "learning rate, Adam with default betas") \
-    X(FLOAT,  target,           4, -1e3, 1e3, "run cost per dimension alpha aims at")
+    X(FLOAT, value_entropy, 0.005, 0, 1000, "bonus for entropy of predicted values") \
+    X(FLOAT, gamma, 0.99, 0, 1, "discount") \
+    X(INT, batch, 256, 2, 1 << 20, "rows of an update") \
+    X(INT, utd, 2, 1, 1000, "critic updates per environment step") \
+    X(INT, policy_delay, 3, 1, 1000, "critic updates per actor update") \
+    X(INT64, random_steps, 5000, 0, 1e12, "uniform actions before the first update") \
+    X(FLOAT, lr_actor, 3e-4, 0, 1, "learning rate") \
+    X(FLOAT, lr_critic, 3e-4, 0, 1, "learning rate") \
+    X(FLOAT, beta1, 0.5, 0, 0.9999, "Adam, actor and critic") \
+    X(FLOAT, actor_clip, 1, 0, 1e30, "bound of the elements of the gradient") \
+    X(FLOAT, alpha, 1, 1e-12, 1e6, "initial temperature") \
+    X(FLOAT, lr_alpha, 1e-3, 0, 1, "learning rate, Adam with default betas") \
+    X(FLOAT, target, 4, -1e3, 1e3, "run cost per dimension alpha aims at")
 typedef struct drl_dime_config { DRL_DIME_CONFIG(DRL_MEMBER) } drl_dime_config;
 
 typedef struct drl_dime {
@@ -1501,49 +1495,49 @@ typedef struct drl_dime {
 DRL_ALGO_API(dime)
 #endif
 
-/* ============================================================================ >>dppo
+/* ==================== >>dppo
    DPPO - diffusion policy policy optimization. */
 #ifndef DIFFRL_NO_DPPO
 #define DRL_DPPO_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
     /* policy */ \
-    X(INT,   envs,         40, 1, 1 << 20, "rows of act at most: each has a plan") \
-    X(INT,   chunk,        4, 1, 256, "actions of a plan, all executed") \
-    X(INT,   steps,        20, 1, DRL_STEPS_MAX, "K, denoising steps, cosine schedule") \
-    X(INT,   ddim_steps,   0, 0, DRL_STEPS_MAX, "> 0: sample by that many DDIM steps") \
-    X(INT,   tuned,        10, 1, DRL_STEPS_MAX, "K', last steps that fine-tuning changes") \
-    X(FLOAT, eta,          1, 0, 1, "noise of DDIM in exploring; evaluation: 0") \
+    X(INT, envs, 40, 1, 1 << 20, "rows of act at most: each has a plan") \
+    X(INT, chunk, 4, 1, 256, "actions of a plan, all executed") \
+    X(INT, steps, 20, 1, DRL_STEPS_MAX, "K, denoising steps, cosine schedule") \
+    X(INT, ddim_steps, 0, 0, DRL_STEPS_MAX, "> 0: sample by that many DDIM steps") \
+    X(INT, tuned, 10, 1, DRL_STEPS_MAX, "K', last steps that fine-tuning changes") \
+    X(FLOAT, eta, 1, 0, 1, "noise of DDIM in exploring; evaluation: 0") \
     X(FLOAT, sample_floor, 0.1, 0, 10, "least sigma in exploring") \
-    X(FLOAT, prob_floor,   0.1, 1e-4, 10, "least sigma in the likelihood") \
-    X(FLOAT, noise_clip,   3, 0, 100, "bound of a step's noise") \
-    X(INT,   actor_width,  512, 1, 65536, "residual MLP of one block, ReLU") \
-    X(INT,   critic_width, 256, 1, 65536, "residual MLP of one block, Mish") \
+    X(FLOAT, prob_floor, 0.1, 1e-4, 10, "least sigma in the likelihood") \
+    X(FLOAT, noise_clip, 3, 0, 100, "bound of a step's noise") \
+    X(INT, actor_width, 512, 1, 65536, "residual MLP of one block, ReLU") \
+    X(INT, critic_width, 256, 1, 65536, "residual MLP of one block, Mish") \
     /* pre-training */ \
-    X(INT,   bc_epochs,    200, 1, 1 << 30, "epochs of pre-training") \
-    X(INT,   bc_updates,   0, 0, 1 << 30, "updates of an epoch; 0: rows / bc_batch") \
-    X(INT,   bc_batch,     128, 1, 1 << 20, "chunks of an update") \
-    X(FLOAT, bc_lr,        1e-3, 0, 1, "learning rate of epoch 1, then along a cosine") \
-    X(FLOAT, bc_lr_last,   1e-4, 0, 1, "of the last epoch, and of epoch 0") \
-    X(FLOAT, bc_decay,     1e-6, 0, 1, "weight decay") \
-    X(FLOAT, ema,          0.995, 0, 1, "decay of the average of the weights") \
-    X(INT,   ema_every,    10, 1, 1 << 30, "updates between its steps") \
-    X(INT,   ema_first,    20, 0, 1 << 30, "epoch of its first one; before: the weights") \
+    X(INT, bc_epochs, 200, 1, 1 << 30, "epochs of pre-training") \
+    X(INT, bc_updates, 0, 0, 1 << 30, "updates of an epoch; 0: rows / bc_batch") \
+    X(INT, bc_batch, 128, 1, 1 << 20, "chunks of an update") \
+    X(FLOAT, bc_lr, 1e-3, 0, 1, "learning rate of epoch 1, then along a cosine") \
+    X(FLOAT, bc_lr_last, 1e-4, 0, 1, "of the last epoch, and of epoch 0") \
+    X(FLOAT, bc_decay, 1e-6, 0, 1, "weight decay") \
+    X(FLOAT, ema, 0.995, 0, 1, "decay of the average of the weights") \
+    X(INT, ema_every, 10, 1, 1 << 30, "updates between its steps") \
+    X(INT, ema_first, 20, 0, 1 << 30, "epoch of its first one; before: the weights") \
     /* fine-tuning */ \
-    X(INT,   rollout,      20000, 1, 1 << 24, "chunks of an iteration, all environments") \
-    X(INT,   batch,        50000, 2, 1 << 24, "pairs (chunk, tuned step) of a gradient step") \
-    X(INT,   epochs,       5, 1, 1000, "passes over the pairs") \
-    X(FLOAT, gamma,        0.99, 0, 1, "discount per chunk") \
-    X(FLOAT, lambda,       0.95, 0, 1, "of the advantage estimate") \
-    X(FLOAT, gamma_den,    0.99, 0, 1, "discount per denoising step") \
-    X(FLOAT, clip,         0.01, 0, 1, "bound of |ratio - 1| in the last step") \
-    X(FLOAT, clip_base,    0.01, 0, 1, "in the first tuned one") \
-    X(FLOAT, clip_rate,    3, 1e-3, 20, "how it grows in between") \
-    X(BOOL,  sum,          0, 0, 1, "log-probability of a chunk: sum, not mean") \
-    X(FLOAT, lr_actor,     1e-4, 0, 1, "learning rate") \
-    X(FLOAT, lr_critic,    1e-3, 0, 1, "learning rate") \
-    X(FLOAT, target_kl,    1, 0, 1e9, "a larger step ends the iteration") \
-    X(FLOAT, bc_coef,      0, 0, 1e3, "pull towards the pre-trained policy") \
-    X(BOOL,  time_limit_terminal, 1, 0, 1, "as in the paper's code; preset cpu: no")
+    X(INT, rollout, 20000, 1, 1 << 24, "chunks of an iteration, all environments") \
+    X(INT, batch, 50000, 2, 1 << 24, "pairs (chunk, tuned step) of a gradient step") \
+    X(INT, epochs, 5, 1, 1000, "passes over the pairs") \
+    X(FLOAT, gamma, 0.99, 0, 1, "discount per chunk") \
+    X(FLOAT, lambda, 0.95, 0, 1, "of the advantage estimate") \
+    X(FLOAT, gamma_den, 0.99, 0, 1, "discount per denoising step") \
+    X(FLOAT, clip, 0.01, 0, 1, "bound of |ratio - 1| in the last step") \
+    X(FLOAT, clip_base, 0.01, 0, 1, "in the first tuned one") \
+    X(FLOAT, clip_rate, 3, 1e-3, 20, "how it grows in between") \
+    X(BOOL, sum, 0, 0, 1, "log-probability of a chunk: sum, not mean") \
+    X(FLOAT, lr_actor, 1e-4, 0, 1, "learning rate") \
+    X(FLOAT, lr_critic, 1e-3, 0, 1, "learning rate") \
+    X(FLOAT, target_kl, 1, 0, 1e9, "a larger step ends the iteration") \
+    X(FLOAT, bc_coef, 0, 0, 1e3, "pull towards the pre-trained policy") \
+    X(BOOL, time_limit_terminal, 1, 0, 1, "as in the paper's code; preset cpu: no")
 typedef struct drl_dppo_config { DRL_DPPO_CONFIG(DRL_MEMBER) } drl_dppo_config;
 
 typedef struct drl_dppo {
@@ -1575,10 +1569,10 @@ DRL_ALGO_API(dppo)
      obs [rows, S], act [rows, A] in [-1, 1], ends [rows] not 0 in the last row of an episode
    Errors  DRL_ERR_SHAPE if no episode has `chunk` actions, DRL_ERR_NAN, the tape's. */
 DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const float *act,
-                                    const uint8_t *ends);
+    const uint8_t *ends);
 #endif
 
-/* ============================================================================ >>qvpo
+/* ==================== >>qvpo
    QVPO - Q-weighted variational policy optimization. */
 #ifndef DIFFRL_NO_QVPO
 typedef enum drl_qvpo_weight {
@@ -1588,34 +1582,34 @@ typedef enum drl_qvpo_weight {
 #define DRL_QVPO_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
     /* chain and candidates */ \
-    X(INT,   steps,         20, 1, DRL_STEPS_MAX, "T, denoising steps, cosine schedule") \
-    X(INT,   behavior,      4, 1, 4096, "K_b, candidates of an exploring action") \
-    X(INT,   target,        4, 1, 4096, "K_t, of a target's action (2, 1 are used too)") \
-    X(INT,   evaluation,    32, 1, 4096, "K_eval, of an action in evaluation") \
-    X(INT,   candidates,    64, 1, 4096, "N_d, in the actor's update; it learns the best") \
-    X(INT,   uniform,       10, 0, 4096, "N_e, uniform actions of a state, for entropy") \
+    X(INT, steps, 20, 1, DRL_STEPS_MAX, "T, denoising steps, cosine schedule") \
+    X(INT, behavior, 4, 1, 4096, "K_b, candidates of an exploring action") \
+    X(INT, target, 4, 1, 4096, "K_t, of a target's action (2, 1 are used too)") \
+    X(INT, evaluation, 32, 1, 4096, "K_eval, of an action in evaluation") \
+    X(INT, candidates, 64, 1, 4096, "N_d, in the actor's update; it learns the best") \
+    X(INT, uniform, 10, 0, 4096, "N_e, uniform actions of a state, for entropy") \
     /* weights of actions */ \
     X(CHOICE, weight, DRL_QVPO_QADV, 0, 0, \
       "qadv|qrelu|qcut|qexpn|qcut0n|qcut1n: what is made of Q") \
-    X(FLOAT, q_neg,         0, -1e9, 1e9, "of qrelu") \
-    X(FLOAT, cut,           1, -1e9, 1e9, "of qcut") \
-    X(FLOAT, beta,          1, 0, 1e9, "of qexpn, qcut0n, qcut1n") \
-    X(FLOAT, entropy,       0.02, 0, 1e6, "alpha_0, weight of the uniform actions") \
+    X(FLOAT, q_neg, 0, -1e9, 1e9, "of qrelu") \
+    X(FLOAT, cut, 1, -1e9, 1e9, "of qcut") \
+    X(FLOAT, beta, 1, 0, 1e9, "of qexpn, qcut0n, qcut1n") \
+    X(FLOAT, entropy, 0.02, 0, 1e6, "alpha_0, weight of the uniform actions") \
     X(FLOAT, entropy_floor, 0.002, 0, 1e6, "least alpha") \
     X(INT64, entropy_steps, 1e6, 1, 1e15, "alpha falls in a line to 0 at this update") \
     /* networks and learning */ \
-    X(INT,   actor_width,   256, 1, 65536, "hidden width, three layers, Mish") \
-    X(INT,   critic_width,  256, 1, 65536, "hidden width, three layers, Mish") \
-    X(FLOAT, gamma,         0.99, 0, 1, "discount") \
-    X(FLOAT, tau,           0.005, 0, 1, "averaging of the targets") \
-    X(INT,   batch,         256, 1, 1 << 20, "rows of an update") \
-    X(INT,   policy_delay,  1, 1, 1000, "critic updates per actor update") \
-    X(INT64, random_steps,  10000, 0, 1e12, "uniform actions before the first update") \
-    X(FLOAT, lr_actor,      1e-4, 0, 1, "learning rate") \
-    X(FLOAT, lr_critic,     3e-4, 0, 1, "learning rate") \
-    X(FLOAT, adam_eps,      1e-5, 0, 1, "not small beside the actor's gradients") \
-    X(FLOAT, clip_norm,     2, 0, 1e30, "of each gradient; 0: not cut") \
-    X(BOOL,  time_limit_terminal, 1, 0,  1, \
+    X(INT, actor_width, 256, 1, 65536, "hidden width, three layers, Mish") \
+    X(INT, critic_width, 256, 1, 65536, "hidden width, three layers, Mish") \
+    X(FLOAT, gamma, 0.99, 0, 1, "discount") \
+    X(FLOAT, tau, 0.005, 0, 1, "averaging of the targets") \
+    X(INT, batch, 256, 1, 1 << 20, "rows of an update") \
+    X(INT, policy_delay, 1, 1, 1000, "critic updates per actor update") \
+    X(INT64, random_steps, 10000, 0, 1e12, "uniform actions before the first update") \
+    X(FLOAT, lr_actor, 1e-4, 0, 1, "learning rate") \
+    X(FLOAT, lr_critic, 3e-4, 0, 1, "learning rate") \
+    X(FLOAT, adam_eps, 1e-5, 0, 1, "not small beside the actor's gradients") \
+    X(FLOAT, clip_norm, 2, 0, 1e30, "of each gradient; 0: not cut") \
+    X(BOOL, time_limit_terminal, 1, 0, 1, \
       "the time limit ends the value, as in the paper's code; preset cpu: no")
 typedef struct drl_qvpo_config { DRL_QVPO_CONFIG(DRL_MEMBER) } drl_qvpo_config;
 
@@ -1638,7 +1632,7 @@ typedef struct drl_qvpo {
 DRL_ALGO_API(qvpo)
 #endif
 
-/* ============================================================================ >>algos
+/* ==================== >>algos
    All algorithms by name. */
 
 /* Return algorithm 0, 1, 2, ..., or the one called name; the result's name is NULL if none. */
@@ -1656,7 +1650,7 @@ DRLDEF drl_algo drl_algo_find(const char *name);
 #if defined(DIFFRL_IMPLEMENTATION) && !defined(DIFFRL_IMPLEMENTATION_DONE)
 #define DIFFRL_IMPLEMENTATION_DONE
 
-/* ============================================================================ >>config
+/* ==================== >>config
    Platform, hooks, and the rules that keep the bits the same everywhere. */
 #include <math.h>
 #include <stdarg.h>
@@ -1766,7 +1760,7 @@ DRLI_HOT
 extern "C" {
 #endif
 
-/* ============================================================================ >>memory
+/* ==================== >>memory
    Text, log, allocator, arena, threads, context. */
 
 DRLDEF const char *drl_status_string(drl_status status)
@@ -1929,7 +1923,7 @@ DRLDEF void *drl_memory_alloc(drl_context *ctx, size_t size)
     }
     if (!raw) {
         drli_fail(ctx, DRL_ERR_MEMORY, "drl_memory_alloc: the allocator has no %l bytes (held now: "
-                  "%l); use smaller networks, batch or replay", (int64_t)size, (int64_t)ctx->bytes);
+            "%l); use smaller networks, batch or replay", (int64_t)size, (int64_t)ctx->bytes);
         return NULL;
     }
     p = raw + sizeof(void *);
@@ -2077,10 +2071,10 @@ static void drli_pool_work(drli_pool *pool, int worker)
     unsigned t = __atomic_load_n(&pool->ticket, __ATOMIC_ACQUIRE);
     while (t % 2048) {
         if (__atomic_compare_exchange_n(&pool->ticket, &t, t - 1, 0, __ATOMIC_ACQ_REL,
-                                        __ATOMIC_ACQUIRE)) {
+                __ATOMIC_ACQUIRE)) {
             int p = (int)(t % 2048) - 1;
-            pool->fn(pool->arg, (int)((int64_t)pool->n * p / pool->pieces),
-                     (int)((int64_t)pool->n * (p + 1) / pool->pieces), worker);
+            pool->fn(pool->arg, (int)((int64_t)pool->n * p / pool->pieces), (int)((int64_t)pool->n *
+                (p + 1) / pool->pieces), worker);
             __atomic_sub_fetch(&pool->pending, 1, __ATOMIC_RELEASE);
             t = __atomic_load_n(&pool->ticket, __ATOMIC_ACQUIRE);
         }
@@ -2117,7 +2111,7 @@ static void *drli_pool_main(void *arg)
 static void drli_pool_start(drli_pool *pool)
 {
     __atomic_store_n(&pool->ticket, (pool->ticket / 2048 + 1) * 2048 + (unsigned)pool->pieces,
-                     __ATOMIC_SEQ_CST);
+        __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&pool->sleepers, __ATOMIC_SEQ_CST) > 0) {
         pthread_mutex_lock(&pool->mutex);
         pthread_cond_broadcast(&pool->wake);
@@ -2154,7 +2148,7 @@ static drl_status drli_pool_init(drl_context *ctx)
     for (; pool->started < ctx->cfg.threads - 1; pool->started++) {
         if (pthread_create(&pool->threads[pool->started], NULL, drli_pool_main, pool)) {
             return drli_fail(ctx, DRL_ERR_MEMORY, "drl_context_init: the system gave %d of %d "
-                             "threads; set threads lower", pool->started + 1, ctx->cfg.threads);
+                "threads; set threads lower", pool->started + 1, ctx->cfg.threads);
         }
     }
     return DRL_OK;
@@ -2177,8 +2171,8 @@ static void drli_pool_run(drli_pool *pool, int n, int pieces, drl_task_fn fn, vo
 static drl_status drli_pool_init(drl_context *ctx)
 {
     return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: threads is %d, but this build has no "
-                     "threads; set threads to 1, or give parallel_fn, or do not define "
-                     "DIFFRL_NO_THREADS", ctx->cfg.threads);
+        "threads; set threads to 1, or give parallel_fn, or do not define " "DIFFRL_NO_THREADS",
+        ctx->cfg.threads);
 }
 
 static void drli_pool_free(drl_context *ctx) { (void)ctx; }
@@ -2231,11 +2225,11 @@ static drl_status drli_context_start(drl_context *ctx)
     int isa, threads = ctx->cfg.threads;
     if (threads < 1 || threads > 1024) {
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: threads is %d, expected 1 to 1024",
-                         threads);
+            threads);
     }
     if (!ctx->cfg.allocator.alloc_fn != !ctx->cfg.allocator.free_fn) {
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: the allocator has one of alloc_fn "
-                         "and free_fn; set both or none");
+            "and free_fn; set both or none");
     }
     ctx->isa = ctx->cfg.isa;
     for (isa = DRL_ISA_AVX512; ctx->isa == DRL_ISA_AUTO; isa--) {
@@ -2243,7 +2237,7 @@ static drl_status drli_context_start(drl_context *ctx)
     }
     if (!drli_isa_supported(ctx->isa)) {
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: this CPU or build has no isa %d "
-                         "(DRL_ISA_*); use DRL_ISA_AUTO", (int)ctx->isa);
+            "(DRL_ISA_*); use DRL_ISA_AUTO", (int)ctx->isa);
     }
     ctx->scratch_size = (size_t)threads * DRLI_BLOCK * sizeof(float);
     ctx->scratch = drl_memory_alloc(ctx, ctx->scratch_size);
@@ -2275,7 +2269,7 @@ DRLDEF void drl_context_free(drl_context *ctx)
     memset(ctx, 0, sizeof(*ctx));
 }
 
-/* ============================================================================ >>text
+/* ==================== >>text
    Numbers that come back as they went, in any locale; nearest words. */
 
 static int drli_is_digit(char c)
@@ -2328,8 +2322,8 @@ static void drli_text_shortest(drli_text *t, double v, int single)
     do {
         drli_text b = drli_text_begin(s, sizeof(s));
         drli_text_double(&b, v, ++digits);
-    } while (digits < 17 && drli_parse_double(s, &end, &back) &&
-             (single ? (float)back != (float)v : back != v));
+    } while (digits < 17 && drli_parse_double(s, &end, &back) && (single ? (float)back != (float)v :
+        back != v));
     drli_text_add(t, s);
 }
 
@@ -2383,7 +2377,7 @@ DRLDEF const char *drl_text_nearest(const char *word, const char *const *words, 
     return best;
 }
 
-/* ============================================================================ >>math
+/* ==================== >>math
    Branch-free, so that loops vectorize: both sides of a case are computed, one is selected.
    Polynomials are minimax fits (relative error of the result), coefficients rounded to float one
    after the other. */
@@ -2450,7 +2444,7 @@ DRLI_INLINE float drli_horner(float x, float p, float a, float b, float c, float
 DRLI_INLINE float drli_expm1_near(float r)
 {
     float p = drli_horner(r, 0.001386831631f, 0.008366423659f, 0.04166746512f, 0.1666654497f,
-                          0.4999999702f);
+        0.4999999702f);
     return fmaf(r * r, p, r);
 }
 
@@ -2501,7 +2495,7 @@ DRLI_INLINE float drli_log_normal(float x)
     uint32_t u = drli_bits(x), k = (u - 0x3f3504f3u + 0x40000000u) >> 23; /* biased by 128 */
     float n = (float)((int32_t)k - 128), f = drli_float(u - ((k - 128u) << 23)) - 1.0f;
     float p = drli_horner(f, -0.07636403292f, 0.1276220083f, -0.1315961331f, 0.1420158148f,
-                          -0.1662340909f);
+        -0.1662340909f);
     p = drli_horner(f, p, 0.2000124156f, -0.2500081956f, 0.3333333135f, -0.5f);
     p = fmaf(f * f, p, n * -1.904654212e-9f);
     return fmaf(n, 0.693147182f, f + p);
@@ -2623,7 +2617,7 @@ DRLI_INLINE float drli_erff(float x)
 {
     float a = drli_absf(x), z = x * x, p, q, y;
     p = drli_horner(z, -0.0006374964141f, 0.005061881617f, -0.02680953592f, 0.112829119f,
-                    -0.3761259317f);
+        -0.3761259317f);
     p = fmaf(p, z, 0.1283791661f);
     a = a > 4.0f ? 4.0f : a;
     q = fmaf(fmaf(-0.0002047255548f, a, 0.003127755364f), a, -0.02255693637f);
@@ -2741,7 +2735,7 @@ static void drli_act_run(void *arg, int begin, int end, int worker)
 }
 
 static void drli_act_start(drl_context *ctx, drl_act act, size_t n, const float *from,
-                           const float *dy, float *out, uint32_t keep)
+    const float *dy, float *out, uint32_t keep)
 {
     drli_act_task t;
     t.isa = (int)ctx->isa;
@@ -2760,13 +2754,13 @@ DRLDEF void drl_act_forward(drl_context *ctx, drl_act act, size_t n, const float
 }
 
 DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z,
-                             const float *y, const float *dy, float *dz, int accumulate)
+    const float *y, const float *dy, float *dz, int accumulate)
 {
     const float *from = act == DRL_ACT_NONE ? dy : act <= DRL_ACT_SIGMOID ? y : z;
     drli_act_start(ctx, act, n, from, dy, dz, accumulate ? 0xffffffffu : 0u);
 }
 
-/* ============================================================================ >>rng
+/* ==================== >>rng
    Philox4x32-10: ten rounds turn four words (position / 4, stream) into random ones. */
 
 #define DRLI_PHILOX_ROUND \
@@ -2781,7 +2775,7 @@ DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const floa
 
 /* The words of a block to w[0], w[step] .. w[3 step]. */
 DRLI_INLINE void drli_philox(uint32_t *w, uint32_t step, uint32_t a, uint32_t b, uint32_t c,
-                             uint32_t d, uint32_t k0, uint32_t k1)
+    uint32_t d, uint32_t k0, uint32_t k1)
 {
     uint64_t p, q;
     DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND
@@ -2830,7 +2824,7 @@ DRLI_INLINE float drli_normal_turn(uint32_t w, uint32_t quarter)
 #define DRLI_CHUNK 64u
 
 DRLI_KERNEL(fill_chunk, (rng, block, x, normal, low, high), const drl_rng *rng, uint64_t block,
-            float *x, int normal, float low, float high)
+    float *x, int normal, float low, float high)
 {
     uint32_t w[DRLI_CHUNK], j, k;
     drli_rng_blocks(rng, block, 16u, w);
@@ -2868,7 +2862,7 @@ static void drli_fill_run(void *arg, int begin, int end, int worker)
         size_t n = (size_t)(to - from);
         float *x = f->x + (from - start);
         drli_fill_chunk(f->isa, &f->rng, at / 4u, n == DRLI_CHUNK ? x : part, f->normal, f->low,
-                        f->high);
+            f->high);
         if (n < DRLI_CHUNK) memcpy(x, part + (from - at), n * sizeof(float));
     }
 }
@@ -2881,7 +2875,7 @@ static void drli_rng_turn(drl_rng *rng, int normal)
 }
 
 static void drli_fill_start(drl_context *ctx, drl_rng *rng, float *x, size_t n, int normal,
-                            float low, float high)
+    float low, float high)
 {
     drli_fill f;
     if (!n) return;
@@ -2899,7 +2893,7 @@ static void drli_fill_start(drl_context *ctx, drl_rng *rng, float *x, size_t n, 
 }
 
 DRLDEF void drl_rng_uniform_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n, float low,
-                                 float high)
+    float high)
 {
     drli_fill_start(ctx, rng, x, n, 0, low, high);
 }
@@ -2964,7 +2958,7 @@ static float drli_normal_above(float z)
     float x = z * 0.707106781f, q = (x - 2.0f) / (x + 2.0f), h = 0.5f * z * z, p;
     if (z > 13.5f) return 0.0f;
     p = drli_horner(q, -0.000586302951f, 0.001158576692f, 0.008054633625f, -0.008106459863f,
-                    -0.05403749272f);
+        -0.05403749272f);
     p = drli_horner(q, p, 0.1640753895f, -0.1660473347f, -0.092765145f, 1.276978612f);
     p *= 0.5f * drli_expf(-h) / fmaf(2.0f, x, 1.0f);
     return fmaf(-p, fmaf(0.5f * z, z, -h), p);
@@ -2982,7 +2976,7 @@ static float drli_erfinv_ratio(float w)
     }
     if (w < 15.95f) {
         p = drli_horner(d, -0.0002195907f, 0.001327040256f, -0.003468352836f, 0.005710067693f,
-                        -0.00766244065f);
+            -0.00766244065f);
         return fmaf(fmaf(fmaf(p, d, 0.009444220923f), d, 1.001676202f), d, 2.832976818f);
     }
     p = drli_horner(t, -26.96730232f, 31.92583084f, -16.92042351f, 5.848588467f, -1.37242043f);
@@ -3038,14 +3032,13 @@ DRLDEF void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n)
     }
 }
 
-/* ============================================================================ >>kernels
+/* ==================== >>kernels
    C is computed in tiles of some rows x 2 vectors that stay in registers while k runs. B is read in
    panels as wide as a tile: the first tile of a panel packs it on the way; B' is transposed into
    panels first. A is never packed. Zen 5: 95 to 98 % of the multiply-add peak at 256^3. */
 
 DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const float *a, int lda,
-                               const float *b, int ldb, float *c, int ldc,
-                               const drl_epilogue *epilogue)
+    const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue)
 {
     const ptrdiff_t a_row = form == DRL_GEMM_TN ? 1 : lda, a_col = form == DRL_GEMM_TN ? lda : 1;
     const ptrdiff_t b_row = form == DRL_GEMM_NT ? 1 : ldb, b_col = form == DRL_GEMM_NT ? ldb : 1;
@@ -3169,12 +3162,12 @@ typedef struct drli_tile {
 #define DRLI_MASK8(n) \
     _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
 DRLI_TILE_BODY(avx512, DRLI_AVX512, __m512, 16, _mm512_setzero_ps(), _mm512_set1_ps,
-               _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, __mmask16,
-               DRLI_MASK16, DRLI_LOAD16, _mm512_mask_storeu_ps)
+    _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, __mmask16, DRLI_MASK16,
+    DRLI_LOAD16, _mm512_mask_storeu_ps)
 DRLI_TILE_RUN(avx512, DRLI_AVX512, DRLI_TILE_12)
 DRLI_TILE_BODY(avx2, DRLI_AVX2, __m256, 8, _mm256_setzero_ps(), _mm256_set1_ps, _mm256_loadu_ps,
-               _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, __m256i, DRLI_MASK8,
-               _mm256_maskload_ps, _mm256_maskstore_ps)
+    _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, __m256i, DRLI_MASK8, _mm256_maskload_ps,
+    _mm256_maskstore_ps)
 DRLI_TILE_RUN(avx2, DRLI_AVX2, DRLI_TILE_6)
 #elif defined(DRLI_NEON)
 DRLI_INLINE float32x4_t drli_neon_load(const float *p, int n)
@@ -3192,7 +3185,7 @@ DRLI_INLINE void drli_neon_store(float *p, int n, float32x4_t v)
 #define DRLI_NEON_FMA(x, y, z) vfmaq_f32(z, x, y)
 #define DRLI_NEON_MASK(n) (n)
 DRLI_TILE_BODY(neon, , float32x4_t, 4, vdupq_n_f32(0.0f), vdupq_n_f32, vld1q_f32, vst1q_f32,
-               DRLI_NEON_FMA, vaddq_f32, int, DRLI_NEON_MASK, drli_neon_load, drli_neon_store)
+    DRLI_NEON_FMA, vaddq_f32, int, DRLI_NEON_MASK, drli_neon_load, drli_neon_store)
 DRLI_TILE_RUN(neon, , DRLI_TILE_12)
 #endif
 
@@ -3239,7 +3232,7 @@ static drli_tiling drli_tiling_get(int isa)
 
 /* dst[p * dst_ld + j] = src[j * src_ld + p] for p < rows, j < cols. */
 DRLI_INLINE void drli_transpose_loop(int rows, int cols, const float *src, ptrdiff_t src_ld,
-                                     float *dst, ptrdiff_t dst_ld)
+    float *dst, ptrdiff_t dst_ld)
 {
     int j, p;
     for (j = 0; j < cols; j++) {
@@ -3250,7 +3243,7 @@ DRLI_INLINE void drli_transpose_loop(int rows, int cols, const float *src, ptrdi
 #if defined(DRLI_X86)
 /* 8 x 8 at a time in registers */
 DRLI_AVX2 static void drli_transpose_avx2(int rows, int cols, const float *src, ptrdiff_t src_ld,
-                                          float *dst, ptrdiff_t dst_ld)
+    float *dst, ptrdiff_t dst_ld)
 {
     __m256 r[8], u0, u1, u2, u3;
     int i, j, p;
@@ -3259,9 +3252,8 @@ DRLI_AVX2 static void drli_transpose_avx2(int rows, int cols, const float *src, 
             const float *x = src + j * src_ld + p;
             float *y = dst + p * dst_ld + j;
             DRLI_EACH(i, 8) { /* rows i % 4 and i % 4 + 4, four columns of each */
-                r[i] = _mm256_insertf128_ps(
-                    _mm256_castps128_ps256(_mm_loadu_ps(x + i % 4 * src_ld + i / 4 * 4)),
-                    _mm_loadu_ps(x + (i % 4 + 4) * src_ld + i / 4 * 4), 1);
+                r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(x + i % 4 * src_ld +
+                    i / 4 * 4)), _mm_loadu_ps(x + (i % 4 + 4) * src_ld + i / 4 * 4), 1);
             }
             DRLI_UNROLL for (i = 0; i < 8; i += 4, y += 4 * dst_ld) {
                 u0 = _mm256_unpacklo_ps(r[i], r[i + 1]);
@@ -3275,14 +3267,14 @@ DRLI_AVX2 static void drli_transpose_avx2(int rows, int cols, const float *src, 
             }
         }
         drli_transpose_loop(rows - p, 8, src + j * src_ld + p, src_ld, dst + p * dst_ld + j,
-                            dst_ld);
+            dst_ld);
     }
     drli_transpose_loop(rows, cols - j, src + j * src_ld, src_ld, dst + j, dst_ld);
 }
 #endif
 
 static void drli_transpose(int isa, int rows, int cols, const float *src, ptrdiff_t src_ld,
-                           float *dst, ptrdiff_t dst_ld)
+    float *dst, ptrdiff_t dst_ld)
 {
 #if defined(DRLI_X86)
     if (isa != DRL_ISA_SCALAR) {
@@ -3307,7 +3299,7 @@ typedef struct drli_gemm_job {
 
 /* Add A[., pc .. pc+kc) B[pc .. pc+kc, .) to rows ic .. ic+mc and columns jc .. jc+nc of C. */
 static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int nc, int pc, int kc,
-                            int ic, int mc)
+    int ic, int mc)
 {
     const drli_tiling tiling = drli_tiling_get((int)g->ctx->isa);
     const drl_epilogue *e = &g->e;
@@ -3373,8 +3365,8 @@ static void drli_gemm_run(const drli_gemm_job *g, int worker)
     for (jc = 0; jc < g->n; jc += nc) {
         for (pc = 0; pc == 0 || pc < g->k; pc += kc) {
             for (ic = 0; ic < g->m; ic += DRLI_MC) {
-                drli_gemm_block(g, packed, jc, DRLI_MIN(nc, g->n - jc), pc,
-                                DRLI_MIN(kc, g->k - pc), ic, DRLI_MIN(DRLI_MC, g->m - ic));
+                drli_gemm_block(g, packed, jc, DRLI_MIN(nc, g->n - jc), pc, DRLI_MIN(kc, g->k - pc),
+                    ic, DRLI_MIN(DRLI_MC, g->m - ic));
             }
         }
     }
@@ -3401,8 +3393,7 @@ static void drli_gemm_part(void *arg, int begin, int end, int worker)
 }
 
 DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a,
-                     int lda, const float *b, int ldb, float *c, int ldc,
-                     const drl_epilogue *epilogue)
+    int lda, const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue)
 {
     drli_gemm_job g;
     const int threads = ctx->cfg.threads;
@@ -3424,7 +3415,7 @@ DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, 
 }
 
 DRLI_KERNEL(column_sum, (rows, cols, x, ldx, out, accumulate), int rows, int cols, const float *x,
-            ptrdiff_t ldx, float *out, int accumulate)
+    ptrdiff_t ldx, float *out, int accumulate)
 {
     int i, j;
     for (j = 0; !accumulate && j < cols; j++) out[j] = 0.0f;
@@ -3450,11 +3441,11 @@ static void drli_column_part(void *arg, int begin, int end, int worker)
     const drli_column_job *g = (const drli_column_job *)arg;
     (void)worker;
     drli_column_sum((int)g->ctx->isa, g->rows, end - begin, g->x + begin, g->ldx, g->out + begin,
-                    g->accumulate);
+        g->accumulate);
 }
 
 DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx,
-                           float *out, int accumulate)
+    float *out, int accumulate)
 {
     drli_column_job g;
     g.ctx = ctx;
@@ -3467,7 +3458,7 @@ DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x,
 }
 
 DRLI_COLD
-/* ============================================================================ >>io
+/* ==================== >>io
    Lists of tensors and pairs; reader; writer; files. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != 1234
 #error "diffrl.h: files are little-endian, this machine is not"
@@ -3556,7 +3547,7 @@ static int drli_name_good(const char *s)
 }
 
 static drl_status drli_state_push(drl_state *state, const char *name, drl_dtype dtype, int rank,
-                                  const int64_t *shape, void *data)
+    const int64_t *shape, void *data)
 {
     drl_context *ctx = state->ctx;
     drl_entry *e;
@@ -3567,11 +3558,11 @@ static drl_status drli_state_push(drl_state *state, const char *name, drl_dtype 
     }
     if (!drli_name_good(name) || drli_entries_find(state->entries, state->count, name)) {
         return drli_fail(ctx, DRL_ERR_NAME, "drl_state_add: expected a new name of 1 to 63 "
-                         "letters, digits and . _ - /, got '%q'", name);
+            "letters, digits and . _ - /, got '%q'", name);
     }
     if (state->count == DRL_ENTRIES_MAX) {
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_state_add: expected at most %d tensors",
-                         DRL_ENTRIES_MAX);
+            DRL_ENTRIES_MAX);
     }
     e = &state->entries[state->count];
     memset(e, 0, sizeof(*e));
@@ -3584,14 +3575,14 @@ static drl_status drli_state_push(drl_state *state, const char *name, drl_dtype 
     }
     if (!good || drl_entry_bytes(e) > (data ? SIZE_MAX / 2 : 0)) {
         return drli_fail(ctx, DRL_ERR_SHAPE, "drl_state_add: %s: expected data, a known dtype, and "
-                         "at most 4 sizes of 0 or more whose product fits in memory", name);
+            "at most 4 sizes of 0 or more whose product fits in memory", name);
     }
     state->count++;
     return DRL_OK;
 }
 
 DRLDEF void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
-                          const int64_t *shape, void *data)
+    const int64_t *shape, void *data)
 {
     if (state->status) return;
     state->status = drli_state_push(state, name, dtype, rank, shape, data);
@@ -3676,10 +3667,10 @@ DRLDEF void drl_meta_set(drl_meta *meta, const char *key, const char *value)
     if (meta->status) return;
     if (k < 2 || k > 65 || !drli_utf8_good(key) || !drli_utf8_good(value)) {
         meta->status = drli_fail(meta->arena.ctx, DRL_ERR_FORMAT, "drl_meta_set: '%q': expected "
-                                 "UTF-8 text and a key of 1 to 64 bytes", key);
+            "UTF-8 text and a key of 1 to 64 bytes", key);
     } else if (!old && meta->count >= DRL_META_MAX) {
         meta->status = drli_fail(meta->arena.ctx, DRL_ERR_RANGE, "drl_meta_set: expected at most "
-                                 "%d pairs", DRL_META_MAX);
+            "%d pairs", DRL_META_MAX);
     } else if ((copy = (char *)drl_arena_alloc(&meta->arena, k + v)) == NULL) {
         meta->status = DRL_ERR_MEMORY;
     } else {
@@ -3729,8 +3720,8 @@ static void drli_json_fail(drli_json *p, const char *what, const char *got)
 {
     if (p->status) return;
     p->status = drli_fail(p->file->ctx, DRL_ERR_FORMAT, "drl_file_open: %s: header byte %l%s%q: "
-                          "%s%q", p->path, (int64_t)(p->at - p->begin), p->name ? ", in " : "",
-                          p->name ? p->name : "", what, got);
+        "%s%q", p->path, (int64_t)(p->at - p->begin), p->name ? ", in " : "", p->name ? p->name :
+        "", what, got);
     p->at = p->end;
 }
 
@@ -3986,8 +3977,8 @@ static drl_status drli_file_parse(drl_file *f, const char *path)
     for (i = 7; i >= 0 && f->size >= 8; i--) n = n << 8 | f->bytes[i];
     if (n < 2 || n > 100000000 || n > f->size - 8) {
         p.status = drli_fail(f->ctx, DRL_ERR_FORMAT, "drl_file_open: %s: expected a safetensors "
-                             "header of 2 to 100000000 bytes, got %l in a file of %l", path,
-                             (int64_t)n, (int64_t)f->size);
+            "header of 2 to 100000000 bytes, got %l in a file of %l", path, (int64_t)n,
+            (int64_t)f->size);
     } else {
         p.file = f;
         p.path = path;
@@ -4005,7 +3996,7 @@ static drl_status drli_file_parse(drl_file *f, const char *path)
 }
 
 DRLDEF drl_status drl_file_open_memory(drl_file *file, drl_context *ctx, const void *bytes,
-                                       size_t size)
+    size_t size)
 {
     drl_status status = drli_file_start(file, ctx, size);
     if (status) return status;
@@ -4020,26 +4011,26 @@ DRLDEF const drl_entry *drl_file_find(const drl_file *file, const char *name)
 
 /* Has `from` (of a file, or NULL) the form of `to`, and only values that may be loaded? */
 static drl_status drli_entry_check(drl_context *ctx, const drl_entry *from, const drl_entry *to,
-                                   int flags)
+    int flags)
 {
     char want[96], got[96];
     size_t i, size = drli_dtypes[to->dtype].size, bytes = drl_entry_bytes(to);
     unsigned nan = flags & DRL_LOAD_NAN ? 0 : drli_dtypes[to->dtype].nan;
     if (!from) {
         return drli_fail(ctx, DRL_ERR_NAME, "drl_file_load: expected a tensor %s, %s, but the file "
-                         "has none of that name", to->name, drli_entry_show(want, to));
+            "has none of that name", to->name, drli_entry_show(want, to));
     }
     if (from->dtype != to->dtype || from->rank != to->rank ||
         memcmp(from->shape, to->shape, sizeof(to->shape)) != 0) {
         return drli_fail(ctx, DRL_ERR_SHAPE, "drl_file_load: tensor %s: expected %s, got %s; was "
-                         "the file made with the same settings?", to->name,
-                         drli_entry_show(want, to), drli_entry_show(got, from));
+            "the file made with the same settings?", to->name, drli_entry_show(want, to),
+            drli_entry_show(got, from));
     }
     for (i = size; i <= bytes && nan; i += size) {
         const unsigned char *end = (const unsigned char *)from->data + i;
         if (((unsigned)end[-1] << 8 & nan) + (end[-2] & nan) == nan) {
             return drli_fail(ctx, DRL_ERR_NAN, "drl_file_load: tensor %s: the number at index %l "
-                             "is not finite", to->name, (int64_t)(i / size - 1));
+                "is not finite", to->name, (int64_t)(i / size - 1));
         }
     }
     return DRL_OK;
@@ -4058,8 +4049,8 @@ DRLDEF drl_status drl_file_load(const drl_file *file, drl_state *state, int flag
         const drl_entry *from = &file->entries[i];
         if (drli_entries_find(state->entries, state->count, from->name)) continue;
         status = drli_fail(state->ctx, DRL_ERR_NAME, "drl_file_load: the file has a tensor %q, %s, "
-                           "that the object has not; DRL_LOAD_EXTRA skips it", from->name,
-                           drli_entry_show(form, from));
+            "that the object has not; DRL_LOAD_EXTRA skips it", from->name, drli_entry_show(form,
+            from));
     }
     for (i = 0; i < state->count && !status; i++) {
         const drl_entry *to = &state->entries[i];
@@ -4081,14 +4072,14 @@ static void drli_text_json(drli_text *t, const char *s)
 }
 
 static void drli_text_header(drli_text *t, const drl_state *state, const drl_meta *meta,
-                             uint32_t crc)
+    uint32_t crc)
 {
     uint32_t sum = drli_pair_crc("format", "diffrl") + drli_pair_crc("version", "1");
     char hex[9];
     int64_t place = 0;
     int i, j;
     drli_text_format(t, "{\"__metadata__\":{\"format\":\"diffrl\",\"version\":\"1\","
-                     "\"crc32c\":\"%s\"", drli_hex8(hex, crc));
+        "\"crc32c\":\"%s\"", drli_hex8(hex, crc));
     for (i = 0; meta && i < meta->count; i++) {
         const drl_pair *pair = &meta->pairs[i];
         if (drli_meta_own(pair->key)) continue;
@@ -4102,7 +4093,7 @@ static void drli_text_header(drli_text *t, const drl_state *state, const drl_met
     for (i = 0; i < state->count; i++) { /* names and dtypes need no escapes */
         const drl_entry *e = &state->entries[i];
         drli_text_format(t, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", e->name,
-                         drli_dtypes[e->dtype].name);
+            drli_dtypes[e->dtype].name);
         for (j = 0; j < e->rank; j++) drli_text_format(t, "%s%l", j ? "," : "", e->shape[j]);
         drli_text_format(t, "],\"data_offsets\":[%l,", place);
         place += (int64_t)drl_entry_bytes(e);
@@ -4112,7 +4103,7 @@ static void drli_text_header(drli_text *t, const drl_state *state, const drl_met
 }
 
 DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, const drl_meta *meta,
-                                        void *buffer, size_t capacity, size_t *size)
+    void *buffer, size_t capacity, size_t *size)
 {
     char none[1], *file = (char *)buffer, *at;
     drli_text t = drli_text_begin(none, 1);
@@ -4137,8 +4128,8 @@ DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, cons
     *size = 8 + header + data;
     if (header > 100000000 || (buffer && capacity < *size)) {
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_state_save: expected at most 100000000 bytes of "
-                         "header, got %l; a buffer of %l bytes, got %l", (int64_t)header,
-                         (int64_t)*size, (int64_t)capacity);
+            "header, got %l; a buffer of %l bytes, got %l", (int64_t)header, (int64_t)*size,
+            (int64_t)capacity);
     }
     if (!buffer) return DRL_OK;
     for (i = 0; i < 8; i++) file[i] = (char)(unsigned char)((uint64_t)header >> (8 * i));
@@ -4177,8 +4168,8 @@ DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *pa
         good = fread(file->bytes, 1, (size_t)size, in) == (size_t)size;
     }
     if (!good) {
-        status = drli_fail(ctx, DRL_ERR_FILE, "drl_file_open: %s cannot be read: %s", path,
-                           errno ? strerror(errno) : "it became shorter");
+        status = drli_fail(ctx, DRL_ERR_FILE, "drl_file_open: %s cannot be read: %s", path, errno ?
+            strerror(errno) : "it became shorter");
         drl_file_close(file);
     }
     if (in) fclose(in);
@@ -4220,7 +4211,7 @@ static int drli_temp_write(char *temp, size_t temp_size, const char *path, const
 }
 
 DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
-                                 const drl_meta *meta)
+    const drl_meta *meta)
 {
     size_t size, n = strlen(path), temp_size = n + 24;
     char *bytes, *temp;
@@ -4241,7 +4232,7 @@ DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *
     }
     if (reason) {
         status = drli_fail(ctx, DRL_ERR_FILE, "drl_state_save: %s cannot be written: %s; the old "
-                           "file, if any, is intact", path, strerror(reason));
+            "file, if any, is intact", path, strerror(reason));
     } else {
         while (n && path[n - 1] != '/') n--; /* the folder, if the system can */
         memcpy(temp, n ? path : ".", n ? n : 1);
@@ -4253,7 +4244,7 @@ DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *
 }
 #endif /* DIFFRL_NO_STDIO */
 
-/* ============================================================================ >>fields
+/* ==================== >>fields
    Values between memory and text; tables. */
 
 /* The name of choice i to out [DRL_FIELD_TEXT]; returns 0 if there is none. */
@@ -4394,21 +4385,21 @@ static drl_status drli_field_fail(drl_context *ctx, const drl_field *field, cons
 {
     char shown[65], range[100];
     drli_text t = drli_text_begin(range, sizeof(range));
-    drli_text_add(&t, field->type == DRL_FIELD_CHOICE ? "one of the names" :
-                  field->type == DRL_FIELD_BOOL ? "true or false" :
-                  field->type <= DRL_FIELD_UINT64 ? "a whole number" : "a number");
+    drli_text_add(&t, field->type == DRL_FIELD_CHOICE ? "one of the names" : field->type ==
+        DRL_FIELD_BOOL ? "true or false" : field->type <= DRL_FIELD_UINT64 ? "a whole number" :
+        "a number");
     if (field->low != 0 || field->high != 0) {
         drli_text_add(&t, " from ");
         drli_text_shortest(&t, field->low, 0);
         drli_text_add(&t, " to ");
         drli_text_shortest(&t, field->high, 0);
     }
-    return drli_fail(ctx, DRL_ERR_RANGE, "%s: expected %s, got '%s' (%s)", field->name,
-                     range, drli_show(shown, got), field->doc);
+    return drli_fail(ctx, DRL_ERR_RANGE, "%s: expected %s, got '%s' (%s)", field->name, range,
+        drli_show(shown, got), field->doc);
 }
 
 static const drl_field *drli_field_find(drl_context *ctx, const drl_field *fields, int n,
-                                        const char *key)
+    const char *key)
 {
     const char *best = NULL;
     char shown[65];
@@ -4417,9 +4408,8 @@ static const drl_field *drli_field_find(drl_context *ctx, const drl_field *field
         if (drli_words_equal(key, fields[i].name)) return &fields[i];
         drli_words_nearer(key, fields[i].name, &best, &least);
     }
-    drli_fail(ctx, DRL_ERR_NAME, best ? "there is no setting '%s'; did you mean '%s'?"
-                                      : "there is no setting '%s', nor one with a name like it",
-              drli_show(shown, key), best);
+    drli_fail(ctx, DRL_ERR_NAME, best ? "there is no setting '%s'; did you mean '%s'?" :
+        "there is no setting '%s', nor one with a name like it", drli_show(shown, key), best);
     return NULL;
 }
 
@@ -4428,13 +4418,13 @@ DRLDEF void drl_fields_default(const drl_field *fields, int n, void *config)
     int i;
     for (i = 0; i < n; i++) {
         const drl_field *f = &fields[i];
-        drli_field_store(f, (char *)config + f->offset, f->value,
-                         drli_field_real(f) ? 0 : (uint64_t)(int64_t)f->value);
+        drli_field_store(f, (char *)config + f->offset, f->value, drli_field_real(f) ? 0 :
+            (uint64_t)(int64_t)f->value);
     }
 }
 
 DRLDEF drl_status drl_fields_set(drl_context *ctx, const drl_field *fields, int n, void *config,
-                                 const char *key, const char *value)
+    const char *key, const char *value)
 {
     const drl_field *field = drli_field_find(ctx, fields, n, key);
     unsigned char parsed[8];
@@ -4447,7 +4437,7 @@ DRLDEF drl_status drl_fields_set(drl_context *ctx, const drl_field *fields, int 
 }
 
 DRLDEF drl_status drl_fields_get(drl_context *ctx, const drl_field *fields, int n,
-                                 const void *config, const char *key, char *text)
+    const void *config, const char *key, char *text)
 {
     const drl_field *field = drli_field_find(ctx, fields, n, key);
     *text = 0;
@@ -4457,7 +4447,7 @@ DRLDEF drl_status drl_fields_get(drl_context *ctx, const drl_field *fields, int 
 }
 
 DRLDEF drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, int n,
-                                   const void *config)
+    const void *config)
 {
     char text[DRL_FIELD_TEXT];
     int i;
@@ -4472,7 +4462,7 @@ DRLDEF drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, in
 
 /* Set config.NAME=value in meta for every field. */
 DRLI_UNUSED static drl_status drli_fields_to_meta(const drl_field *fields, int n,
-                                                  const void *config, drl_meta *meta)
+    const void *config, drl_meta *meta)
 {
     char key[80], text[DRL_FIELD_TEXT];
     int i;
@@ -4487,7 +4477,7 @@ DRLI_UNUSED static drl_status drli_fields_to_meta(const drl_field *fields, int n
 
 /* The other way; fields without a pair keep their values. */
 DRLI_UNUSED static drl_status drli_fields_from_meta(drl_context *ctx, const drl_field *fields,
-                                                    int n, void *config, const drl_meta *meta)
+    int n, void *config, const drl_meta *meta)
 {
     drl_status status = DRL_OK;
     int i;
@@ -4501,7 +4491,7 @@ DRLI_UNUSED static drl_status drli_fields_from_meta(drl_context *ctx, const drl_
 
 
 DRLI_HOT
-/* ============================================================================ >>tape
+/* ==================== >>tape
    Recording, the walk back, and the numeric check. */
 
 DRLDEF drl_status drl_tape_init(drl_tape *t, drl_context *ctx)
@@ -4542,12 +4532,12 @@ static drl_tensor *drli_tape_fail(drl_tape *t, drl_status status)
 }
 
 static drl_tensor *drli_shape_error(drl_tape *t, const char *op, const drl_tensor *a,
-                                    const drl_tensor *b, const char *expected)
+    const drl_tensor *b, const char *expected)
 {
     if (t->status) return &t->poison;
     return drli_tape_fail(t, drli_fail(t->ctx, DRL_ERR_SHAPE,
-                                       "%s: expected %s, got [%d, %d] and [%d, %d]", op,
-                                       expected, a->rows, a->cols, b->rows, b->cols));
+        "%s: expected %s, got [%d, %d] and [%d, %d]", op, expected, a->rows, a->cols, b->rows,
+        b->cols));
 }
 
 static float *drli_tape_floats(drl_tape *t, size_t n)
@@ -4583,7 +4573,7 @@ static void drli_node_input(const drl_tape *t, drl_tensor *y, int i, drl_tensor 
 
 /* New node of the record with its data, NULL: new memory; the poison if an error is pending. */
 static drl_tensor *drli_node_on(drl_tape *t, drl_op op, int rows, int cols, drl_tensor *a,
-                                drl_tensor *b, float *data)
+    drl_tensor *b, float *data)
 {
     drl_tensor *y = drl_tape_input(t, rows, cols, data);
     if (y == &t->poison) return y;
@@ -4596,7 +4586,7 @@ static drl_tensor *drli_node_on(drl_tape *t, drl_op op, int rows, int cols, drl_
 }
 
 static drl_tensor *drli_node(drl_tape *t, drl_op op, int rows, int cols, drl_tensor *a,
-                             drl_tensor *b)
+    drl_tensor *b)
 {
     return drli_node_on(t, op, rows, cols, a, b, NULL);
 }
@@ -4677,7 +4667,7 @@ static double drli_graph_value(drl_tape *t, drl_graph_fn graph, void *user)
 }
 
 DRLDEF drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *user, drl_tensor *x,
-                                      float step, double *error)
+    float step, double *error)
 {
     size_t i, n = drli_tensor_size(x);
     double largest = 0;
@@ -4701,7 +4691,7 @@ DRLDEF drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *use
     return t->status;
 }
 
-/* ============================================================================ >>ops
+/* ==================== >>ops
    Each op: shape rule, forward, backward. drli_grad: is a gradient written or added? */
 
 /* Forwards name their backward by DRLI_OP. (A table of pointers would be writable memory.) */
@@ -4725,11 +4715,11 @@ static int drli_same_shape(const drl_tensor *a, const drl_tensor *b)
 
 /* out [n] = part 0: value, 1, 2: gradient of a, b. step 0: one b for all n. */
 typedef void (*drli_binary_fn)(int part, int add, size_t step, size_t n, const float *a,
-                               const float *b, const float *g, float *out);
+    const float *b, const float *g, float *out);
 
 /* Row by row of a, with the part of b that belongs to it. */
 static void drli_binary_rows(drli_binary_fn fn, int part, int add, const drl_tensor *a,
-                             const drl_tensor *b, const float *g, float *out)
+    const drl_tensor *b, const float *g, float *out)
 {
     int r, runs = drli_same_shape(a, b) ? 1 : a->rows;
     size_t n = drli_tensor_size(a) / (size_t)runs;
@@ -4741,7 +4731,7 @@ static void drli_binary_rows(drli_binary_fn fn, int part, int add, const drl_ten
 }
 
 static drl_tensor *drli_binary(drl_tape *t, drl_op op, drli_binary_fn fn, drl_tensor *a,
-                               drl_tensor *b)
+    drl_tensor *b)
 {
     drl_tensor *y;
     if ((b->rows != a->rows && b->rows != 1) || (b->cols != a->cols && b->cols != 1))
@@ -4852,12 +4842,12 @@ DRLI_SIMPLE_OP(sqrt, sqrtf(x), 0.5f / y)
 DRLI_SIMPLE_OP(square, x * x, 2.0f * x)
 DRLI_SIMPLE_OP(sin, drli_sinf(x), drli_cosf(x))
 DRLI_SIMPLE_OP(cos, drli_cosf(x), -drli_sinf(x))
-DRLI_SIMPLE_OP(tanh_logdet, 2.0f * (0.69314718f - x - drli_softplusf(-2.0f * x)),
-               -2.0f * drli_tanhf(x))
-DRLI_UNARY_OP(affine, (drl_tape *t, drl_tensor *x, float scale, float shift), scale, shift,
-              fmaf(p, x, q), p)
-DRLI_UNARY_OP(clip, (drl_tape *t, drl_tensor *x, float low, float high), low, high,
-              x < p ? p : x > q ? q : x, x >= p && x <= q ? 1.0f : 0.0f)
+DRLI_SIMPLE_OP(tanh_logdet, 2.0f * (0.69314718f - x - drli_softplusf(-2.0f * x)), -2.0f *
+    drli_tanhf(x))
+DRLI_UNARY_OP(affine, (drl_tape *t, drl_tensor *x, float scale, float shift), scale, shift, fmaf(p,
+    x, q), p)
+DRLI_UNARY_OP(clip, (drl_tape *t, drl_tensor *x, float low, float high), low, high, x < p ? p :
+    x > q ? q : x, x >= p && x <= q ? 1.0f : 0.0f)
 
 DRLI_BACKWARD(activate)
 {
@@ -4865,7 +4855,7 @@ DRLI_BACKWARD(activate)
     float *g = drli_grad(t, y->in[0], &add);
     if (g)
         drl_act_backward(t->ctx, (drl_act)y->i[0], drli_tensor_size(y), y->in[0]->data, y->data,
-                         y->grad, g, add);
+            y->grad, g, add);
 }
 DRLDEF drl_tensor *drl_activate(drl_tape *t, drl_act act, drl_tensor *x)
 {
@@ -4895,12 +4885,12 @@ DRLI_BACKWARD(linear)
     memset(&sum, 0, sizeof(sum));
     if (y->i[0] != DRL_ACT_NONE)
         drl_act_backward(ctx, (drl_act)y->i[0], drli_tensor_size(y), (const float *)y->saved,
-                         y->data, y->grad, dz, 0);
+            y->data, y->grad, dz, 0);
     g = drli_grad(t, w, &add);
     sum.accumulate = add;
     if (g)
         drl_gemm(ctx, DRL_GEMM_TN, w->rows, w->cols, x->rows, x->data, x->cols, dz, y->cols, g,
-                 w->cols, &sum);
+            w->cols, &sum);
     g = drli_grad(t, bias, &add);
     if (g) drl_column_sum(ctx, y->rows, y->cols, dz, y->cols, g, add);
     g = drli_grad(t, base, &add);
@@ -4910,10 +4900,10 @@ DRLI_BACKWARD(linear)
     sum.accumulate = add;
     if (g)
         drl_gemm(ctx, DRL_GEMM_NT, x->rows, x->cols, y->cols, dz, y->cols, w->data, w->cols, g,
-                 x->cols, &sum);
+            x->cols, &sum);
 }
 DRLDEF drl_tensor *drl_linear(drl_tape *t, drl_tensor *x, drl_tensor *w, drl_tensor *bias,
-                              drl_tensor *base, drl_act act)
+    drl_tensor *base, drl_act act)
 {
     drl_tensor *y;
     drl_epilogue e;
@@ -4938,7 +4928,7 @@ DRLDEF drl_tensor *drl_linear(drl_tape *t, drl_tensor *x, drl_tensor *w, drl_ten
     e.base_ld = w->cols;
     e.act = act;
     drl_gemm(t->ctx, DRL_GEMM_NN, x->rows, w->cols, x->cols, x->data, x->cols, w->data, w->cols,
-             y->data, w->cols, &e);
+        y->data, w->cols, &e);
     return y;
 }
 
@@ -4984,7 +4974,7 @@ DRLDEF drl_tensor *drl_mean(drl_tape *t, drl_tensor *x)
 
 /* Copy or add a block of columns, rows ld apart. */
 static void drli_move_cols(int rows, int cols, const float *from, int from_ld, int add, float *to,
-                           int to_ld)
+    int to_ld)
 {
     int r, c;
     for (r = 0; r < rows; r++, from += from_ld, to += to_ld)
@@ -5016,8 +5006,8 @@ static int drli_range(drl_tape *t, const char *what, int first, int count, int s
 {
     if (!t->status && (first < 0 || count < 1 || count > size - first))
         drli_tape_fail(t, drli_fail(t->ctx, DRL_ERR_SHAPE,
-                                    "%s: expected a range within 0 .. %d, got %d .. %d", what,
-                                    size - 1, first, first + count - 1));
+            "%s: expected a range within 0 .. %d, got %d .. %d", what, size - 1, first, first +
+            count - 1));
     return !t->status;
 }
 
@@ -5113,7 +5103,7 @@ DRLDEF drl_tensor *drl_detach(drl_tape *t, drl_tensor *x)
 /* ---- Batch Renorm ---- */
 
 DRLI_KERNEL(column_square, (rows, cols, x, mean, out), int rows, int cols, const float *x,
-            const float *mean, float *out)
+    const float *mean, float *out)
 {
     int r, c;
     for (r = 0; r < rows; r++, x += cols)
@@ -5132,7 +5122,7 @@ static void drli_batch_stats(drl_context *ctx, const drl_tensor *x, float *mean,
 }
 
 DRLI_KERNEL(brn_value, (rows, cols, x, a, b, scale, shift, y), int rows, int cols, const float *x,
-            const float *a, const float *b, const float *scale, const float *shift, float *y)
+    const float *a, const float *b, const float *scale, const float *shift, float *y)
 {
     int r, c;
     for (r = 0; r < rows; r++, x += cols, y += cols)
@@ -5140,7 +5130,7 @@ DRLI_KERNEL(brn_value, (rows, cols, x, a, b, scale, shift, y), int rows, int col
 }
 
 DRLI_KERNEL(brn_sums, (rows, cols, x, g, a, b, sg, sx), int rows, int cols, const float *x,
-            const float *g, const float *a, const float *b, float *sg, float *sx)
+    const float *g, const float *a, const float *b, float *sg, float *sx)
 {
     int r, c;
     for (r = 0; r < rows; r++, x += cols, g += cols)
@@ -5151,8 +5141,8 @@ DRLI_KERNEL(brn_sums, (rows, cols, x, g, a, b, sg, sx), int rows, int cols, cons
 }
 
 DRLI_KERNEL(brn_dx, (rows, cols, x, g, scale, a, m, km, kv, add, gx), int rows, int cols,
-            const float *x, const float *g, const float *scale, const float *a, const float *m,
-            const float *km, const float *kv, int add, float *gx)
+    const float *x, const float *g, const float *scale, const float *a, const float *m,
+    const float *km, const float *kv, int add, float *gx)
 {
     int r, c;
     for (r = 0; r < rows; r++, x += cols, g += cols, gx += cols)
@@ -5196,7 +5186,7 @@ DRLI_BACKWARD(batch_renorm)
 
 /* Gradients flow through m, v, not r, delta. stats [6, cols], the tape's: m, v, r, delta, a, b. */
 static drl_tensor *drli_batch_renorm(drl_tape *t, drl_tensor *x, drl_tensor *scale,
-                                     drl_tensor *shift, float *stats, float eps)
+    drl_tensor *shift, float *stats, float eps)
 {
     drl_tensor *y;
     int c, n = x->cols;
@@ -5219,7 +5209,7 @@ static drl_tensor *drli_batch_renorm(drl_tape *t, drl_tensor *x, drl_tensor *sca
 
 /* Rows: p = softmax(x), and log_p = ln p unless NULL. Sums in order. */
 DRLI_KERNEL(softmax_rows, (rows, n, x, p, log_p), int rows, int n, const float *x, float *p,
-            float *log_p)
+    float *log_p)
 {
     int r, c;
     for (r = 0; r < rows; r++, x += n, p += n) {
@@ -5238,7 +5228,7 @@ DRLI_KERNEL(softmax_rows, (rows, n, x, p, log_p), int rows, int n, const float *
 
 /* g += up (d - p sum(d)), the gradient of x from d = p dy/dp = dy/dln p. */
 DRLI_KERNEL(softmax_dx, (rows, n, p, d, up, g), int rows, int n, const float *p, const float *d,
-            float up, float *g)
+    float up, float *g)
 {
     int r, c;
     for (r = 0; r < rows; r++, p += n, d += n, g += n) {
@@ -5263,8 +5253,8 @@ DRLI_BACKWARD(log_softmax)
 {
     float *g = drli_grad_add(t, y->in[0]);
     if (g)
-        drli_softmax_dx((int)t->ctx->isa, y->rows, y->cols, (const float *)y->saved, y->grad,
-                        1.0f, g);
+        drli_softmax_dx((int)t->ctx->isa, y->rows, y->cols, (const float *)y->saved, y->grad, 1.0f,
+            g);
 }
 DRLDEF drl_tensor *drl_log_softmax(drl_tape *t, drl_tensor *x)
 {
@@ -5282,7 +5272,7 @@ DRLDEF drl_tensor *drl_softmax(drl_tape *t, drl_tensor *x)
     return drli_softmax(t, DRLI_OP(softmax), x, 0);
 }
 
-/* ============================================================================ >>nn
+/* ==================== >>nn
    Parameters, initializers, layers. */
 
 #define DRLI_NAME (2 * DRL_NAME_SIZE)
@@ -5310,8 +5300,8 @@ DRLDEF drl_status drl_params_init(drl_params *p, drl_context *ctx, int capacity,
     return p->status;
 }
 
-DRLDEF drl_tensor *drl_params_add(drl_params *p, const char *prefix, const char *name,
-                                  int rows, int cols)
+DRLDEF drl_tensor *drl_params_add(drl_params *p, const char *prefix, const char *name, int rows,
+    int cols)
 {
     drl_tensor *x;
     drli_text t;
@@ -5452,8 +5442,8 @@ DRLDEF void drl_tensor_init(drl_tensor *x, drl_init kind, float gain, drl_rng *r
     }
 }
 
-DRLDEF void drl_dense_add(drl_dense *layer, drl_params *p, const char *prefix,
-                          const char *name, int in, int out)
+DRLDEF void drl_dense_add(drl_dense *layer, drl_params *p, const char *prefix, const char *name,
+    int in, int out)
 {
     char full[DRLI_NAME];
     drli_name(full, "%s%s", prefix, name);
@@ -5468,20 +5458,20 @@ DRLDEF void drl_dense_init(drl_dense *layer, drl_init kind, float gain, drl_rng 
 }
 
 DRLDEF drl_tensor *drl_dense_forward(drl_tape *t, const drl_dense *layer, drl_tensor *x,
-                                     drl_act act)
+    drl_act act)
 {
     return drl_linear(t, x, layer->w, layer->b, NULL, act);
 }
 
 /* A layer whose parameters are constants. */
 static drl_tensor *drli_dense_frozen(drl_tape *t, const drl_dense *layer, drl_tensor *x,
-                                     drl_act act)
+    drl_act act)
 {
     return drl_linear(t, x, drl_detach(t, layer->w), drl_detach(t, layer->b), NULL, act);
 }
 
 DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *p, const char *prefix, const int *dims,
-                        int layers, drl_act act, drl_act out_act)
+    int layers, drl_act act, drl_act out_act)
 {
     char name[DRLI_NAME];
     int i;
@@ -5501,7 +5491,7 @@ DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *p, const char *prefix, const i
 
 /* in -> `layers` times width -> out. */
 DRLI_UNUSED static void drli_mlp_even(drl_mlp *mlp, drl_params *p, const char *prefix, int in,
-                                      int width, int layers, int out, drl_act act)
+    int width, int layers, int out, drl_act act)
 {
     int dims[DRL_MLP_LAYERS + 1], i;
     for (i = 0; i <= DRL_MLP_LAYERS; i++) dims[i] = width;
@@ -5523,12 +5513,12 @@ static drl_act drli_mlp_act(const drl_mlp *mlp, int layer)
 
 /* Layers from `first` on; frozen 1: as constants. */
 static drl_tensor *drli_mlp_from(drl_tape *t, const drl_mlp *mlp, int first, drl_tensor *x,
-                                 int frozen)
+    int frozen)
 {
     int i;
     for (i = first; i < mlp->layers; i++)
-        x = (frozen ? drli_dense_frozen : drl_dense_forward)(t, &mlp->layer[i], x,
-                                                             drli_mlp_act(mlp, i));
+        x = (frozen ? drli_dense_frozen : drl_dense_forward)(t, &mlp->layer[i], x, drli_mlp_act(mlp,
+            i));
     return x;
 }
 
@@ -5537,8 +5527,8 @@ DRLDEF drl_tensor *drl_mlp_forward(drl_tape *t, const drl_mlp *mlp, drl_tensor *
     return drli_mlp_from(t, mlp, 0, x, 0);
 }
 
-DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *p, const char *prefix, int in,
-                           int width, int blocks, int out, drl_act act)
+DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *p, const char *prefix, int in, int width,
+    int blocks, int out, drl_act act)
 {
     char name[DRLI_NAME];
     int i;
@@ -5584,8 +5574,8 @@ DRLDEF drl_tensor *drl_resmlp_forward(drl_tape *t, const drl_resmlp *net, drl_te
     return drli_resmlp_body(t, net, drl_dense_forward(t, &net->first, x, DRL_ACT_NONE));
 }
 
-DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *p, const char *prefix,
-                            int frequencies, int out)
+DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *p, const char *prefix, int frequencies,
+    int out)
 {
     time->frequencies = frequencies;
     time->phase = drl_params_add(p, prefix, "phase", 1, frequencies);
@@ -5623,7 +5613,7 @@ DRLDEF void drl_time_sinusoidal(drl_time kind, int steps, int dim, float *out)
 }
 
 DRLDEF void drl_brn_add(drl_brn *layer, drl_params *p, drl_params *running, const char *prefix,
-                        const char *name, int cols)
+    const char *name, int cols)
 {
     char full[DRLI_NAME];
     drli_name(full, "%s%s", prefix, name);
@@ -5689,7 +5679,7 @@ DRLDEF drl_tensor *drl_brn_eval(drl_tape *t, const drl_brn *layer, drl_tensor *x
     return drl_add(t, drl_mul(t, x, a), b);
 }
 
-/* ============================================================================ >>optim
+/* ==================== >>optim
    Adam in one pass. */
 
 DRLDEF drl_adam_config drl_adam_config_default(void)
@@ -5711,8 +5701,8 @@ static double drli_powi(double x, int64_t n)
 
 /* gain: of the gradient; cut: of an element; m1, v1: bias corrections; keep 1 - lr weight_decay */
 DRLI_KERNEL(adam, (n, w, g, m, v, cfg, gain, cut, m1, v1, keep), size_t n, float *w, const float *g,
-            float *m, float *v, const drl_adam_config *cfg, float gain, float cut, float m1,
-            float v1, float keep)
+    float *m, float *v, const drl_adam_config *cfg, float gain, float cut, float m1, float v1,
+    float keep)
 {
     size_t i;
     float b1 = cfg->beta1, b2 = cfg->beta2, eps = cfg->eps, lr = cfg->lr;
@@ -5740,9 +5730,8 @@ DRLDEF void drl_adam_step(drl_params *p, const drl_adam_config *cfg)
         if (norm > (double)cfg->clip_norm) gain = (float)((double)cfg->clip_norm / norm);
     }
     drli_adam((int)p->ctx->isa, p->size, p->value, p->grad, p->m, p->v, cfg, gain, cut,
-              (float)(1.0 / (1.0 - drli_powi((double)cfg->beta1, p->step))),
-              (float)(1.0 / (1.0 - drli_powi((double)cfg->beta2, p->step))),
-              1.0f - cfg->lr * cfg->weight_decay);
+        (float)(1.0 / (1.0 - drli_powi((double)cfg->beta1, p->step))), (float)(1.0 / (1.0 -
+        drli_powi((double)cfg->beta2, p->step))), 1.0f - cfg->lr * cfg->weight_decay);
 }
 
 static float drli_progress(int64_t step, int64_t total)
@@ -5761,7 +5750,7 @@ DRLDEF float drl_lr_cosine(float first, float last, int64_t step, int64_t total)
     return fmaf(0.5f * (1.0f + c), first - last, last);
 }
 
-/* ============================================================================ >>diffusion
+/* ==================== >>diffusion
    Constants are computed once, with our own exp and cos. */
 
 static double drli_ddpm_beta(drl_schedule kind, int t, int steps)
@@ -5794,7 +5783,7 @@ DRLDEF drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule k
     memset(ddpm, 0, sizeof(*ddpm));
     if (steps < 1 || steps > DRL_STEPS_MAX)
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_ddpm_init: expected 1 .. %d steps, got %d",
-                         DRL_STEPS_MAX, steps);
+            DRL_STEPS_MAX, steps);
     ddpm->steps = steps;
     ddpm->abar[0] = 1.0f;
     for (t = 1; t <= steps; t++) {
@@ -5809,14 +5798,13 @@ DRLDEF drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule k
 }
 
 DRLDEF drl_status drl_ddim_init(drl_ddpm *short_chain, drl_context *ctx, const drl_ddpm *full,
-                                int steps, float eta)
+    int steps, float eta)
 {
     int j, stride = steps > 0 ? full->steps / steps : 0;
     memset(short_chain, 0, sizeof(*short_chain));
     if (stride < 1 || full->steps % steps)
         return drli_fail(ctx, DRL_ERR_RANGE,
-                         "drl_ddim_init: expected a divisor of %d steps, got %d", full->steps,
-                         steps);
+            "drl_ddim_init: expected a divisor of %d steps, got %d", full->steps, steps);
     short_chain->steps = steps;
     short_chain->abar[0] = 1.0f;
     for (j = 1; j <= steps; j++) {
@@ -5831,7 +5819,7 @@ DRLDEF drl_status drl_ddim_init(drl_ddpm *short_chain, drl_context *ctx, const d
 
 /* v = table[t[r]], [rows, 1]; root 1: sqrt(v), -1: sqrt(1 - v). */
 static drl_tensor *drli_ddpm_column(drl_tape *tape, const float *table, const int *t, int rows,
-                                    int root)
+    int root)
 {
     drl_tensor *y = drl_tape_input(tape, rows, 1, NULL);
     int r;
@@ -5843,7 +5831,7 @@ static drl_tensor *drli_ddpm_column(drl_tape *tape, const float *table, const in
 }
 
 DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, const int *t,
-                                  drl_tensor *x0, drl_tensor *noise)
+    drl_tensor *x0, drl_tensor *noise)
 {
     drl_tensor *a = drli_ddpm_column(tape, ddpm->abar, t, x0->rows, 1);
     drl_tensor *b = drli_ddpm_column(tape, ddpm->abar, t, x0->rows, -1);
@@ -5851,7 +5839,7 @@ DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, const in
 }
 
 DRLDEF drl_tensor *drl_ddpm_mean(drl_tape *tape, const drl_ddpm *ddpm, const int *t, drl_tensor *x,
-                                 drl_tensor *eps, float clip)
+    drl_tensor *eps, float clip)
 {
     int n = x->rows;
     drl_tensor *a = drl_mul(tape, x, drli_ddpm_column(tape, ddpm->x_scale, t, n, 0));
@@ -5868,18 +5856,18 @@ static drl_tensor *drli_mix(drl_tape *tape, float a, drl_tensor *x, float b, drl
 }
 
 DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
-                                 drl_tensor *eps, drl_tensor *z, float clip)
+    drl_tensor *eps, drl_tensor *z, float clip)
 {
     drl_tensor *x0 = drl_clip(tape, drli_mix(tape, ddpm->x_scale[t], x, -ddpm->eps_scale[t], eps),
-                              -clip, clip);
+        -clip, clip);
     drl_tensor *mean = drli_mix(tape, ddpm->c0[t], x0, ddpm->c1[t], x);
     if (!z || ddpm->std[t] == 0) return mean;
     return drl_add(tape, mean, drl_affine(tape, z, ddpm->std[t], 0.0f));
 }
 
-DRLDEF void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *prefix,
-                             int obs_dim, int act_dim, drl_time kind, int time_dim,
-                             int time_hidden, int width, int layers, int blocks, drl_act act)
+DRLDEF void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *prefix, int obs_dim,
+    int act_dim, drl_time kind, int time_dim, int time_hidden, int width, int layers, int blocks,
+    drl_act act)
 {
     int in = act_dim + time_dim + obs_dim;
     memset(net, 0, sizeof(*net));
@@ -5915,18 +5903,18 @@ DRLDEF drl_tensor *drl_denoiser_time(drl_tape *tape, const drl_denoiser *net, in
     e = drl_dense_forward(tape, &net->t0, e, DRL_ACT_MISH);
     e = drl_dense_forward(tape, &net->t1, e, DRL_ACT_NONE);
     return drl_linear(tape, e, drl_rows(tape, first->w, net->act_dim, net->time_dim), first->b,
-                      NULL, DRL_ACT_NONE);
+        NULL, DRL_ACT_NONE);
 }
 
 DRLDEF drl_tensor *drl_denoiser_state(drl_tape *tape, const drl_denoiser *net, drl_tensor *obs)
 {
     drl_tensor *w = drl_rows(tape, drli_denoiser_first(net)->w, net->act_dim + net->time_dim,
-                             net->obs_dim);
+        net->obs_dim);
     return drl_linear(tape, obs, w, NULL, NULL, DRL_ACT_NONE);
 }
 
 DRLDEF drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl_tensor *x,
-                                    drl_tensor *time, drl_tensor *state)
+    drl_tensor *time, drl_tensor *state)
 {
     drl_tensor *w = drl_rows(tape, drli_denoiser_first(net)->w, 0, net->act_dim), *h;
     drl_act act = net->mlp.layers ? drli_mlp_act(&net->mlp, 0) : DRL_ACT_NONE;
@@ -5937,7 +5925,7 @@ DRLDEF drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl
 }
 
 DRLDEF drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
-                                   const int *t, drl_tensor *x, drl_tensor *obs)
+    const int *t, drl_tensor *x, drl_tensor *obs)
 {
     int r, *told = (int *)drl_arena_alloc(&tape->arena, (size_t)x->rows * sizeof(int));
     drl_tensor *time = drl_denoiser_time(tape, net, ddpm->time[ddpm->steps] + 1), *state;
@@ -5949,8 +5937,7 @@ DRLDEF drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, cons
 }
 
 DRLDEF drl_tensor *drl_denoiser_loss(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
-                                     drl_tensor *obs, drl_tensor *x0, const int *t,
-                                     drl_tensor *noise, drl_tensor *weight)
+    drl_tensor *obs, drl_tensor *x0, const int *t, drl_tensor *noise, drl_tensor *weight)
 {
     drl_tensor *x = drl_ddpm_noise(tape, ddpm, t, x0, noise);
     drl_tensor *e = drl_sub(tape, drl_denoiser_at(tape, net, ddpm, t, x, obs), noise);
@@ -5959,8 +5946,7 @@ DRLDEF drl_tensor *drl_denoiser_loss(drl_tape *tape, const drl_denoiser *net, co
 }
 
 DRLDEF void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
-                                drl_tensor *obs, int candidates, int first, int last, float clip,
-                                float *path)
+    drl_tensor *obs, int candidates, int first, int last, float clip, float *path)
 {
     int r, t, n, A = net->act_dim, rows = candidates * obs->rows, grad = tape->grad_enabled;
     size_t all = (size_t)rows * (size_t)A;
@@ -5977,7 +5963,7 @@ DRLDEF void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const d
             drl_tensor *x = drl_tape_input(tape, n, A, at), *z = NULL, *y;
             if (ddpm->std[t] > 0) z = drl_tape_input(tape, n, A, at + all);
             y = drl_denoiser_eps(tape, net, x, drl_rows(tape, time, ddpm->time[t], 1),
-                                 drl_rows(tape, state, 0, n));
+                drl_rows(tape, state, 0, n));
             y = drl_ddpm_step(tape, ddpm, t, x, y, z, clip);
             if (!tape->status)
                 memcpy(at + all, y->data, (size_t)n * (size_t)A * sizeof(float));
@@ -5998,7 +5984,7 @@ DRLDEF void drl_ou_schedule(int n, float floor, float *c)
 }
 
 DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta,
-                        drl_tensor *xi, float sigma0, drl_tensor **x1, drl_tensor **ratio)
+    drl_tensor *xi, float sigma0, drl_tensor **x1, drl_tensor **ratio)
 {
     float pull = 1.0f / (sigma0 * sigma0);
     drl_tensor *drift = drl_add(tape, drl_affine(tape, x, -pull, 0.0f), u);
@@ -6007,17 +5993,16 @@ DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor
     *x1 = drl_add(tape, drl_add(tape, x, drl_mul(tape, drift, eta)), noise);
     back = drl_sub(tape, x, drl_mul(tape, *x1, drl_affine(tape, eta, -pull, 1.0f)));
     back = drl_div(tape, drl_square(tape, back), drl_affine(tape, eta, 4.0f, 0.0f));
-    *ratio = drl_sum_cols(tape,
-                          drl_sub(tape, back, drl_affine(tape, drl_square(tape, xi), 0.5f, 0.0f)));
+    *ratio = drl_sum_cols(tape, drl_sub(tape, back, drl_affine(tape, drl_square(tape, xi), 0.5f,
+        0.0f)));
 }
 
-/* ============================================================================ >>critic
+/* ==================== >>critic
    C51, CrossQ, twin Q. */
 
 /* An atom's mass goes to the two around its new place; at an integral place all to one. */
 DRLI_KERNEL(c51_project, (atoms, rows, p, shift, scale, weight, out), const drl_atoms *atoms,
-            int rows, const float *p, const float *shift, const float *scale, float weight,
-            float *out)
+    int rows, const float *p, const float *shift, const float *scale, float weight, float *out)
 {
     int b, m, n = atoms->count;
     float low = atoms->v_min, high = atoms->v_max, gap = (high - low) / (float)(n - 1);
@@ -6036,8 +6021,7 @@ DRLI_KERNEL(c51_project, (atoms, rows, p, shift, scale, weight, out), const drl_
 }
 
 DRLDEF void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, const float *p,
-                            const float *shift, const float *scale, float weight, int accumulate,
-                            float *out)
+    const float *shift, const float *scale, float weight, int accumulate, float *out)
 {
     if (!accumulate) memset(out, 0, (size_t)rows * (size_t)atoms->count * sizeof(float));
     drli_c51_project((int)ctx->isa, atoms, rows, p, shift, scale, weight, out);
@@ -6047,7 +6031,7 @@ DRLDEF void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, 
    loss  = sum_m -T l + bonus p l
    dx    = up (d - p sum(d)),   d = p dloss/dp = -T w + bonus p (l + w) */
 DRLI_KERNEL(c51_terms, (rows, n, target, bonus, p, terms, d), int rows, int n, const float *target,
-            float bonus, const float *p, float *terms, float *d)
+    float bonus, const float *p, float *terms, float *d)
 {
     size_t i, size = (size_t)rows * (size_t)n;
     for (i = 0; i < size; i++) {
@@ -6082,7 +6066,7 @@ DRLDEF drl_tensor *drl_c51_loss(drl_tape *t, drl_tensor *logits, const float *ta
 
 /* Q = sum_m p_m z_m,  dx_m = dy p_m (z_m - Q) */
 DRLI_KERNEL(c51_value, (rows, n, v_min, gap, p, q), int rows, int n, float v_min, float gap,
-            const float *p, float *q)
+    const float *p, float *q)
 {
     int r, c;
     for (r = 0; r < rows; r++, p += n) {
@@ -6093,7 +6077,7 @@ DRLI_KERNEL(c51_value, (rows, n, v_min, gap, p, q), int rows, int n, float v_min
 }
 
 DRLI_KERNEL(c51_slope, (rows, n, v_min, gap, p, q, up, g), int rows, int n, float v_min, float gap,
-            const float *p, const float *q, const float *up, float *g)
+    const float *p, const float *q, const float *up, float *g)
 {
     int r, c;
     for (r = 0; r < rows; r++, p += n, g += n)
@@ -6106,7 +6090,7 @@ DRLI_BACKWARD(c51_mean)
     float *g = drli_grad_add(t, x);
     if (g)
         drli_c51_slope((int)t->ctx->isa, x->rows, x->cols, y->f[0], y->f[1],
-                       (const float *)y->saved, y->data, y->grad, g);
+            (const float *)y->saved, y->data, y->grad, g);
 }
 DRLDEF drl_tensor *drl_c51_mean(drl_tape *t, drl_tensor *logits, const drl_atoms *atoms)
 {
@@ -6127,15 +6111,15 @@ DRLDEF drl_tensor *drl_c51_mean(drl_tape *t, drl_tensor *logits, const drl_atoms
 }
 
 DRLDEF void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *running,
-                           const char *prefix, int in, int width, int out)
+    const char *prefix, int in, int width, int out)
 {
     char name[DRLI_NAME];
     int i;
     for (i = 0; i < 3; i++) {
         int from = i ? width : in, to = i < 2 ? width : out;
         drl_brn_add(&q->bn[i], params, running, prefix, drli_name(name, "bn%d", i), from);
-        drl_dense_add(&q->layer[i], params, prefix, drli_name(name, i < 2 ? "l%d" : "out", i),
-                      from, to);
+        drl_dense_add(&q->layer[i], params, prefix, drli_name(name, i < 2 ? "l%d" : "out", i), from,
+            to);
     }
 }
 
@@ -6152,8 +6136,8 @@ DRLDEF drl_tensor *drl_crossq_train(drl_tape *t, drl_crossq *q, drl_tensor *x, i
 {
     int i;
     for (i = 0; i < 3; i++)
-        x = drl_dense_forward(t, &q->layer[i], drl_brn_train(t, &q->bn[i], x, renorm),
-                              i < 2 ? DRL_ACT_RELU : DRL_ACT_NONE);
+        x = drl_dense_forward(t, &q->layer[i], drl_brn_train(t, &q->bn[i], x, renorm), i < 2 ?
+            DRL_ACT_RELU : DRL_ACT_NONE);
     return x;
 }
 
@@ -6161,13 +6145,13 @@ DRLDEF drl_tensor *drl_crossq_eval(drl_tape *t, const drl_crossq *q, drl_tensor 
 {
     int i;
     for (i = 0; i < 3; i++)
-        x = drli_dense_frozen(t, &q->layer[i], drl_brn_eval(t, &q->bn[i], x),
-                              i < 2 ? DRL_ACT_RELU : DRL_ACT_NONE);
+        x = drli_dense_frozen(t, &q->layer[i], drl_brn_eval(t, &q->bn[i], x), i < 2 ? DRL_ACT_RELU :
+            DRL_ACT_NONE);
     return x;
 }
 
 DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target, const char *prefix,
-                         int obs_dim, int act_dim, int width, int layers, drl_act act)
+    int obs_dim, int act_dim, int width, int layers, drl_act act)
 {
     char name[DRLI_NAME];
     int j, in = act_dim + obs_dim;
@@ -6185,8 +6169,8 @@ DRLDEF void drl_twin_init(drl_twin *twin, drl_init kind, float gain, drl_rng *rn
     for (j = 0; j < 2; j++) drl_mlp_init(&twin->q[j], kind, gain, rng);
 }
 
-DRLDEF drl_tensor *drl_twin_min(drl_tape *t, const drl_twin *twin, drl_tensor *obs,
-                                drl_tensor *act, int target)
+DRLDEF drl_tensor *drl_twin_min(drl_tape *t, const drl_twin *twin, drl_tensor *obs, drl_tensor *act,
+    int target)
 {
     const drl_mlp *q = target ? twin->target : twin->q;
     drl_tensor *state[2], *h[2], *y, *all;
@@ -6216,7 +6200,7 @@ DRLDEF drl_tensor *drl_twin_min(drl_tape *t, const drl_twin *twin, drl_tensor *o
 }
 
 DRLDEF drl_tensor *drl_twin_loss(drl_tape *t, const drl_twin *twin, drl_tensor *obs,
-                                 drl_tensor *act, const float *y)
+    drl_tensor *act, const float *y)
 {
     drl_tensor *x = drl_concat(t, act, obs), *loss[2];
     drl_tensor *target = drl_tape_input(t, x->rows, 1, NULL);
@@ -6231,7 +6215,7 @@ DRLDEF drl_tensor *drl_twin_loss(drl_tape *t, const drl_twin *twin, drl_tensor *
 }
 
 DRLI_COLD
-/* ============================================================================ >>env
+/* ==================== >>env
    Stepping with checks. */
 
 static int drli_finite(float x)
@@ -6241,7 +6225,7 @@ static int drli_finite(float x)
 
 /* Fail with "Pendulum, environment 2, step 17: ...". index, step -1: not known; step 0: reset. */
 static drl_status drli_env_fail(drl_context *ctx, drl_status status, const drl_env *env, int index,
-                                int step, const char *format, ...)
+    int step, const char *format, ...)
 {
     char text[320];
     va_list args;
@@ -6257,7 +6241,7 @@ static drl_status drli_env_fail(drl_context *ctx, drl_status status, const drl_e
 
 /* Did the call with this code give what it must? */
 static drl_status drli_env_values(drl_context *ctx, const drl_env *env, int index, int step,
-                                  int code, const float *obs, float reward)
+    int code, const float *obs, float reward)
 {
     int i;
     if (code)
@@ -6269,12 +6253,12 @@ static drl_status drli_env_values(drl_context *ctx, const drl_env *env, int inde
                 "that is not written or a diverging simulation", i, (double)obs[i]);
     if (drli_finite(reward)) return DRL_OK;
     return drli_env_fail(ctx, DRL_ERR_NAN, env, index, step,
-                         "reward is %g; expected a finite value", (double)reward);
+        "reward is %g; expected a finite value", (double)reward);
 }
 
 /* drl_env_reset of environment `index`. */
 static drl_status drli_env_reset_at(drl_context *ctx, const drl_env *env, int index, uint64_t seed,
-                                    float *obs)
+    float *obs)
 {
     int code = env->reset_fn(env->user, seed, obs);
     return drli_env_values(ctx, env, index, 0, code, obs, 0.0f);
@@ -6309,7 +6293,7 @@ static drli_step drli_env_step_raw(const drl_env *env, const float *action, floa
 
 /* Check step number `step` of environment `index`. */
 static drl_status drli_env_step_check(drl_context *ctx, const drl_env *env, int index, int step,
-                                      const float *action, const float *obs, drli_step out)
+    const float *action, const float *obs, drli_step out)
 {
     int i;
     for (i = 0; i < env->act_dim; i++)
@@ -6320,7 +6304,7 @@ static drl_status drli_env_step_check(drl_context *ctx, const drl_env *env, int 
 }
 
 static drl_status drli_env_step_at(drl_context *ctx, const drl_env *env, int index, int step,
-                                   const float *action, float *obs, float *reward, int *flags)
+    const float *action, float *obs, float *reward, int *flags)
 {
     drli_step out = drli_env_step_raw(env, action, obs);
     *reward = out.reward;
@@ -6329,7 +6313,7 @@ static drl_status drli_env_step_at(drl_context *ctx, const drl_env *env, int ind
 }
 
 DRLDEF drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *action,
-                               float *obs, float *reward, int *flags)
+    float *obs, float *reward, int *flags)
 {
     return drli_env_step_at(ctx, env, -1, -1, action, obs, reward, flags);
 }
@@ -6353,8 +6337,8 @@ static void drli_finding(drli_findings *f, int fatal, const char *format, ...)
     f->count++;
     f->fatal += fatal;
     if (f->ctx->cfg.log_fn)
-        f->ctx->cfg.log_fn(f->ctx->cfg.log_user, fatal ? DRL_LOG_ERROR : DRL_LOG_WARN,
-                           fatal ? DRL_ERR_ENV : DRL_OK, text);
+        f->ctx->cfg.log_fn(f->ctx->cfg.log_user, fatal ? DRL_LOG_ERROR : DRL_LOG_WARN, fatal ?
+            DRL_ERR_ENV : DRL_OK, text);
 }
 
 static void drli_check_fields(drli_findings *f, const drl_env *env)
@@ -6363,7 +6347,7 @@ static void drli_check_fields(drli_findings *f, const drl_env *env)
     if (!env->name) drli_finding(f, 1, "env: name is NULL; give the task a name");
     if (env->obs_dim < 1 || env->act_dim < 1 || env->act_dim > 256)
         drli_finding(f, 1, "env: expected obs_dim >= 1 and act_dim 1 .. 256, got %d and %d",
-                     env->obs_dim, env->act_dim);
+            env->obs_dim, env->act_dim);
     if (!env->reset_fn || !env->step_fn)
         drli_finding(f, 1, "env: reset_fn and step_fn must be set");
     if (!env->act_low || !env->act_high) {
@@ -6374,7 +6358,7 @@ static void drli_check_fields(drli_findings *f, const drl_env *env)
         if (!(env->act_low[i] < env->act_high[i]) || !drli_finite(env->act_low[i]) ||
             !drli_finite(env->act_high[i]))
             drli_finding(f, 1, "env: action bound %d: expected finite low < high, got [%g, %g]", i,
-                         (double)env->act_low[i], (double)env->act_high[i]);
+                (double)env->act_low[i], (double)env->act_high[i]);
     if (env->time_limit < 0) drli_finding(f, 1, "env: time_limit %d is negative", env->time_limit);
     if (hooks != 0 && hooks != 3)
         drli_finding(f, 0, "env: state_size_fn, save_fn and load_fn: set all three or none");
@@ -6401,7 +6385,7 @@ static int drli_check_guard(const drl_env *env, const float *obs)
 /* Play an episode with fixed random actions, constant 1: one for all; the steps, and a hash of what
    was seen. */
 static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, int constant,
-                           float *obs, uint64_t *hash, int *ended)
+    float *obs, uint64_t *hash, int *ended)
 {
     drl_rng rng = drl_rng_make(7, "env check");
     float action[256], reward = 0;
@@ -6429,7 +6413,7 @@ static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, 
     else if (s) drli_finding(f, 1, "%s", f->ctx->message);
     if (flags & ~(DRL_ENV_TERMINATED | DRL_ENV_TRUNCATED))
         drli_finding(f, 0, "%s: step returned flags %d; expected DRL_ENV_TERMINATED and/or "
-                     "DRL_ENV_TRUNCATED", env->name, flags);
+            "DRL_ENV_TRUNCATED", env->name, flags);
     *hash = h;
     *ended = flags != 0;
     return step;
@@ -6454,15 +6438,14 @@ DRLDEF drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *fault
         drli_check_play(&f, env, 1, 1, obs, &d, &again);
         if (a != b)
             drli_finding(&f, 0, "%s: two episodes with the same seed and actions differ; draw all "
-                         "randomness from the seed given to reset", env->name);
+                "randomness from the seed given to reset", env->name);
         if (a == c) drli_finding(&f, 0,
-                                 "%s: seeds 1 and 2 give the same episode; is the seed used?",
-                                 env->name);
+                "%s: seeds 1 and 2 give the same episode; is the seed used?", env->name);
         if (a == d) drli_finding(&f, 0, "%s: actions change nothing; does step use them?",
-                                 env->name);
+                env->name);
         if (!ended && env->time_limit == 0)
             drli_finding(&f, 0, "%s: no end within %d steps and no time_limit; set one", env->name,
-                         steps);
+                steps);
     }
     if (obs) drl_memory_free(ctx, obs, size);
     if (faults) *faults = f.count;
@@ -6471,7 +6454,7 @@ DRLDEF drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *fault
     return DRL_OK;
 }
 
-/* ============================================================================ >>replay
+/* ==================== >>replay
    Ring buffer. */
 
 DRLDEF drl_replay_config drl_replay_config_default(int obs_dim, int act_dim)
@@ -6523,7 +6506,7 @@ DRLDEF void drl_replay_free(drl_replay *r)
 }
 
 DRLDEF void drl_replay_push(drl_replay *r, const float *obs, const float *act, float reward,
-                            const float *next_obs, int flags)
+    const float *next_obs, int flags)
 {
     size_t at = (size_t)r->head;
     int64_t *last = &r->last[r->turn];
@@ -6570,7 +6553,7 @@ DRLDEF drl_status drl_replay_sample(drl_replay *r, drl_rng *rng, drl_batch *batc
     size_t S = (size_t)r->cfg.obs_dim, A = (size_t)r->cfg.act_dim;
     if (r->size < 1)
         return drli_fail(r->ctx, DRL_ERR_STATE,
-                         "drl_replay_sample: the replay is empty; push transitions first");
+            "drl_replay_sample: the replay is empty; push transitions first");
     for (b = 0; b < batch->rows; b++) {
         int64_t i = (int64_t)drl_rng_integer(rng, (uint32_t)r->size), last;
         last = drli_replay_walk(r, i, &batch->reward[b], &batch->discount[b]);
@@ -6582,7 +6565,7 @@ DRLDEF drl_status drl_replay_sample(drl_replay *r, drl_rng *rng, drl_batch *batc
 }
 
 static void drli_state_add_array(drl_state *state, const char *prefix, const char *name,
-                                 drl_dtype dtype, int64_t rows, int64_t cols, void *data)
+    drl_dtype dtype, int64_t rows, int64_t cols, void *data)
 {
     char full[DRLI_NAME];
     int64_t shape[2];
@@ -6606,7 +6589,7 @@ DRLDEF void drl_replay_state(drl_replay *r, drl_state *state, const char *prefix
     drli_state_add_array(state, prefix, "head", DRL_I64, 1, 0, &r->head);
 }
 
-/* ============================================================================ >>norm
+/* ==================== >>norm
    Running mean and variance. */
 
 DRLDEF drl_status drl_norm_init(drl_norm *norm, drl_context *ctx, int dim)
@@ -6656,7 +6639,7 @@ DRLI_UNUSED static void drli_norm_state(drl_norm *norm, drl_state *state, const 
     drli_state_add_array(state, prefix, "m2", DRL_F64, norm->dim, 0, norm->m2);
 }
 
-/* ============================================================================ >>agent
+/* ==================== >>agent
    Algorithms and agents, training, evaluation. Golden tests of algorithms are independent
    computations. */
 
@@ -6677,7 +6660,7 @@ static const drl_field *drli_algo_field(const drl_algo *algo, const char *name)
 
 /* A field as a number; `other` if there is none of this name. */
 static double drli_algo_number(const drl_algo *algo, const void *config, const char *name,
-                               double other)
+    double other)
 {
     const drl_field *field = drli_algo_field(algo, name);
     uint64_t bits;
@@ -6719,10 +6702,10 @@ DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config,
     }
     if (!line)
         return drli_fail(ctx, DRL_ERR_NAME, "%s has no preset '%s'; there are %s", algo.name,
-                         drli_show(word, name), names);
+            drli_show(word, name), names);
     memcpy(&kept, seed, sizeof(kept));
     drl_algo_default(algo, config, (int)drli_algo_number(&algo, config, "obs_dim", 0),
-                     (int)drli_algo_number(&algo, config, "act_dim", 0));
+        (int)drli_algo_number(&algo, config, "act_dim", 0));
     memcpy(seed, &kept, sizeof(kept));
     while (*line && *line != '\n' && !status) {
         line = drli_next_word(line, word, DRL_FIELD_TEXT);
@@ -6753,7 +6736,7 @@ static float *drli_agent_floats(drl_agent *a, int rows, int cols)
     float *p = NULL;
     if ((int64_t)rows * cols > INT32_MAX)
         a->tape.status = drli_fail(a->ctx, DRL_ERR_RANGE, "%s: a buffer of %d x %d is too large",
-                                   a->algo.name, rows, cols);
+            a->algo.name, rows, cols);
     else p = (float *)drl_arena_alloc(&a->memory, size);
     if (p) memset(p, 0, size);
     else if (!a->tape.status) a->tape.status = DRL_ERR_MEMORY;
@@ -6763,7 +6746,7 @@ static float *drli_agent_floats(drl_agent *a, int rows, int cols)
 /* Start a set of at most `capacity` tensors, which the agent saves (acting 1: for acting, too) and
    frees; drli_agent_commit has its errors. */
 DRLI_UNUSED static void drli_agent_set(drl_agent *a, drl_params *params, const char *prefix,
-                                       int capacity, int trainable, int acting)
+    int capacity, int trainable, int acting)
 {
     drl_set *set = &a->sets[a->set_count++];
     DIFFRL_ASSERT(a->set_count <= DRL_SETS_MAX);
@@ -6840,7 +6823,7 @@ DRLI_UNUSED static drl_adam_config drli_adam_lr(float lr)
 
 /* Adam step of params on loss [1, 1], metric m. */
 DRLI_UNUSED static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
-                                               const drl_adam_config *adam, drl_tensor *loss, int m)
+    const drl_adam_config *adam, drl_tensor *loss, int m)
 {
     drl_params_zero_grad(params);
     if (drl_tape_backward(&a->tape, loss)) return a->tape.status;
@@ -6852,8 +6835,7 @@ DRLI_UNUSED static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
 /* Of a rollout with values v of obs and next of next_obs, [size] (GAE, arXiv:1506.02438):
      A = r + gamma V(s') - V(s) + gamma lambda A of the episode's next row, target = A + V */
 DRLI_UNUSED static void drli_rollout_gae(const drl_replay *r, float gamma, float lambda,
-                                         const float *v, const float *next, float *advantage,
-                                         float *target)
+    const float *v, const float *next, float *advantage, float *target)
 {
     int64_t i;
     for (i = r->size - 1; i >= 0; i--) {
@@ -6978,7 +6960,7 @@ DRLDEF void drl_agent_begin(drl_agent *a, int env, uint64_t seed)
 }
 
 DRLDEF drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const float *obs,
-                                float *act)
+    float *act)
 {
     drl_tape *t = &agent->tape;
     drl_tensor *s, *a;
@@ -7003,10 +6985,10 @@ static drl_status drli_agent_finite(drl_agent *a)
     if (i == a->metric_count) return DRL_OK;
     for (k = 0; k < a->set_count && bad < 0; k++) bad = drli_params_find_nan(a->sets[k].params);
     return drli_fail(a->ctx, DRL_ERR_NAN,
-                     "%s: %s is not finite after %l updates (tensor %s%s); lower the learning "
-                     "rate, or check the scale of observations and rewards", a->algo.name,
-                     a->metrics[i].name, a->updates, bad < 0 ? "" : a->sets[k - 1].prefix,
-                     bad < 0 ? "none" : a->sets[k - 1].params->names[bad]);
+        "%s: %s is not finite after %l updates (tensor %s%s); lower the learning "
+        "rate, or check the scale of observations and rewards", a->algo.name, a->metrics[i].name,
+        a->updates, bad < 0 ? "" : a->sets[k - 1].prefix, bad < 0 ? "none" : a->sets[k -
+        1].params->names[bad]);
 }
 
 DRLDEF drl_status drl_agent_update(drl_agent *a, drl_replay *replay)
@@ -7045,7 +7027,7 @@ DRLDEF drl_status drl_agent_save(drl_agent *a, const char *path, const drl_meta 
     int i;
     drl_meta_init(&all, a->ctx);
     for (i = 0; meta && i < meta->count; i++) drl_meta_set(&all, meta->pairs[i].key,
-                                                           meta->pairs[i].value);
+            meta->pairs[i].value);
     drl_meta_set(&all, "algo", a->algo.name);
     drli_fields_to_meta(a->algo.fields, a->algo.field_count, drl_agent_config(a), &all);
     drl_state_init(&state, a->ctx);
@@ -7058,14 +7040,14 @@ DRLDEF drl_status drl_agent_save(drl_agent *a, const char *path, const drl_meta 
 
 /* Make and fill the agent of the file. config: scratch [algo->config_size]. */
 static drl_status drli_agent_from(drl_agent *a, drl_context *ctx, const drl_algo *algo,
-                                  const drl_file *file, void *config, const char *path)
+    const drl_file *file, void *config, const char *path)
 {
     const char *name = drl_meta_get(&file->meta, "algo");
     drl_state state;
     drl_status s;
     if (!name || strcmp(name, algo->name) != 0)
         return drli_fail(ctx, DRL_ERR_FORMAT, "drl_agent_load: %s: expected algo %s, got %s", path,
-                         algo->name, name ? name : "none");
+            algo->name, name ? name : "none");
     drl_algo_default(*algo, config, 1, 1);
     s = drli_fields_from_meta(ctx, algo->fields, algo->field_count, config, &file->meta);
     if (!s) s = drl_agent_init(a, ctx, *algo, config);
@@ -7129,7 +7111,7 @@ static size_t drli_trainer_bytes(const drl_trainer *t)
 }
 
 DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_trainer_config *cfg,
-                                   const drl_env *envs, int env_count, drl_agent *a)
+    const drl_env *envs, int env_count, drl_agent *a)
 {
     drl_replay_config rc = drl_replay_config_default(a->obs_dim, a->act_dim);
     drl_status s = DRL_OK;
@@ -7143,7 +7125,7 @@ DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_t
                 envs[e].name, envs[e].obs_dim, envs[e].act_dim, a->obs_dim, a->act_dim);
     if (env_count < 1)
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_trainer_init: expected env_count >= 1, got %d",
-                         env_count);
+            env_count);
     t->cfg = cfg ? *cfg : drl_trainer_config_default();
     t->ctx = ctx;
     t->agent = a;
@@ -7196,8 +7178,8 @@ static void drli_trainer_task(void *arg, int begin, int end, int worker)
     int e;
     (void)worker;
     for (e = begin; e < end; e++)
-        t->results[e] = drli_env_step_raw(&t->envs[e], t->act + e * t->agent->act_dim,
-                                          t->next_obs + e * t->agent->obs_dim);
+        t->results[e] = drli_env_step_raw(&t->envs[e], t->act + e * t->agent->act_dim, t->next_obs +
+            e * t->agent->obs_dim);
 }
 
 /* Check the step of one environment and keep the transition. */
@@ -7215,7 +7197,7 @@ static drl_status drli_trainer_env(drl_trainer *t, int e)
         t->faults++;
         if (t->faults > 1000)
             return drli_fail(t->ctx, DRL_ERR_ENV,
-                             "%s: more than 1000 steps failed; the task is not usable", env->name);
+                "%s: more than 1000 steps failed; the task is not usable", env->name);
         return drli_trainer_reset(t, e);
     }
     t->length[e]++;
@@ -7273,8 +7255,8 @@ DRLDEF double drl_trainer_length(const drl_trainer *t)
 }
 
 /* One episode; work holds obs [S] and act [A]. */
-static drl_status drli_episode(drl_context *ctx, drl_agent *a, const drl_env *env,
-                               uint64_t seed, float *work, double *ret, int *length)
+static drl_status drli_episode(drl_context *ctx, drl_agent *a, const drl_env *env, uint64_t seed,
+    float *work, double *ret, int *length)
 {
     float *obs = work, *act = work + a->obs_dim, reward = 0;
     int flags = 0;
@@ -7291,8 +7273,8 @@ static drl_status drli_episode(drl_context *ctx, drl_agent *a, const drl_env *en
     return s;
 }
 
-DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *env,
-                               int episodes, uint64_t seed, drl_evaluation *result, double *returns)
+DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *env, int episodes,
+    uint64_t seed, drl_evaluation *result, double *returns)
 {
     size_t size = ((size_t)a->obs_dim + (size_t)a->act_dim) * sizeof(float);
     float *work;
@@ -7325,7 +7307,7 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *en
 }
 
 #ifndef DIFFRL_NO_PPO
-/* ============================================================================ >>ppo
+/* ==================== >>ppo
    PPO - proximal policy optimization, the on-policy baseline
    Paper     Schulman et al. 2017, arXiv:1707.06347; GAE: Schulman et al. 2015, arXiv:1506.02438
    Code      constants of Stable-Baselines3
@@ -7347,10 +7329,10 @@ static drl_status drli_ppo_start(drl_agent *a)
     drl_rng rng = drli_agent_stream(a, c->seed, "weights");
     if (c->batch > c->rollout)
         return drli_fail(a->ctx, DRL_ERR_RANGE, "ppo: expected batch <= rollout, got %d > %d",
-                         c->batch, c->rollout);
+            c->batch, c->rollout);
     drli_agent_set(a, &p->net, "", 13, 1, 1);
     drli_mlp_even(&p->policy, &p->net, "policy.", c->obs_dim, c->width, 2, c->act_dim,
-                  DRL_ACT_TANH);
+        DRL_ACT_TANH);
     drli_mlp_even(&p->value, &p->net, "value.", c->obs_dim, c->width, 2, 1, DRL_ACT_TANH);
     p->log_std = drl_params_add(&p->net, "", "log_std", 1, c->act_dim);
     p->x = drli_agent_floats(a, c->rollout, c->obs_dim);
@@ -7402,14 +7384,14 @@ static void drli_ppo_begin(drl_agent *a, int env)
 }
 
 static drl_status drli_ppo_observe(drl_agent *a, int env, const float *obs, const float *act,
-                                   float reward, const float *next_obs, int flags)
+    float reward, const float *next_obs, int flags)
 {
     drl_ppo *p = (drl_ppo *)a;
     drl_norm *n = &p->returns;
     (void)act; /* raw is the same before the cut */
     if (env < 0 || env >= p->cfg.rollout)
         return drli_fail(a->ctx, DRL_ERR_RANGE, "ppo: environment %d of rollout = %d", env,
-                         p->cfg.rollout);
+            p->cfg.rollout);
     if (p->cfg.normalize) {
         p->sum[env] = fmaf(p->cfg.gamma, p->sum[env], reward);
         drl_norm_update(n, &p->sum[env]);
@@ -7418,8 +7400,7 @@ static drl_status drli_ppo_observe(drl_agent *a, int env, const float *obs, cons
     }
     p->rollout.turn = env;
     if (p->rollout.size < p->cfg.rollout)
-        drl_replay_push(&p->rollout, obs, p->raw + env * p->cfg.act_dim, reward,
-                        next_obs, flags);
+        drl_replay_push(&p->rollout, obs, p->raw + env * p->cfg.act_dim, reward, next_obs, flags);
     if (flags) drli_ppo_begin(a, env);
     return DRL_OK;
 }
@@ -7463,7 +7444,7 @@ static drl_tensor *drli_ppo_rows(drl_ppo *p, float *array, int cols, const uint3
 {
     drl_tape *t = &p->agent.tape;
     return drl_gather(t, drl_tape_input(t, p->cfg.rollout, cols, array),
-                      (const int *)(const void *)order, p->cfg.batch);
+        (const int *)(const void *)order, p->cfg.batch);
 }
 
 /* Adam step on -mean min(R A, clip(R) A) + mean((V - target)^2) / 4. */
@@ -7531,17 +7512,14 @@ static drl_tensor *drli_ppo_act(drl_agent *agent, drl_mode mode, drl_tensor *obs
     return drl_clip(t, x, -1.0f, 1.0f);
 }
 
-DRLI_ALGO(ppo, DRL_PPO_CONFIG,
-          "clipped policy gradient, on-policy (Schulman et al., 2017)",
-          "policy_loss value_loss kl log_std",
-          "cpu\n"
-          "toy gamma=0.9 lr=1e-3\n",
-          a.free_fn = drli_ppo_free; a.state_fn = drli_ppo_state; a.begin_fn = drli_ppo_begin;
-          a.observe_fn = drli_ppo_observe)
+DRLI_ALGO(ppo, DRL_PPO_CONFIG, "clipped policy gradient, on-policy (Schulman et al., 2017)",
+    "policy_loss value_loss kl log_std", "cpu\n" "toy gamma=0.9 lr=1e-3\n", a.free_fn =
+    drli_ppo_free; a.state_fn = drli_ppo_state; a.begin_fn = drli_ppo_begin; a.observe_fn =
+    drli_ppo_observe)
 #endif
 
 #ifndef DIFFRL_NO_SAC
-/* ============================================================================ >>sac
+/* ==================== >>sac
    SAC - soft actor-critic, the Gaussian baseline
    Paper     Haarnoja et al. 2018, arXiv:1812.05905, algorithm 1
    Code      none followed
@@ -7567,7 +7545,7 @@ static drl_status drli_sac_start(drl_agent *a)
     drli_agent_set(a, &s->temperature, "temperature.", 1, 1, 0);
     drli_mlp_even(&s->policy, &s->actor, "", c->obs_dim, c->width, 2, 2 * c->act_dim, DRL_ACT_RELU);
     drl_twin_add(&s->q, &s->critic, &s->target, "", c->obs_dim, c->act_dim, c->width, 3,
-                 DRL_ACT_RELU);
+        DRL_ACT_RELU);
     s->kappa = drl_params_add(&s->temperature, "", "kappa", 1, 1);
     s->noise = drli_agent_floats(a, 2 * c->batch, c->act_dim);
     s->y = drli_agent_floats(a, c->batch, 1);
@@ -7670,15 +7648,12 @@ static drl_tensor *drli_sac_act(drl_agent *agent, drl_mode mode, drl_tensor *obs
     return drli_sac_sample(s, obs, noise->data, &density);
 }
 
-DRLI_ALGO(sac, DRL_SAC_CONFIG,
-          "Gaussian policy, maximum entropy (Haarnoja et al., 2018)",
-          "critic_loss actor_loss q alpha log_density",
-          "cpu lr=1e-3\n"
-          "toy width=64 batch=128 random_steps=500 lr=3e-3\n",
-          (void)0)
+DRLI_ALGO(sac, DRL_SAC_CONFIG, "Gaussian policy, maximum entropy (Haarnoja et al., 2018)",
+    "critic_loss actor_loss q alpha log_density", "cpu lr=1e-3\n"
+    "toy width=64 batch=128 random_steps=500 lr=3e-3\n", (void)0)
 #endif
 #ifndef DIFFRL_NO_DACER
-/* ============================================================================ >>dacer
+/* ==================== >>dacer
    DACER - diffusion actor-critic with entropy regulator
    Paper     Wang et al., NeurIPS 2024, arXiv:2405.15177
    Code      github.com/happy-yan/DACER-Diffusion-with-Online-RL
@@ -7828,11 +7803,11 @@ static drl_status drli_dacer_start(drl_agent *a)
     drli_agent_set(a, &d->scale, "scale.", 1, 1, 1);
     drli_agent_set(a, &d->running, "running.", 1, 0, 0);
     drl_denoiser_add(&d->net, &d->actor, "", c->obs_dim, c->act_dim, DRL_TIME_SCALED, 16, 32,
-                     c->actor_width, c->layers, 0, DRL_ACT_MISH);
+        c->actor_width, c->layers, 0, DRL_ACT_MISH);
     for (j = 0; j < 4; j++)
         drli_mlp_even(j < 2 ? &d->q[j] : &d->q_target[j - 2], j < 2 ? &d->critic : &d->target,
-                      j % 2 ? "q1." : "q0.", c->act_dim + c->obs_dim, c->critic_width, c->layers,
-                      2, DRL_ACT_MISH);
+            j % 2 ? "q1." : "q0.", c->act_dim + c->obs_dim, c->critic_width, c->layers, 2,
+            DRL_ACT_MISH);
     d->log_alpha = drl_params_add(&d->scale, "", "log_alpha", 1, 1);
     d->omega = drl_params_add(&d->running, "", "omega", 1, 2);
     d->noise = drli_agent_floats(a, B, (c->steps + 1) * A + 2);
@@ -7862,7 +7837,7 @@ static float *drli_dacer_noise(drl_dacer *d, int rows, int more)
 /* a = clip(x_0 + lambda alpha n, -1, 1), x_0 the chain's end; noisy 0: without n, learn 1: with
    gradients.   noise [T + 1, B, A]: x_T, the steps' normals, n; overwritten, borrowed */
 static drl_tensor *drli_dacer_action(drl_dacer *d, drl_tensor *obs, float *noise, int noisy,
-                                     int learn)
+    int learn)
 {
     drl_tape *t = &d->agent.tape;
     int k, T = d->cfg.steps, B = obs->rows, A = d->cfg.act_dim;
@@ -7911,7 +7886,7 @@ static drl_status drli_dacer_target(drl_dacer *d, const drl_batch *b, float *noi
      dq = -w (y - q) / (sigma^2 + 0.1),   dsigma = -w (e^2 - sigma^2) / (sigma^3 + 0.1),
      e = clip(y_sample - q, -3 omega, 3 omega) */
 static void drli_dacer_slopes(drl_dacer *d, int j, const float *q, const float *sigma, float *dq,
-                              float *dsigma)
+    float *dsigma)
 {
     int r, B = d->agent.batch.rows;
     float *omega = &d->omega->data[j], now = (float)drli_mean(B, sigma), w;
@@ -7931,8 +7906,8 @@ static drl_status drli_dacer_critic(drl_dacer *d, const drl_batch *b)
     drl_tape *t = drli_agent_tape(&d->agent, 1);
     drl_tensor *x, *loss[2];
     int j, B = b->rows;
-    x = drl_concat(t, drl_tape_input(t, B, d->cfg.act_dim, b->act),
-                   drl_tape_input(t, B, d->cfg.obs_dim, b->obs));
+    x = drl_concat(t, drl_tape_input(t, B, d->cfg.act_dim, b->act), drl_tape_input(t, B,
+        d->cfg.obs_dim, b->obs));
     for (j = 0; j < 2; j++) {
         drl_tensor *out = drl_mlp_forward(t, &d->q[j], x), *q = drl_cols(t, out, 0, 1);
         drl_tensor *sigma = drl_activate(t, DRL_ACT_SOFTPLUS, drl_cols(t, out, 1, 1));
@@ -8011,25 +7986,24 @@ static drl_status drli_dacer_update(drl_agent *agent, drl_replay *replay)
 static drl_tensor *drli_dacer_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
 {
     drl_dacer *d = (drl_dacer *)agent;
-    drl_tensor *noise = drli_agent_normals(agent, drli_agent_rng(agent, mode),
-                                           obs->rows * (d->cfg.steps + 1), d->cfg.act_dim);
+    drl_tensor *noise = drli_agent_normals(agent, drli_agent_rng(agent, mode), obs->rows *
+        (d->cfg.steps + 1), d->cfg.act_dim);
     if (agent->tape.status) return noise;
     return drli_dacer_action(d, obs, noise->data, mode == DRL_MODE_EXPLORE, 0);
 }
 
 DRLI_ALGO(dacer, DRL_DACER_CONFIG,
-          "diffusion policy through which Q is climbed (Wang et al., NeurIPS 2024)",
-          "critic_loss actor_loss omega alpha entropy",
-          "cpu steps=5 actor_width=128 layers=2 alpha_delay=1000 mixtures=16 random_steps=5000 "
-          "update_every=1 lr_actor=3e-4 lr_critic=1e-3\n"
-          "toy steps=5 actor_width=64 layers=2 critic_width=64 noise=0.1 alpha_delay=200 "
-          "mixtures=8 samples=100 batch=128 random_steps=500 update_every=1 lr_actor=3e-4 "
-          "lr_critic=1e-3\n",
-          (void)0)
+    "diffusion policy through which Q is climbed (Wang et al., NeurIPS 2024)",
+    "critic_loss actor_loss omega alpha entropy",
+    "cpu steps=5 actor_width=128 layers=2 alpha_delay=1000 mixtures=16 random_steps=5000 "
+    "update_every=1 lr_actor=3e-4 lr_critic=1e-3\n"
+    "toy steps=5 actor_width=64 layers=2 critic_width=64 noise=0.1 alpha_delay=200 "
+    "mixtures=8 samples=100 batch=128 random_steps=500 update_every=1 lr_actor=3e-4 "
+    "lr_critic=1e-3\n", (void)0)
 #endif
 
 #ifndef DIFFRL_NO_DIME
-/* ============================================================================ >>dime
+/* ==================== >>dime
    DIME - diffusion-based maximum-entropy reinforcement learning
    Paper     Celik et al., ICML 2025, arXiv:2502.02316
    Code      github.com/ALRhub/DIME
@@ -8104,7 +8078,7 @@ static drl_status drli_dime_start(drl_agent *agent)
     const drl_dime_config *c = &d->cfg;
     if (!(c->v_min < c->v_max))
         return drli_fail(agent->ctx, DRL_ERR_RANGE, "dime: expected v_min < v_max, got %g and %g",
-                         (double)c->v_min, (double)c->v_max);
+            (double)c->v_min, (double)c->v_max);
     if (drli_dime_layout(d)) return agent->ctx->status;
     drli_dime_weights(d);
     drl_ou_schedule(c->steps, c->step_floor, d->c);
@@ -8128,7 +8102,7 @@ typedef struct drli_dime_sample {
 /* u(x, s, k) = trunk([x, s, time_k]), cut to +-1e4, by the first layer's parts from s, `state`
    [B, W], and k, `time` [N, W]. */
 static drl_tensor *drli_dime_control(drl_dime *d, drl_tensor *x, drl_tensor *state,
-                                     drl_tensor *time, int k)
+    drl_tensor *time, int k)
 {
     drl_tape *t = &d->agent.tape;
     drl_tensor *w = drl_rows(t, d->trunk.layer[0].w, 0, d->cfg.act_dim);
@@ -8166,9 +8140,9 @@ static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, float *nois
     memset(&out, 0, sizeof(out));
     /* parts of the first layer, once per path */
     state = drl_linear(t, obs, drl_rows(t, w, A, c->obs_dim), d->trunk.layer[0].b, NULL,
-                       DRL_ACT_NONE);
-    time = drl_linear(t, drl_fourier_forward(t, &d->time, c->steps),
-                      drl_rows(t, w, A + c->obs_dim, c->actor_width), NULL, NULL, DRL_ACT_NONE);
+        DRL_ACT_NONE);
+    time = drl_linear(t, drl_fourier_forward(t, &d->time, c->steps), drl_rows(t, w, A + c->obs_dim,
+        c->actor_width), NULL, NULL, DRL_ACT_NONE);
     /* eta_k = softplus(rho) c_k / softplus(phi) */
     one = drl_tape_input(t, 1, A, NULL);
     x = drl_tape_input(t, B, A, noise);
@@ -8178,8 +8152,8 @@ static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, float *nois
     for (k = 0; k < A; k++) one->data[k] = 1.0f;
     for (k = 0; k < B; k++) cost->data[k] = 0.0f;
     for (k = 0; k < n; k++) noise[k] *= c->prior_std;
-    rate = drl_mul(t, drl_div(t, one, drl_activate(t, DRL_ACT_SOFTPLUS, d->phi)),
-                   drl_activate(t, DRL_ACT_SOFTPLUS, d->rho));
+    rate = drl_mul(t, drl_div(t, one, drl_activate(t, DRL_ACT_SOFTPLUS, d->phi)), drl_activate(t,
+        DRL_ACT_SOFTPLUS, d->rho));
     for (k = 0; k < c->steps; k++) {
         drl_tape_mark mark = drl_tape_save(t);
         drl_tensor *xi = drl_tape_input(t, B, A, noise + (k + 1) * n);
@@ -8272,8 +8246,8 @@ static float drli_dime_actor(drl_dime *d, const drl_batch *b, float *noise)
     drli_dime_sample path = drli_dime_path(d, obs, noise);
     float run_cost;
     in = drl_concat(t, obs, path.action);
-    q = drl_add(t, drl_c51_mean(t, drl_crossq_eval(t, &d->q[0], in), &d->support),
-                drl_c51_mean(t, drl_crossq_eval(t, &d->q[1], in), &d->support));
+    q = drl_add(t, drl_c51_mean(t, drl_crossq_eval(t, &d->q[0], in), &d->support), drl_c51_mean(t,
+        drl_crossq_eval(t, &d->q[1], in), &d->support));
     q = drl_affine(t, q, 0.5f, 0.0f);
     loss = drl_mean(t, drl_sub(t, drl_affine(t, path.density, drli_dime_alpha(d), 0.0f), q));
     if (drli_agent_learn(&d->agent, &d->actor, &d->adam_actor, loss, 1)) return 0.0f;
@@ -8324,8 +8298,8 @@ static drl_status drli_dime_update(drl_agent *agent, drl_replay *replay)
 static drl_tensor *drli_dime_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
 {
     drl_dime *d = (drl_dime *)agent;
-    drl_tensor *noise = drli_agent_normals(agent, drli_agent_rng(agent, mode),
-                                           obs->rows * (d->cfg.steps + 1), d->cfg.act_dim);
+    drl_tensor *noise = drli_agent_normals(agent, drli_agent_rng(agent, mode), obs->rows *
+        (d->cfg.steps + 1), d->cfg.act_dim);
     if (agent->tape.status) return noise;
     return drli_dime_path(d, obs, noise->data).action;
 }
@@ -8343,7 +8317,7 @@ DRLI_ALGO(dime, DRL_DIME_CONFIG,
 #endif
 
 #ifndef DIFFRL_NO_DPPO
-/* ============================================================================ >>dppo
+/* ==================== >>dppo
    DPPO - diffusion policy policy optimization
    Paper     Ren et al., ICLR 2025, arXiv:2409.00588
    Code      github.com/irom-princeton/dppo
@@ -8373,11 +8347,11 @@ static float *drli_dppo_plan(const drl_dppo *d, drl_mode mode, int env)
 }
 
 static void drli_dppo_net(drl_dppo *d, drl_denoiser *net, drl_params *params, const char *prefix,
-                          int trainable, int acting)
+    int trainable, int acting)
 {
     drli_agent_set(&d->agent, params, prefix, 12, trainable, acting);
     drl_denoiser_add(net, params, "", d->cfg.obs_dim, d->dim, DRL_TIME_DDPM, 16, 32,
-                     d->cfg.actor_width, 0, 1, DRL_ACT_RELU);
+        d->cfg.actor_width, 0, 1, DRL_ACT_RELU);
 }
 
 static drl_status drli_dppo_layout(drl_dppo *d)
@@ -8430,7 +8404,7 @@ static drl_status drli_dppo_tables(drl_dppo *d)
     }
     if (!s && c->tuned > d->explore.steps)
         s = drli_fail(ctx, DRL_ERR_RANGE, "dppo: expected tuned <= %d, got %d", d->explore.steps,
-                      c->tuned);
+            c->tuned);
     for (t = 1; t <= d->explore.steps; t++) {
         d->sigma[t] = DRLI_MAX(d->explore.std[t], c->prob_floor);
         d->explore.std[t] = DRLI_MAX(d->explore.std[t], c->sample_floor);
@@ -8503,7 +8477,7 @@ static drl_tensor *drli_dppo_normal(drl_dppo *d, const drl_dense *range, drl_ten
 
 /* path [(K + 1) B, D]: x_K .. x_0 by the base net and, from x_K' on, by net. */
 static drl_tensor *drli_dppo_sample(drl_dppo *d, const drl_denoiser *net, const drl_ddpm *chain,
-                                    drl_rng *rng, drl_tensor *obs)
+    drl_rng *rng, drl_tensor *obs)
 {
     drl_tape *t = &d->agent.tape;
     int i, n = obs->rows * d->dim, K = chain->steps, tuned = d->cfg.tuned;
@@ -8526,8 +8500,8 @@ static void drli_dppo_plans(drl_dppo *d, drl_mode mode, drl_tensor *obs)
     for (e = 0; e < obs->rows && who; e++)
         if (drli_dppo_plan(d, mode, e)[DRLI_DPPO_AT] >= (float)d->cfg.chunk) who[B++] = e;
     if (B == 0) return;
-    path = drli_dppo_sample(d, &d->net, chain, drli_agent_rng(&d->agent, mode),
-                            drli_dppo_normal(d, &d->obs_range, drl_gather(t, obs, who, B)));
+    path = drli_dppo_sample(d, &d->net, chain, drli_agent_rng(&d->agent, mode), drli_dppo_normal(d,
+        &d->obs_range, drl_gather(t, obs, who, B)));
     for (r = 0; r < B && !t->status; r++) {
         float *plan = drli_dppo_plan(d, mode, who[r]), *x = plan + DRLI_DPPO_OBS + S;
         drli_copy(x - S, obs->data + who[r] * S, S);
@@ -8546,7 +8520,7 @@ static drl_tensor *drli_dppo_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
     drl_tensor *act = drl_tape_input(t, obs->rows, A, NULL);
     if (obs->rows > d->cfg.envs)
         return drli_tape_fail(t, drli_fail(agent->ctx, DRL_ERR_RANGE, "dppo: expected at most "
-                                           "envs = %d rows, got %d", d->cfg.envs, obs->rows));
+            "envs = %d rows, got %d", d->cfg.envs, obs->rows));
     drli_dppo_plans(d, mode, obs);
     for (r = 0; r < obs->rows && !t->status; r++) {
         float *at = drli_dppo_plan(d, mode, r) + DRLI_DPPO_AT;
@@ -8560,7 +8534,7 @@ static drl_tensor *drli_dppo_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
 
 /* At the end of a plan or an episode keep the chunk; its discounted return goes to target. */
 static drl_status drli_dppo_observe(drl_agent *agent, int env, const float *obs, const float *act,
-                                    float reward, const float *next_obs, int flags)
+    float reward, const float *next_obs, int flags)
 {
     drl_dppo *d = (drl_dppo *)agent;
     drl_replay *r = &d->rollout;
@@ -8573,7 +8547,7 @@ static drl_status drli_dppo_observe(drl_agent *agent, int env, const float *obs,
         d->target[r->size] = *sum = fmaf(0.99f, *sum, plan[DRLI_DPPO_REWARD]);
         r->turn = env;
         drl_replay_push(r, plan + DRLI_DPPO_OBS, plan + DRLI_DPPO_OBS + d->cfg.obs_dim,
-                        plan[DRLI_DPPO_REWARD], next_obs, flags);
+            plan[DRLI_DPPO_REWARD], next_obs, flags);
     }
     plan[DRLI_DPPO_AT] = (float)d->cfg.chunk;
     plan[DRLI_DPPO_FIRST] = flags ? 1.0f : 0.0f;
@@ -8597,7 +8571,7 @@ static int *drli_dppo_index(drl_dppo *d, int B, const uint32_t *pair, int kind)
 
 /* Rows of array [rows, cols] that the pairs select. */
 static drl_tensor *drli_dppo_take(drl_dppo *d, int B, const uint32_t *pair, int kind, float *array,
-                                  int rows, int cols)
+    int rows, int cols)
 {
     drl_tape *t = &d->agent.tape;
     int *index = drli_dppo_index(d, B, pair, kind);
@@ -8606,7 +8580,7 @@ static drl_tensor *drli_dppo_take(drl_dppo *d, int B, const uint32_t *pair, int 
 
 /* ln N(next; mu_t(x, s), sigma_t^2) of each dimension cut to [-5, 2]; their mean or sum. */
 static drl_tensor *drli_dppo_log_prob(drl_dppo *d, const uint32_t *pair, drl_tensor *obs,
-                                      drl_tensor *x, drl_tensor *next)
+    drl_tensor *x, drl_tensor *next)
 {
     drl_tape *t = &d->agent.tape;
     int *at = drli_dppo_index(d, x->rows, pair, DRLI_DPPO_TIME);
@@ -8709,16 +8683,16 @@ static void drli_dppo_piece(drl_dppo *d, int n, int B, const uint32_t *pair, flo
     drl_metric *m = d->agent.metrics;
     int K = d->cfg.tuned, N = d->cfg.rollout, r;
     drl_tensor *obs, *log_ratio, *ratio, *low, *high, *v, *loss, *up;
-    log_ratio = drl_sub(t, drli_dppo_pairs(d, n, pair, &obs),
-                        drli_dppo_take(d, n, pair, DRLI_DPPO_PAIR, d->old, N * K, 1));
+    log_ratio = drl_sub(t, drli_dppo_pairs(d, n, pair, &obs), drli_dppo_take(d, n, pair,
+        DRLI_DPPO_PAIR, d->old, N * K, 1));
     ratio = drl_exp(t, log_ratio);
     low = drli_dppo_take(d, n, pair, DRLI_DPPO_STEP, d->low, K, 1);
     high = drli_dppo_take(d, n, pair, DRLI_DPPO_STEP, d->high, K, 1);
     up = drl_affine(t, drl_tape_input(t, n, 1, gain), -1.0f, 0.0f);
     loss = drl_mul(t, drl_max(t, drl_min(t, ratio, high), low), up);
     loss = drl_mean(t, drl_max(t, drl_mul(t, ratio, up), loss));
-    v = drl_sub(t, drl_resmlp_forward(t, &d->value, obs),
-                drli_dppo_take(d, n, pair, DRLI_DPPO_CHUNK, d->target, N, 1));
+    v = drl_sub(t, drl_resmlp_forward(t, &d->value, obs), drli_dppo_take(d, n, pair,
+        DRLI_DPPO_CHUNK, d->target, N, 1));
     v = drl_mean(t, drl_square(t, v));
     up = drl_add(t, loss, drl_affine(t, v, 0.25f, 0.0f));
     if (d->cfg.bc_coef > 0)
@@ -8785,24 +8759,24 @@ static int drli_dppo_whole(const drl_dppo *d, int64_t rows, int64_t row, const u
 
 /* One update of the student on chunks x [B, D] with noise at steps t, and of the average. */
 static drl_status drli_dppo_clone(drl_dppo *d, drl_tensor *obs, drl_tensor *x, const int *t,
-                                  drl_tensor *noise)
+    drl_tensor *noise)
 {
     const drl_dppo_config *c = &d->cfg;
     drl_tape *tape = &d->agent.tape;
     drl_tensor *loss = drl_denoiser_loss(tape, &d->student_net, &d->full, obs, x, t, noise, NULL);
     drl_status s;
     d->adam_student.lr = d->epoch ? drl_lr_cosine(c->bc_lr, c->bc_lr_last, d->epoch - 1,
-                                                  c->bc_epochs - 1) : c->bc_lr_last;
+        c->bc_epochs - 1) : c->bc_lr_last;
     s = drli_agent_learn(&d->agent, &d->student, &d->adam_student, loss, 5);
     if (!s && d->batches++ % c->ema_every == 0)
-        drl_params_polyak(&d->base, &d->student,
-                          d->epoch + 1 < c->ema_first ? 1.0f : 1.0f - c->ema);
+        drl_params_polyak(&d->base, &d->student, d->epoch + 1 < c->ema_first ? 1.0f : 1.0f -
+            c->ema);
     return s;
 }
 
 /* An update on random chunks. */
 static drl_status drli_dppo_draw(drl_dppo *d, int64_t rows, const float *obs, const float *act,
-                                 const uint8_t *ends)
+    const uint8_t *ends)
 {
     drl_tape *t = drli_agent_tape(&d->agent, 1);
     drl_rng *rng = &d->agent.rng_batch;
@@ -8820,8 +8794,8 @@ static drl_status drli_dppo_draw(drl_dppo *d, int64_t rows, const float *obs, co
         drli_copy(x->data + r * D, act + row * A, D);
     }
     x = drli_dppo_normal(d, &d->act_range, x);
-    return drli_dppo_clone(d, drli_dppo_normal(d, &d->obs_range, s),
-                           drl_tape_input(t, B, D, x->data), at, noise);
+    return drli_dppo_clone(d, drli_dppo_normal(d, &d->obs_range, s), drl_tape_input(t, B, D,
+        x->data), at, noise);
 }
 
 /* w = (largest - least + 1e-6) / 2, b = least + w of each column. */
@@ -8841,7 +8815,7 @@ static void drli_dppo_range(drl_dense *range, int64_t rows, const float *x)
 }
 
 DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const float *act,
-                                    const uint8_t *ends)
+    const uint8_t *ends)
 {
     const drl_dppo_config *c = &d->cfg;
     int64_t i = 0, n = c->bc_updates ? c->bc_updates : DRLI_MAX(rows / c->bc_batch, 1);
@@ -8850,7 +8824,7 @@ DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs,
     while (i < rows && !drli_dppo_whole(d, rows, i, ends)) i++;
     if (i >= rows || rows > UINT32_MAX)
         return drli_fail(d->agent.ctx, DRL_ERR_SHAPE, "drl_dppo_pretrain: expected an episode of "
-                         "%d actions, got none in %l rows", c->chunk, rows);
+            "%d actions, got none in %l rows", c->chunk, rows);
     if (d->epoch == 0) {
         drli_dppo_range(&d->obs_range, rows, obs);
         drli_dppo_range(&d->act_range, rows, act);
@@ -8879,7 +8853,7 @@ DRLI_ALGO(dppo, DRL_DPPO_CONFIG,
 #endif
 
 #ifndef DIFFRL_NO_QVPO
-/* ============================================================================ >>qvpo
+/* ==================== >>qvpo
    QVPO - Q-weighted variational policy optimization
    Paper     Ding et al., NeurIPS 2024, arXiv:2405.16173
    Code      github.com/wadx2019/qvpo
@@ -8908,13 +8882,13 @@ static drl_status drli_qvpo_start(drl_agent *agent)
     drli_agent_set(agent, &q->critic_target, "critic_target.", 16, 0, 0);
     drli_agent_set(agent, &q->running, "running.", 1, 0, 0);
     drl_denoiser_add(&q->eps, &q->actor, "", S, A, DRL_TIME_DDPM, 32, 256, c->actor_width, 3, 0,
-                     DRL_ACT_MISH);
+        DRL_ACT_MISH);
     drl_denoiser_add(&q->eps_target, &q->actor_target, "", S, A, DRL_TIME_DDPM, 32, 256,
-                     c->actor_width, 3, 0, DRL_ACT_MISH);
+        c->actor_width, 3, 0, DRL_ACT_MISH);
     drl_twin_add(&q->q, &q->critic, &q->critic_target, "", S, A, c->critic_width, 4, DRL_ACT_MISH);
     q->score = drl_params_add(&q->running, "", "score", 1, 2);
     q->path = drli_agent_floats(agent, (c->steps + 1) * DRLI_MAX(c->target, c->candidates),
-                                c->batch * A);
+        c->batch * A);
     q->y = drli_agent_floats(agent, c->batch, 1);
     q->act = drli_agent_floats(agent, n, A);
     q->noise = drli_agent_floats(agent, n, A);
@@ -8942,7 +8916,7 @@ static drl_tensor *drli_qvpo_offer(drl_qvpo *q, drl_tensor *obs, int K, int targ
     int rows = K * obs->rows, A = q->cfg.act_dim;
     float *x = path + q->cfg.steps * rows * A;
     drl_denoiser_sample(t, target ? &q->eps_target : &q->eps, &q->chain, obs, K, q->cfg.steps, 1,
-                        1.0f, path);
+        1.0f, path);
     return drl_twin_min(t, &q->q, obs, drl_tape_input(t, rows, A, x), target);
 }
 
@@ -8966,8 +8940,8 @@ static drl_status drli_qvpo_critic(drl_qvpo *q, const drl_batch *b, float *path)
     for (r = 0; r < B; r++)
         q->y[r] = fmaf(b->discount[r], score->data[drli_qvpo_top(score, B, r)], b->reward[r]);
     drl_tape_reset(t);
-    loss = drl_twin_loss(t, &q->q, drl_tape_input(t, B, S, b->obs),
-                         drl_tape_input(t, B, q->cfg.act_dim, b->act), q->y);
+    loss = drl_twin_loss(t, &q->q, drl_tape_input(t, B, S, b->obs), drl_tape_input(t, B,
+        q->cfg.act_dim, b->act), q->y);
     q->agent.updates++;
     q->agent.metrics[2].value = drli_mean(B, q->y);
     return drli_agent_learn(&q->agent, &q->critic, &q->adam_critic, loss, 0);
@@ -9023,7 +8997,7 @@ static drl_status drli_qvpo_choose(drl_qvpo *q, const drl_batch *b, float *path)
         for (k = 0; k < K; k++) v += (double)score->data[k * B + r] / K;
         drli_copy(q->act + r * A, x + top * A, A);
         q->weight[r] = drli_qvpo_weight(c, score->data[top], (float)v, q->score->data[0],
-                                        q->score->data[1]);
+            q->score->data[1]);
         for (k = 1; k <= c->uniform; k++) q->weight[k * B + r] = alpha * q->weight[r];
     }
     q->agent.metrics[4].value = drli_mean(B, q->weight);
@@ -9037,11 +9011,9 @@ static drl_status drli_qvpo_actor(drl_qvpo *q, const drl_batch *b)
     drl_tape *t = drli_agent_tape(&q->agent, 1);
     int A = q->cfg.act_dim, rows = (1 + q->cfg.uniform) * b->rows;
     drl_tensor *loss;
-    loss = drl_denoiser_loss(t, &q->eps, &q->chain,
-                             drl_tape_input(t, b->rows, q->cfg.obs_dim, b->obs),
-                             drl_tape_input(t, rows, A, q->act), q->time,
-                             drl_tape_input(t, rows, A, q->noise),
-                             drl_tape_input(t, rows, 1, q->weight));
+    loss = drl_denoiser_loss(t, &q->eps, &q->chain, drl_tape_input(t, b->rows, q->cfg.obs_dim,
+        b->obs), drl_tape_input(t, rows, A, q->act), q->time, drl_tape_input(t, rows, A, q->noise),
+        drl_tape_input(t, rows, 1, q->weight));
     return drli_agent_learn(&q->agent, &q->actor, &q->adam_actor, loss, 1);
 }
 
@@ -9096,23 +9068,21 @@ static drl_tensor *drli_qvpo_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
     if (t->status) return act;
     score = drli_qvpo_offer(q, obs, K, 0, path->data);
     for (r = 0; r < B && !t->status; r++)
-        drli_copy(act->data + r * A,
-                  path->data + (T * K * B + drli_qvpo_top(score, B, r)) * A, A);
+        drli_copy(act->data + r * A, path->data + (T * K * B + drli_qvpo_top(score, B, r)) * A, A);
     return act;
 }
 
 DRLI_ALGO(qvpo, DRL_QVPO_CONFIG,
-          "diffusion policy, Q-weighted imitation (Ding et al., NeurIPS 2024)",
-          "critic_loss actor_loss target q weight alpha",
-          "cpu steps=6 target=2 evaluation=16 candidates=8 actor_width=128 policy_delay=2 "
-          "random_steps=5000 lr_actor=3e-4 lr_critic=1e-3 time_limit_terminal=0\n"
-          "toy steps=8 target=2 evaluation=16 candidates=16 uniform=4 actor_width=64 "
-          "critic_width=64 batch=128 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 "
-          "time_limit_terminal=0\n",
-          (void)0)
+    "diffusion policy, Q-weighted imitation (Ding et al., NeurIPS 2024)",
+    "critic_loss actor_loss target q weight alpha",
+    "cpu steps=6 target=2 evaluation=16 candidates=8 actor_width=128 policy_delay=2 "
+    "random_steps=5000 lr_actor=3e-4 lr_critic=1e-3 time_limit_terminal=0\n"
+    "toy steps=8 target=2 evaluation=16 candidates=16 uniform=4 actor_width=64 "
+    "critic_width=64 batch=128 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 "
+    "time_limit_terminal=0\n", (void)0)
 #endif
 
-/* ============================================================================ >>algos
+/* ==================== >>algos
    One line per algorithm. */
 DRLDEF drl_algo drl_algo_at(int index)
 {
@@ -9156,21 +9126,8 @@ DRLDEF drl_algo drl_algo_find(const char *name)
 #endif
 #endif /* DIFFRL_IMPLEMENTATION */
 
-/* Licence: MIT No Attribution (MIT-0)
-
-   Copyright 2026 the diffrl authors
-
-   Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
-   associated documentation files (the "Software"), to deal in the Software without restriction,
-   including without limitation the rights to use, copy, modify, merge, publish, distribute,
-   sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
-   furnished to do so.
-
-   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
-   NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
-   NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
-   DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
-   OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+/* Licence: MIT No Attribution (MIT-0), copyright 2026 the diffrl authors. Do with it what you like;
+   it comes as it is, without warranty. The full text: LICENSE, spdx.org/licenses/MIT-0.
 
    History
       0.1.0  2026-11  first version: the house, and DIME */
