@@ -700,7 +700,7 @@ TEST(actor_loss_gradient)
     d.phi->data[0] = .2f;
     for (j = 0; j < 2; j++) {
         drl_tensor_init(d.q[j].layer[0].b, DRL_INIT_CONSTANT, 4, &rng);
-        drl_tensor_init(d.q[j].l1.b, DRL_INIT_CONSTANT, 8, &rng);
+        drl_tensor_init(d.q[j].layer[1].b, DRL_INIT_CONSTANT, 8, &rng);
         drl_tensor_init(d.q[j].bn[1].mean, DRL_INIT_CONSTANT, 4, &rng);
         drl_tensor_init(d.q[j].bn[2].mean, DRL_INIT_CONSTANT, 8, &rng);
         drl_tensor_init(d.q[j].layer[2].w, DRL_INIT_TRUNCATED_NORMAL, 1, &rng);
