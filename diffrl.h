@@ -50,8 +50,6 @@
    >>replay     ring buffer of transitions
    >>norm       running mean and variance
    >>agent      what algorithms share, training loop, evaluation
-   >>ppo        PPO, the on-policy baseline
-   >>sac        SAC, the Gaussian baseline
    >>dacer      DACER, diffusion actor-critic with entropy regulator
    >>dime       DIME, diffusion-based maximum-entropy RL
    >>dppo       DPPO, diffusion policies cloned, then tuned by PPO
@@ -100,16 +98,8 @@
 #endif
 #endif
 
-#if defined(DIFFRL_ONLY_PPO) || defined(DIFFRL_ONLY_SAC) || defined(DIFFRL_ONLY_DIME) || \
-    defined(DIFFRL_ONLY_QVPO) || defined(DIFFRL_ONLY_DACER) || defined(DIFFRL_ONLY_DPPO)
-#ifndef DIFFRL_ONLY_PPO
-#undef DIFFRL_NO_PPO
-#define DIFFRL_NO_PPO
-#endif
-#ifndef DIFFRL_ONLY_SAC
-#undef DIFFRL_NO_SAC
-#define DIFFRL_NO_SAC
-#endif
+#if defined(DIFFRL_ONLY_DIME) || defined(DIFFRL_ONLY_QVPO) || defined(DIFFRL_ONLY_DACER) || \
+    defined(DIFFRL_ONLY_DPPO)
 #ifndef DIFFRL_ONLY_DACER
 #undef DIFFRL_NO_DACER
 #define DIFFRL_NO_DACER
@@ -679,6 +669,11 @@ DRLDEF drl_tensor *drl_gather(drl_tape *tape, drl_tensor *x, const int *index, i
 
 /* The same values as a constant. */
 DRLDEF drl_tensor *drl_detach(drl_tape *tape, drl_tensor *x);
+
+/* scale (x - mean) / sqrt(var + eps) + shift, mean and biased variance of each row, scale and shift
+   [1, cols]. Ba et al. 2016. */
+DRLDEF drl_tensor *drl_layer_norm(drl_tape *tape, drl_tensor *x, drl_tensor *scale,
+    drl_tensor *shift, float eps);
 
 /* softmax of each row, and its logarithm. */
 DRLDEF drl_tensor *drl_softmax(drl_tape *tape, drl_tensor *x);
@@ -1321,71 +1316,6 @@ typedef struct drl_evaluation {
 DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env *env, int episodes,
     uint64_t seed, drl_evaluation *result, double *returns);
 
-/* ==================== >>ppo
-   PPO - proximal policy optimization. */
-#ifndef DIFFRL_NO_PPO
-#define DRL_PPO_CONFIG(X) \
-    DRL_AGENT_CONFIG(X) \
-    X(INT, width, 64, 1, 65536, "two hidden layers of policy and of value, tanh") \
-    X(BOOL, normalize, 1, 0, 1, "observations and rewards by running statistics") \
-    X(INT, rollout, 2048, 2, 1 << 24, "environment steps of an iteration, all environments") \
-    X(INT, batch, 64, 2, 1 << 24, "rows of a gradient step; what does not fill one waits") \
-    X(INT, epochs, 10, 1, 1000, "passes over a rollout") \
-    X(FLOAT, gamma, 0.99, 0, 1, "discount") \
-    X(FLOAT, lambda, 0.95, 0, 1, "of the advantage estimate") \
-    X(FLOAT, clip, 0.2, 0, 1, "how far the ratio may leave 1") \
-    X(FLOAT, lr, 3e-4, 0, 1, "Adam, eps 1e-5, gradient's norm at most 0.5")
-typedef struct drl_ppo_config { DRL_PPO_CONFIG(DRL_MEMBER) } drl_ppo_config;
-
-typedef struct drl_ppo {
-    drl_agent agent;
-    drl_ppo_config cfg;
-    drl_params net;
-    drl_mlp policy, value;
-    drl_tensor *log_std;    /* [1, A] ln sigma, the same in all states */
-    drl_adam_config adam;
-    drl_norm norm, returns; /* of observations, of discounted returns */
-    drl_replay rollout;     /* N rows: act before the cut to +-1, reward scaled */
-    float *raw, *sum;       /* per environment: last act, discounted return */
-    float *x, *advantage, *target, *old; /* [N] normalized obs, A, A + V, ln pi_old */
-    uint32_t *order;
-} drl_ppo;
-
-/* Presets "paper", "cpu", "toy"; evaluating takes mu. If the environments do not divide
-   rollout, what exceeds it is not learned from. */
-DRL_ALGO_API(ppo)
-#endif
-
-/* ==================== >>sac
-   SAC - soft actor-critic. */
-#ifndef DIFFRL_NO_SAC
-#define DRL_SAC_CONFIG(X) \
-    DRL_AGENT_CONFIG(X) \
-    X(INT, width, 256, 1, 65536, "two hidden layers of actor and critics, ReLU") \
-    X(FLOAT, gamma, 0.99, 0, 1, "discount") \
-    X(FLOAT, tau, 0.005, 0, 1, "how far the targets follow per update") \
-    X(INT, batch, 256, 1, 1 << 20, "rows of an update") \
-    X(INT, utd, 1, 1, 1000, "updates per environment step") \
-    X(INT64, random_steps, 10000, 0, 1e12, "uniform actions before the first update") \
-    X(FLOAT, lr, 3e-4, 0, 1, "Adam, all networks and the temperature") \
-    X(FLOAT, alpha, 1, 1e-12, 1e6, "initial temperature") \
-    X(FLOAT, target, -1, -1e3, 1e3, "entropy per action dimension alpha aims at")
-typedef struct drl_sac_config { DRL_SAC_CONFIG(DRL_MEMBER) } drl_sac_config;
-
-typedef struct drl_sac {
-    drl_agent agent;
-    drl_sac_config cfg;
-    drl_params actor, critic, target, temperature;
-    drl_mlp policy;    /* s -> [mu, ln sigma] */
-    drl_twin q;
-    drl_tensor *kappa; /* ln alpha */
-    drl_adam_config adam;
-    float *noise, *y;  /* [2, B, A] normals, [B] targets */
-} drl_sac;
-
-/* Presets "paper", "cpu", "toy"; evaluating takes tanh(mu). */
-DRL_ALGO_API(sac)
-#endif
 /* ==================== >>dacer
    DACER - diffusion actor-critic. */
 #ifndef DIFFRL_NO_DACER
@@ -5205,6 +5135,63 @@ static drl_tensor *drli_batch_renorm(drl_tape *t, drl_tensor *x, drl_tensor *sca
     return y;
 }
 
+/* xhat = (x - m) / s;  dx = (h - mean(h) - xhat mean(h xhat)) / s  with  h = dy scale, per row. */
+DRLI_BACKWARD(layer_norm)
+{
+    drl_tensor *x = y->in[0], *scale = y->in[1], *shift = y->in[2];
+    const float *stats = (const float *)y->saved; /* mean and 1/s of each row */
+    float *gx = drli_grad_add(t, x), *gs = drli_grad_add(t, scale);
+    float *gb = drli_grad_add(t, shift);
+    int r, c, n = x->cols;
+    for (r = 0; r < x->rows; r++) {
+        const float *xr = x->data + (size_t)r * (size_t)n, *g = y->grad + (size_t)r * (size_t)n;
+        float m = stats[2 * r], inv = stats[2 * r + 1], h1 = 0, h2 = 0;
+        for (c = 0; c < n; c++) {
+            float xhat = (xr[c] - m) * inv, h = g[c] * scale->data[c];
+            h1 += h;
+            h2 = fmaf(h, xhat, h2);
+            if (gs) gs[c] = fmaf(g[c], xhat, gs[c]);
+            if (gb) gb[c] += g[c];
+        }
+        if (!gx) continue;
+        h1 /= (float)n;
+        h2 /= (float)n;
+        for (c = 0; c < n; c++) {
+            float xhat = (xr[c] - m) * inv, h = g[c] * scale->data[c];
+            gx[(size_t)r * (size_t)n + (size_t)c] += (h - h1 - xhat * h2) * inv;
+        }
+    }
+}
+DRLDEF drl_tensor *drl_layer_norm(drl_tape *t, drl_tensor *x, drl_tensor *scale, drl_tensor *shift,
+    float eps)
+{
+    drl_tensor *y;
+    float *stats;
+    int r, c, n = x->cols;
+    if (scale->rows != 1 || scale->cols != n || !drli_same_shape(scale, shift))
+        return drli_shape_error(t, "layer_norm", x, scale, "scale and shift [1, cols]");
+    y = drli_node(t, DRLI_OP(layer_norm), x->rows, n, x, scale);
+    stats = y == &t->poison ? NULL : drli_tape_floats(t, 2 * (size_t)x->rows);
+    if (!stats) return &t->poison;
+    y->in[2] = shift;
+    y->saved = stats;
+    y->needs_grad = y->needs_grad || (t->grad_enabled && shift->needs_grad);
+    for (r = 0; r < x->rows; r++) {
+        const float *xr = x->data + (size_t)r * (size_t)n;
+        float m = 0, v = 0, inv;
+        for (c = 0; c < n; c++) m += xr[c];
+        m /= (float)n;
+        for (c = 0; c < n; c++) v = fmaf(xr[c] - m, xr[c] - m, v);
+        inv = 1.0f / sqrtf(v / (float)n + eps);
+        for (c = 0; c < n; c++)
+            y->data[(size_t)r * (size_t)n + (size_t)c] =
+                fmaf((xr[c] - m) * inv, scale->data[c], shift->data[c]);
+        stats[2 * r] = m;
+        stats[2 * r + 1] = inv;
+    }
+    return y;
+}
+
 /* ---- softmax ---- */
 
 /* Rows: p = softmax(x), and log_p = ln p unless NULL. Sums in order. */
@@ -5591,7 +5578,7 @@ DRLDEF drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, 
     for (t = 0; t < steps; t++)
         for (f = 0; f < n; f++) {
             float omega = n > 1 ? fmaf(99.9f, (float)f / (float)(n - 1), 0.1f) : 0.1f;
-            angle->data[(size_t)t * (size_t)n + (size_t)f] = omega * (float)t;
+            angle->data[t * n + f] = omega * (float)t;
         }
     angle = drl_add(tape, angle, time->phase);
     angle = drl_concat(tape, drl_sin(tape, angle), drl_cos(tape, angle));
@@ -5956,7 +5943,7 @@ DRLDEF void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const d
     time = drl_denoiser_time(tape, net, ddpm->time[ddpm->steps] + 1);
     state = drli_repeat_rows(tape, drl_denoiser_state(tape, net, obs), n);
     for (r = 0; r < rows; r += n) {
-        float *at = path + (size_t)r * (size_t)A;
+        float *at = path + r * A;
         n = DRLI_MIN(n, rows - r);
         for (t = first; t >= last && !tape->status; t--, at += all) {
             drl_tape_mark mark = drl_tape_save(tape);
@@ -6632,13 +6619,6 @@ DRLDEF void drl_norm_apply(const drl_norm *norm, int rows, const float *x, float
         }
 }
 
-DRLI_UNUSED static void drli_norm_state(drl_norm *norm, drl_state *state, const char *prefix)
-{
-    drli_state_add_array(state, prefix, "count", DRL_F64, 1, 0, &norm->count);
-    drli_state_add_array(state, prefix, "mean", DRL_F64, norm->dim, 0, norm->mean);
-    drli_state_add_array(state, prefix, "m2", DRL_F64, norm->dim, 0, norm->m2);
-}
-
 /* ==================== >>agent
    Algorithms and agents, training, evaluation. Golden tests of algorithms are independent
    computations. */
@@ -7095,7 +7075,7 @@ static uint64_t drli_episode_seed(const drl_trainer *t, int env)
 
 static drl_status drli_trainer_reset(drl_trainer *t, int e)
 {
-    float *obs = t->obs + (size_t)e * (size_t)t->agent->obs_dim;
+    float *obs = t->obs + e * t->agent->obs_dim;
     drl_status s = drli_env_reset_at(t->ctx, &t->envs[e], e, drli_episode_seed(t, e), obs);
     drl_agent_begin(t->agent, e, 0);
     t->episode[e]++;
@@ -7306,352 +7286,6 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *en
     return s;
 }
 
-#ifndef DIFFRL_NO_PPO
-/* ==================== >>ppo
-   PPO - proximal policy optimization, the on-policy baseline
-   Paper     Schulman et al. 2017, arXiv:1707.06347; GAE: Schulman et al. 2015, arXiv:1506.02438
-   Code      constants of Stable-Baselines3
-   Idea      Several gradient steps on one rollout make good actions more likely; a probability that
-             moves by more than a factor 1 +- clip gains nothing, so the policy stays near the old.
-   Symbols   s obs, a ~ N(mu(s), sigma^2) before the cut to +-1, V value, A advantage, N rollout
-   Steps     drli_ppo_observe  a row of the rollout; r over the spread of discounted returns
-             drli_ppo_targets  A by GAE, A + V, ln pi_old
-             drli_ppo_step     min(R A, clip(R) A), R = pi / pi_old, eq. (7), (9)
-   Deviates  Statistics of observations change between rollouts only. Weights are normal, not
-             orthogonal.
-   Verified  tests/golden and unit/ppo.c, tests/learn; README.md */
-
-static drl_status drli_ppo_start(drl_agent *a)
-{
-    drl_ppo *p = (drl_ppo *)a;
-    const drl_ppo_config *c = &p->cfg;
-    drl_replay_config rc = drl_replay_config_default(c->obs_dim, c->act_dim);
-    drl_rng rng = drli_agent_stream(a, c->seed, "weights");
-    if (c->batch > c->rollout)
-        return drli_fail(a->ctx, DRL_ERR_RANGE, "ppo: expected batch <= rollout, got %d > %d",
-            c->batch, c->rollout);
-    drli_agent_set(a, &p->net, "", 13, 1, 1);
-    drli_mlp_even(&p->policy, &p->net, "policy.", c->obs_dim, c->width, 2, c->act_dim,
-        DRL_ACT_TANH);
-    drli_mlp_even(&p->value, &p->net, "value.", c->obs_dim, c->width, 2, 1, DRL_ACT_TANH);
-    p->log_std = drl_params_add(&p->net, "", "log_std", 1, c->act_dim);
-    p->x = drli_agent_floats(a, c->rollout, c->obs_dim);
-    p->raw = drli_agent_floats(a, c->rollout, c->act_dim);
-    p->sum = drli_agent_floats(a, c->rollout, 1);
-    p->advantage = drli_agent_floats(a, c->rollout, 1);
-    p->target = drli_agent_floats(a, c->rollout, 1);
-    p->old = drli_agent_floats(a, c->rollout, 1);
-    p->order = (uint32_t *)(void *)drli_agent_floats(a, c->rollout, 1);
-    rc.capacity = rc.envs = c->rollout;
-    if (drli_agent_commit(a) || drl_norm_init(&p->norm, a->ctx, c->obs_dim) ||
-        drl_norm_init(&p->returns, a->ctx, 1) || drl_replay_init(&p->rollout, a->ctx, &rc))
-        return a->ctx->status;
-    drl_mlp_init(&p->policy, DRL_INIT_LECUN_NORMAL, 1.41421356f, &rng);
-    drl_mlp_init(&p->value, DRL_INIT_LECUN_NORMAL, 1.41421356f, &rng);
-    drl_dense_init(&p->policy.layer[2], DRL_INIT_LECUN_NORMAL, 0.01f, &rng);
-    drl_dense_init(&p->value.layer[2], DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
-    p->returns.count = p->returns.m2[0] = 1e-4; /* variance 1 before anything is seen */
-    p->adam = drli_adam_lr(c->lr);
-    p->adam.eps = 1e-5f;
-    p->adam.clip_norm = 0.5f;
-    return DRL_OK;
-}
-
-static void drli_ppo_free(drl_agent *a)
-{
-    drl_ppo *p = (drl_ppo *)a;
-    drl_norm_free(&p->norm);
-    drl_norm_free(&p->returns);
-    drl_replay_free(&p->rollout);
-}
-
-static void drli_ppo_state(drl_agent *a, drl_state *state, int all)
-{
-    drl_ppo *p = (drl_ppo *)a;
-    drli_norm_state(&p->norm, state, "norm.");
-    if (!all) return;
-    drli_norm_state(&p->returns, state, "returns.");
-    drl_state_add_f32(state, "returns.sum", p->sum, p->cfg.rollout, 0);
-    drl_replay_state(&p->rollout, state, "rollout.");
-}
-
-static void drli_ppo_begin(drl_agent *a, int env)
-{
-    drl_ppo *p = (drl_ppo *)a;
-    if (env < 0 || env >= p->cfg.rollout) return;
-    p->sum[env] = 0;
-    p->rollout.last[env] = -1; /* the next row does not follow on it */
-}
-
-static drl_status drli_ppo_observe(drl_agent *a, int env, const float *obs, const float *act,
-    float reward, const float *next_obs, int flags)
-{
-    drl_ppo *p = (drl_ppo *)a;
-    drl_norm *n = &p->returns;
-    (void)act; /* raw is the same before the cut */
-    if (env < 0 || env >= p->cfg.rollout)
-        return drli_fail(a->ctx, DRL_ERR_RANGE, "ppo: environment %d of rollout = %d", env,
-            p->cfg.rollout);
-    if (p->cfg.normalize) {
-        p->sum[env] = fmaf(p->cfg.gamma, p->sum[env], reward);
-        drl_norm_update(n, &p->sum[env]);
-        reward = (float)((double)reward / sqrt(n->m2[0] / (n->count - 1) + 1e-8));
-        reward = drli_clampf(reward, -10.0f, 10.0f);
-    }
-    p->rollout.turn = env;
-    if (p->rollout.size < p->cfg.rollout)
-        drl_replay_push(&p->rollout, obs, p->raw + env * p->cfg.act_dim, reward, next_obs, flags);
-    if (flags) drli_ppo_begin(a, env);
-    return DRL_OK;
-}
-
-/* The networks' input; y may be obs. */
-static void drli_ppo_see(const drl_ppo *p, int rows, const float *obs, float *y)
-{
-    memmove(y, obs, (size_t)rows * (size_t)p->cfg.obs_dim * sizeof(float));
-    if (p->cfg.normalize) drl_norm_apply(&p->norm, rows, y, 10.0f, y);
-}
-
-/* ln N(act; mu(x), sigma^2) of each row, [B, 1]. */
-static drl_tensor *drli_ppo_density(drl_ppo *p, drl_tensor *x, drl_tensor *act)
-{
-    drl_tape *t = &p->agent.tape;
-    drl_tensor *z = drl_sub(t, act, drl_mlp_forward(t, &p->policy, x));
-    z = drl_square(t, drl_div(t, z, drl_exp(t, p->log_std)));
-    return drl_sum_cols(t, drl_sub(t, drl_affine(t, z, -0.5f, -0.91893853f), p->log_std));
-}
-
-static drl_status drli_ppo_targets(drl_ppo *p)
-{
-    drl_tape *t = drli_agent_tape(&p->agent, 0);
-    drl_replay *r = &p->rollout;
-    drl_tensor *x, *v, *next, *old;
-    int N = p->cfg.rollout, S = p->cfg.obs_dim;
-    drli_ppo_see(p, N, r->obs, p->x);
-    drli_ppo_see(p, N, r->next_obs, r->next_obs);
-    x = drl_tape_input(t, N, S, p->x);
-    v = drl_mlp_forward(t, &p->value, x);
-    next = drl_mlp_forward(t, &p->value, drl_tape_input(t, N, S, r->next_obs));
-    old = drli_ppo_density(p, x, drl_tape_input(t, N, p->cfg.act_dim, r->act));
-    if (t->status) return t->status;
-    drli_copy(p->old, old->data, N);
-    drli_rollout_gae(r, p->cfg.gamma, p->cfg.lambda, v->data, next->data, p->advantage, p->target);
-    return DRL_OK;
-}
-
-/* Rows of the batch from an array [N, cols]. */
-static drl_tensor *drli_ppo_rows(drl_ppo *p, float *array, int cols, const uint32_t *order)
-{
-    drl_tape *t = &p->agent.tape;
-    return drl_gather(t, drl_tape_input(t, p->cfg.rollout, cols, array),
-        (const int *)(const void *)order, p->cfg.batch);
-}
-
-/* Adam step on -mean min(R A, clip(R) A) + mean((V - target)^2) / 4. */
-static drl_status drli_ppo_step(drl_ppo *p, const uint32_t *order)
-{
-    drl_tape *t = &p->agent.tape;
-    const drl_ppo_config *c = &p->cfg;
-    drl_metric *m = p->agent.metrics;
-    drl_tensor *x, *adv, *log_ratio, *ratio, *gain, *error, *loss;
-    drl_tape_reset(t);
-    x = drli_ppo_rows(p, p->x, c->obs_dim, order);
-    adv = drli_ppo_rows(p, p->advantage, 1, order);
-    log_ratio = drli_ppo_density(p, x, drli_ppo_rows(p, p->rollout.act, c->act_dim, order));
-    log_ratio = drl_sub(t, log_ratio, drli_ppo_rows(p, p->old, 1, order));
-    ratio = drl_exp(t, log_ratio);
-    if (t->status) return t->status;
-    drli_standardize(c->batch, adv->data);
-    gain = drl_mul(t, drl_clip(t, ratio, 1.0f - c->clip, 1.0f + c->clip), adv);
-    gain = drl_mean(t, drl_min(t, drl_mul(t, ratio, adv), gain));
-    error = drl_sub(t, drl_mlp_forward(t, &p->value, x), drli_ppo_rows(p, p->target, 1, order));
-    error = drl_affine(t, drl_mean(t, drl_square(t, error)), 0.25f, 0.0f);
-    loss = drl_sub(t, error, gain);
-    if (drli_agent_learn(&p->agent, &p->net, &p->adam, loss, 0)) return t->status;
-    p->agent.updates++;
-    m[0].value = -(double)gain->data[0];
-    m[1].value = (double)error->data[0];
-    m[2].value = drli_mean(c->batch, ratio->data) - 1 - drli_mean(c->batch, log_ratio->data);
-    m[3].value = drli_mean(c->act_dim, p->log_std->data);
-    return DRL_OK;
-}
-
-/* Waits until the rollout is full. */
-static drl_status drli_ppo_update(drl_agent *agent, drl_replay *replay)
-{
-    drl_ppo *p = (drl_ppo *)agent;
-    const drl_ppo_config *c = &p->cfg;
-    int e, i, N = c->rollout;
-    drl_status s;
-    (void)replay;
-    if (p->rollout.size < N) return DRL_OK;
-    s = drli_ppo_targets(p);
-    for (e = 0; e < c->epochs && !s; e++) {
-        drl_rng_permutation(&agent->rng_batch, p->order, (uint32_t)N);
-        for (i = 0; i + c->batch <= N && !s; i += c->batch)
-            s = drli_ppo_step(p, p->order + i);
-    }
-    for (i = 0; i < N; i++)
-        drl_norm_update(&p->norm, p->rollout.obs + i * c->obs_dim);
-    drli_rollout_clear(&p->rollout);
-    return s;
-}
-
-static drl_tensor *drli_ppo_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
-{
-    drl_ppo *p = (drl_ppo *)agent;
-    drl_tape *t = &agent->tape;
-    drl_rng *rng = mode == DRL_MODE_EXPLORE ? &agent->rng_act : NULL;
-    drl_tensor *noise = drli_agent_normals(agent, rng, obs->rows, p->cfg.act_dim), *x;
-    size_t n = (size_t)DRLI_MIN(obs->rows, p->cfg.rollout) * (size_t)p->cfg.act_dim;
-    drli_ppo_see(p, obs->rows, obs->data, obs->data);
-    x = drl_mlp_forward(t, &p->policy, obs);
-    x = drl_add(t, x, drl_mul(t, noise, drl_exp(t, p->log_std)));
-    if (mode == DRL_MODE_EXPLORE && !t->status)
-        memcpy(p->raw, x->data, n * sizeof(float));
-    return drl_clip(t, x, -1.0f, 1.0f);
-}
-
-DRLI_ALGO(ppo, DRL_PPO_CONFIG, "clipped policy gradient, on-policy (Schulman et al., 2017)",
-    "policy_loss value_loss kl log_std", "cpu\n" "toy gamma=0.9 lr=1e-3\n", a.free_fn =
-    drli_ppo_free; a.state_fn = drli_ppo_state; a.begin_fn = drli_ppo_begin; a.observe_fn =
-    drli_ppo_observe)
-#endif
-
-#ifndef DIFFRL_NO_SAC
-/* ==================== >>sac
-   SAC - soft actor-critic, the Gaussian baseline
-   Paper     Haarnoja et al. 2018, arXiv:1812.05905, algorithm 1
-   Code      none followed
-   Idea      Maximize reward plus alpha times entropy: act as randomly as the task allows. The
-             policy is a squashed Gaussian, differentiated through a sample per state; alpha holds
-             a chosen entropy.
-   Symbols   s obs, a = tanh(mu + sigma xi) action, L = ln pi(a|s), alpha = e^kappa
-   Steps     drli_sac_sample       a and L (appendix C)
-             drli_sac_critic       y = r + gamma (min Q'(s', a') - alpha L'), eq. (5)
-             drli_sac_actor        mean(alpha L - min Q(s, a)), eq. (9)
-             drli_sac_temperature  kappa follows -alpha (L + H), H the entropy aimed at, eq. (18)
-   Deviates  ln sigma is cut to -20 .. 2, as in the authors' code.
-   Verified  tests/golden/sac.c (an independent computation), tests/unit; README.md */
-
-static drl_status drli_sac_start(drl_agent *a)
-{
-    drl_sac *s = (drl_sac *)a;
-    const drl_sac_config *c = &s->cfg;
-    drl_rng rng = drli_agent_stream(a, c->seed, "weights");
-    drli_agent_set(a, &s->actor, "actor.", 6, 1, 1);
-    drli_agent_set(a, &s->critic, "critic.", 12, 1, 0);
-    drli_agent_set(a, &s->target, "target.", 12, 0, 0);
-    drli_agent_set(a, &s->temperature, "temperature.", 1, 1, 0);
-    drli_mlp_even(&s->policy, &s->actor, "", c->obs_dim, c->width, 2, 2 * c->act_dim, DRL_ACT_RELU);
-    drl_twin_add(&s->q, &s->critic, &s->target, "", c->obs_dim, c->act_dim, c->width, 3,
-        DRL_ACT_RELU);
-    s->kappa = drl_params_add(&s->temperature, "", "kappa", 1, 1);
-    s->noise = drli_agent_floats(a, 2 * c->batch, c->act_dim);
-    s->y = drli_agent_floats(a, c->batch, 1);
-    if (drli_agent_commit(a)) return a->ctx->status;
-    drl_mlp_init(&s->policy, DRL_INIT_XAVIER_UNIFORM, 1.0f, &rng);
-    drl_twin_init(&s->q, DRL_INIT_XAVIER_UNIFORM, 1.0f, &rng);
-    drl_params_copy(&s->target, &s->critic);
-    s->kappa->data[0] = drl_logf(c->alpha);
-    s->adam = drli_adam_lr(c->lr);
-    return DRL_OK;
-}
-
-/* a for obs [B, S], xi = noise [B, A];  L [B, 1] = sum_i ln N(xi_i) - ln sigma_i - ln(1 - a_i^2) */
-static drl_tensor *drli_sac_sample(drl_sac *s, drl_tensor *obs, float *noise, drl_tensor **density)
-{
-    drl_tape *t = &s->agent.tape;
-    int A = s->cfg.act_dim;
-    drl_tensor *h = drl_mlp_forward(t, &s->policy, obs), *x;
-    drl_tensor *log_std = drl_clip(t, drl_cols(t, h, A, A), -20.0f, 2.0f);
-    drl_tensor *xi = drl_tape_input(t, obs->rows, A, noise);
-    x = drl_add(t, drl_cols(t, h, 0, A), drl_mul(t, drl_exp(t, log_std), xi));
-    h = drl_affine(t, drl_square(t, xi), -0.5f, -0.91893853f); /* ln sqrt(2 pi) */
-    h = drl_sub(t, drl_sub(t, h, log_std), drl_tanh_logdet(t, x));
-    *density = drl_sum_cols(t, h);
-    return drl_activate(t, DRL_ACT_TANH, x);
-}
-
-static float drli_sac_alpha(const drl_sac *s)
-{
-    return drl_expf(s->kappa->data[0]);
-}
-
-/* Adam step of both critics on sum_j mean((Q_j - y)^2) / 2. */
-static drl_status drli_sac_critic(drl_sac *s, const drl_batch *b, float *noise)
-{
-    drl_tape *t = drli_agent_tape(&s->agent, 0);
-    int r, B = b->rows, S = s->cfg.obs_dim;
-    float alpha = drli_sac_alpha(s);
-    drl_tensor *obs, *act, *density, *q, *loss;
-    obs = drl_tape_input(t, B, S, b->next_obs);
-    act = drli_sac_sample(s, obs, noise, &density);
-    q = drl_twin_min(t, &s->q, obs, act, 1);
-    t->grad_enabled = 1;
-    if (t->status) return t->status;
-    for (r = 0; r < B; r++)
-        s->y[r] = fmaf(b->discount[r], fmaf(-alpha, density->data[r], q->data[r]), b->reward[r]);
-    obs = drl_tape_input(t, B, S, b->obs);
-    act = drl_tape_input(t, B, s->cfg.act_dim, b->act);
-    loss = drl_affine(t, drl_twin_loss(t, &s->q, obs, act, s->y), 0.5f, 0.0f);
-    s->agent.updates++;
-    return drli_agent_learn(&s->agent, &s->critic, &s->adam, loss, 0);
-}
-
-/* kappa descends -alpha (mean L + H): alpha grows while entropy < H. */
-static void drli_sac_temperature(drl_sac *s, float density)
-{
-    s->kappa->grad[0] = -drli_sac_alpha(s) * (density + s->cfg.target * (float)s->cfg.act_dim);
-    drl_adam_step(&s->temperature, &s->adam);
-    s->agent.metrics[3].value = (double)drli_sac_alpha(s);
-    s->agent.metrics[4].value = (double)density;
-}
-
-/* Actor step, eq. (9), then the temperature's. */
-static drl_status drli_sac_actor(drl_sac *s, const drl_batch *b, float *noise)
-{
-    drl_tape *t = drli_agent_tape(&s->agent, 1);
-    drl_tensor *obs = drl_tape_input(t, b->rows, s->cfg.obs_dim, b->obs), *act, *density, *q, *loss;
-    act = drli_sac_sample(s, obs, noise, &density);
-    q = drl_mean(t, drl_twin_min(t, &s->q, obs, act, 0));
-    density = drl_mean(t, density);
-    loss = drl_sub(t, drl_affine(t, density, drli_sac_alpha(s), 0.0f), q);
-    if (drli_agent_learn(&s->agent, &s->actor, &s->adam, loss, 1)) return t->status;
-    s->agent.metrics[2].value = (double)q->data[0];
-    drli_sac_temperature(s, density->data[0]);
-    return DRL_OK;
-}
-
-static drl_status drli_sac_update(drl_agent *agent, drl_replay *replay)
-{
-    drl_sac *s = (drl_sac *)agent;
-    drl_batch *b = &agent->batch;
-    drl_status status = DRL_OK;
-    size_t n = (size_t)b->rows * (size_t)s->cfg.act_dim;
-    int i;
-    for (i = 0; i < s->cfg.utd && !status; i++) {
-        drl_rng_normal_fill(agent->ctx, &agent->rng_noise, s->noise, 2 * n);
-        status = drl_replay_sample(replay, &agent->rng_batch, b);
-        if (!status) status = drli_sac_critic(s, b, s->noise);
-        if (!status) status = drli_sac_actor(s, b, s->noise + n);
-        if (!status) drl_params_polyak(&s->target, &s->critic, s->cfg.tau);
-    }
-    return status;
-}
-
-static drl_tensor *drli_sac_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
-{
-    drl_sac *s = (drl_sac *)agent;
-    drl_rng *rng = mode == DRL_MODE_EXPLORE ? &agent->rng_act : NULL;
-    drl_tensor *noise = drli_agent_normals(agent, rng, obs->rows, s->cfg.act_dim), *density;
-    return drli_sac_sample(s, obs, noise->data, &density);
-}
-
-DRLI_ALGO(sac, DRL_SAC_CONFIG, "Gaussian policy, maximum entropy (Haarnoja et al., 2018)",
-    "critic_loss actor_loss q alpha log_density", "cpu lr=1e-3\n"
-    "toy width=64 batch=128 random_steps=500 lr=3e-3\n", (void)0)
-#endif
 #ifndef DIFFRL_NO_DACER
 /* ==================== >>dacer
    DACER - diffusion actor-critic with entropy regulator
@@ -9095,12 +8729,6 @@ DRLDEF drl_algo drl_algo_at(int index)
 #endif
 #ifndef DIFFRL_NO_DPPO
     if (index-- == 0) return drl_dppo_algo();
-#endif
-#ifndef DIFFRL_NO_PPO
-    if (index-- == 0) return drl_ppo_algo();
-#endif
-#ifndef DIFFRL_NO_SAC
-    if (index-- == 0) return drl_sac_algo();
 #endif
 #ifndef DIFFRL_NO_QVPO
     if (index-- == 0) return drl_qvpo_algo();

@@ -7,7 +7,6 @@
              dacer        4    17    55    24     0     -131.1
              dime        66    28     5     0     1     -326.6
              qvpo         0     0    49    51     0     -114.5
-             sac         99     1     0     0     0     -117.2
              build/multigoal.svg shows the paths.
 
    The task (envs/pointmass.h, of DACER's paper) starts in the middle of a square; the goals east,
@@ -29,7 +28,6 @@ static const policy policies[] = {
     {"dacer", {"random_steps=2000", NULL}}, /* all have seen all sides before they learn */
     {"dime", {"random_steps=2000", "v_min=-800", "v_max=50", "utd=1", "target=2", NULL}},
     {"qvpo", {"random_steps=2000", "batch=64", "candidates=8", "uniform=2", NULL}},
-    {"sac", {"random_steps=2000", NULL}},
 };
 enum { POLICIES = sizeof policies / sizeof *policies };
 

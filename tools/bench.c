@@ -533,7 +533,6 @@ static const algorithm algorithms[] = {
     {"qvpo", "cpu", "cpu", "", 2, NULL},
     {"dacer", "paper", "paper", "", 2, "dacer.py"},
     {"dacer", "cpu", "cpu", "", 2, NULL},
-    {"sac", "paper", "paper", "", 1, NULL},
     {"dppo", "paper", "minibatch", "", 1, "dppo.py"},
 };
 

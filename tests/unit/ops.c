@@ -226,6 +226,26 @@ static void exact_norm(const matrix *in, matrix *y, const op_case *c)
     }
 }
 
+static drl_tensor *tape_layer_norm(drl_tape *tape, drl_tensor **in, const op_case *c)
+{
+    (void)c;
+    return drl_layer_norm(tape, in[0], in[1], in[2], 1e-2f);
+}
+static void exact_layer_norm(const matrix *in, matrix *y, const op_case *c)
+{
+    int i, j, R = in[0].rows, C = in[0].cols;
+    (void)c;
+    *y = in[0];
+    for (i = 0; i < R; i++) {
+        const double *x = in[0].x + i * C;
+        double m = 0, v = 0;
+        for (j = 0; j < C; j++) m += x[j] / C;
+        for (j = 0; j < C; j++) v += (x[j] - m) * (x[j] - m) / C;
+        for (j = 0; j < C; j++)
+            y->x[i * C + j] = (x[j] - m) / sqrt(v + (double)1e-2f) * in[1].x[j] + in[2].x[j];
+    }
+}
+
 /* ---- softmax and the categorical critic ---- */
 
 static const drl_atoms small_atoms = {3, -1.5f, 2.5f}, big_atoms = {70, -1.5f, 2.5f};
@@ -314,6 +334,7 @@ static void cases_make(void)
     add_case("cols", "RC", -2.0f, 2.0f, tape_shape, exact_shape, 0, 2);
     add_case("cols", "RC", -2.0f, 2.0f, tape_shape, exact_shape, 1, 2);
     add_case("gather", "RC", -2.0f, 2.0f, tape_shape, exact_shape, 0, 0);
+    add_case("layer_norm", "RC 1C 1C", -2.0f, 2.0f, tape_layer_norm, exact_layer_norm, 0, 0);
     add_case("batch_renorm", "RC 1C 1C", -2.0f, 2.0f, tape_norm, exact_norm, 0, 0);
     add_case("batch_renorm", "RC 1C 1C", -2.0f, 2.0f, tape_norm, exact_norm, 0, 1);
     add_case("softmax", "RC", -2.0f, 2.0f, tape_softmax, exact_softmax, 0, 0);
@@ -578,6 +599,8 @@ static drl_tensor *make_bad(drl_tape *t, int i, drl_tensor *a, drl_tensor *b, dr
     case 15: return drli_batch_renorm(t, a, row, a, s, 1e-3f);
     case 16: return drl_c51_mean(t, a, &atoms);
     case 17: return drl_gather(t, b, bad_rows, 2);
+    case 18: return drl_layer_norm(t, b, row, row, 1e-5f);
+    case 19: return drl_layer_norm(t, a, row, a, 1e-5f);
     default: return NULL;
     }
 }
@@ -594,6 +617,7 @@ TEST(shape_errors)
         {"rows", "0 .. -1"},             {"cols", "2 .. 3"},
         {"batch_renorm", "[3, 4]"},      {"batch_renorm", "[4, 3]"},
         {"c51_mean", "3"},               {"gather", "3"},
+        {"layer_norm", "[3, 4]"},        {"layer_norm", "[4, 3]"},
     };
     drl_context ctx;
     drl_tape tape;
