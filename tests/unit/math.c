@@ -15,13 +15,11 @@ DRLI_INLINE float drli_erfinvf(float x)
 
 /* the library's inline function over an array, on any instruction set */
 #define ARRAY(name)                                                                              \
-    DRLI_INLINE void drli_array_##name##_body(int isa, size_t n, const float *x, float *y)       \
+    DRLI_KERNEL(array_##name, (n, x, y), size_t n, const float *x, float *y)                     \
     {                                                                                            \
         size_t i;                                                                                \
-        (void)isa;                                                                               \
         for (i = 0; i < n; i++) y[i] = drli_##name##f(x[i]);                                     \
-    }                                                                                            \
-    DRLI_KERNEL(array_##name, (int isa, size_t n, const float *x, float *y), (isa, n, x, y))
+    }
 ARRAY(exp)
 ARRAY(log)
 ARRAY(tanh)
