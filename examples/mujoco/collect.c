@@ -1,4 +1,4 @@
-/* Collects data: plays a policy, or acts at random, and writes all transitions.        (2 stars of 4)
+/* Collects data: plays a policy, or acts at random, and writes all transitions.      (2 stars of 4)
 
      cc -O2 examples/mujoco/collect.c -I. -Iexamples -o build/collect -lmujoco -lm -lpthread
 

@@ -1,5 +1,5 @@
-/* Reads and writes arrays of .npz files, as numpy.savez does: a zip archive of .npy members that are
-   not compressed. Whatever is in a file: it is refused, or what comes back lies in it.
+/* Reads and writes arrays of .npz files, as numpy.savez does: a zip archive of .npy members that
+   are not compressed. Whatever is in a file: it is refused, or what comes back lies in it.
 
      int64_t rows, cols;
      float *x = npz_read("data.npz", "observations", &rows, &cols, error, sizeof error);
@@ -162,8 +162,8 @@ static inline float *npz_read(const char *path, const char *key, int64_t *rows, 
     return x;
 }
 
-/* What npz_write takes: kind "<f4" or "|b1", made from floats x [rows, cols] whose rows are `stride`
-   floats apart. cols 0: a vector. */
+/* What npz_write takes: kind "<f4" or "|b1", made from floats x [rows, cols] whose rows are
+   `stride` floats apart. cols 0: a vector. */
 typedef struct npz_array {
     const char *name, *kind;
     const float *x;

@@ -1,5 +1,5 @@
-/* Records what happens in an environment: transitions in the order of time, written to .npz with the
-   keys that offline data sets have.
+/* Records what happens in an environment: transitions in the order of time, written to .npz with
+   the keys that offline data sets have.
 
      recorder r;
      drl_env env = recorder_wrap(&r, &inner);  use env instead of inner
@@ -122,8 +122,10 @@ static inline int recorder_write(recorder *r, const char *path, char *error, siz
     const float *x = r->rows;
     npz_array all[6];
     int i;
-    if (r->full || !N)
-        return snprintf(error, size, r->full ? "out of memory" : "nothing to write to %s", path), -1;
+    if (r->full || !N) {
+        snprintf(error, size, r->full ? "no memory for %s" : "nothing to write to %s", path);
+        return -1;
+    }
     recorder_cut(r);
     for (i = 0; i < 6; i++) {
         static const char *const names[] = {"observations", "actions", "next_observations",

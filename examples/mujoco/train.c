@@ -60,8 +60,8 @@ static const drl_field train_fields[] = {
 
 enum {
     FLAG_ALGO, FLAG_TASK, FLAG_STEPS, FLAG_SEED, FLAG_PRESET, FLAG_SET, FLAG_THREADS, FLAG_ENVS,
-    FLAG_OUT, FLAG_DATA, FLAG_RECORD, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC, FLAG_EVAL_EVERY,
-    FLAG_EVAL_EPISODES, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
+    FLAG_OUT, FLAG_DATA, FLAG_RECORD, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC,
+    FLAG_EVAL_EVERY, FLAG_EVAL_EPISODES, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
 };
 
 static const run_flag train_flags[] = {
@@ -468,7 +468,8 @@ static int train_build(train *t)
     if (t->opt.record) {
         t->records = (recorder *)calloc((size_t)t->env_count, sizeof *t->records);
         t->wrapped = (drl_env *)calloc((size_t)t->env_count, sizeof *t->wrapped);
-        if (!t->records || !t->wrapped) return fprintf(stderr, "train: out of memory\n"), RUN_FAILED;
+        if (!t->records || !t->wrapped)
+            return fprintf(stderr, "train: out of memory\n"), RUN_FAILED;
         for (i = 0; i < t->env_count; i++)
             t->wrapped[i] = recorder_wrap(&t->records[i], &t->envs[i]);
         envs = t->wrapped;

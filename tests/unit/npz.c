@@ -150,4 +150,33 @@ TEST(damage)
     }
 }
 
-TEST_MAIN(TEST_ENTRY(kinds_and_shapes), TEST_ENTRY(what_is_refused), TEST_ENTRY(damage))
+/* What npz_write writes comes back: columns of a table, as numbers and as truths. */
+TEST(written_and_read)
+{
+    float table[3 * 4] = {1, 2, .1f, 0, 3, 4, -1e-30f, 7, 5, 6, 1e30f, 0};
+    npz_array all[] = {{"pairs", "<f4", table, 3, 2, 4}, {"column", "<f4", table + 2, 3, 0, 4},
+                       {"flags", "|b1", table + 3, 3, 0, 4}};
+    char error[256] = "";
+    int64_t rows, cols;
+    float *x;
+    int i;
+    CHECK(npz_write(path, all, 3, error, sizeof(error)) == 0);
+    CHECK((x = npz_read(path, "pairs", &rows, &cols, error, sizeof(error))) != NULL);
+    CHECK(rows == 3 && cols == 2);
+    for (i = 0; x && i < 6; i++) CHECK(x[i] == (float)(i + 1));
+    free(x);
+    CHECK((x = npz_read(path, "column", &rows, &cols, error, sizeof(error))) != NULL);
+    CHECK(rows == 3 && cols == 1);
+    for (i = 0; x && i < 3; i++) CHECK(x[i] == table[4 * i + 2]);
+    free(x);
+    CHECK((x = npz_read(path, "flags", &rows, &cols, error, sizeof(error))) != NULL);
+    CHECK(x && x[0] == 0 && x[1] == 1 && x[2] == 0);
+    free(x);
+    CHECK(npz_crc(0, (const unsigned char *)"123456789", 9) == 0xcbf43926u); /* its known answer */
+    CHECK(npz_write("build/no such folder/a.npz", all, 3, error, sizeof(error)) == -1);
+    CHECK_TEXT(error, "no such folder");
+    remove(path);
+}
+
+TEST_MAIN(TEST_ENTRY(kinds_and_shapes), TEST_ENTRY(what_is_refused), TEST_ENTRY(damage),
+          TEST_ENTRY(written_and_read))
