@@ -1848,7 +1848,7 @@ DRLDEF void *drl_memory_alloc(drl_context *ctx, size_t size)
     const drl_allocator *a = &ctx->cfg.allocator;
     size_t total = size + 64 + sizeof(void *);
     unsigned char *raw = NULL, *p;
-    if (total > size) {
+    if (size < SIZE_MAX / 2) {
         raw = (unsigned char *)(a->alloc_fn ? a->alloc_fn(total, a->user) : DIFFRL_MALLOC(total));
     }
     if (!raw) {
