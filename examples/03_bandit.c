@@ -3,15 +3,24 @@
    Teaches   What a diffusion policy is for, and how to tell: which modes it keeps, what they cost,
              how much entropy is left. Also: any algorithm by its name, a task of one step.
    Build     cc -O2 examples/03_bandit.c -I. -Iexamples -o build/03_bandit -lm
-   Output    OUTPUT
-             build/bandit.svg shows the actions, above with equal modes. Regret is max Q - mean Q; of
-             the exact policy for equal modes it is alpha, the price of its entropy, -0.38 nats.
+   Output    equal    share of the four modes        regret    entropy
+             exact      24 %   26 %   26 %   24 %      0.10      -0.42
+             dacer       0 %  100 %    0 %    0 %      0.20      -1.09
+             dime       22 %   26 %   25 %   27 %      0.16       0.03
+             qvpo        0 %    0 %  100 %    0 %      0.00      -8.22
+             uneven   share of the four modes        regret    entropy
+             exact      20 %   22 %   22 %   36 %      0.14      -0.45
+             dacer       0 %  100 %    0 %    0 %      0.25      -1.09
+             dime       22 %   22 %   22 %   33 %      0.21       0.11
+             qvpo        0 %    0 %    0 %  100 %      0.00      -8.03
+             build/bandit.svg shows the actions, above with equal modes. Regret is max Q - mean Q;
+             for equal modes alpha with the exact policy, the price of its entropy, -0.38 nats.
 
    The reward is Q(a) = alpha ln sum_g w_g N(a; g, 0.1^2) with modes g = (+-0.5, +-0.5), first of
    equal weights, then one of them 20 % better. Maximum-entropy learning (dime) looks for the policy
-   with the largest E[Q] + alpha H: exp(Q / alpha), four bells with the shares w_g. Others climb Q,
-   or imitate the best action they find, and end on the best mode. A single Gaussian can keep only
-   one. */
+   with the largest E[Q] + alpha H: exp(Q / alpha), four bells with the shares w_g. Others climb Q
+   (dacer: to the top of the mode where it is) or imitate the best action they find (qvpo). A single
+   Gaussian can keep only one. */
 #define DIFFRL_IMPLEMENTATION
 #include "diffrl.h"
 #include <stdio.h>
@@ -64,7 +73,7 @@ static void draw_exact(const float *w, float *act)
     }
 }
 
-/* What differs from the preset toy. For dime: a fixed temperature, so that the best policy is known,
+/* What differs from preset toy. For dime: a fixed temperature, so that the best policy is known,
    and steps whose last noise is below sigma. */
 typedef struct policy {
     const char *algo, *settings[16];
@@ -184,7 +193,8 @@ int main(void)
             300 * (POLICIES + 1));
     for (int row = 0; row < 2 && s == DRL_OK; row++) {
         const float *w = row ? uneven : equal;
-        printf("%s   share of the four modes        regret    entropy\n", row ? "uneven" : "equal ");
+        printf("%s   share of the four modes        regret    entropy\n",
+               row ? "uneven" : "equal ");
         draw_exact(w, act);
         report("exact", w, act);
         svg_panel(svg, 0, row, "exact", act);
