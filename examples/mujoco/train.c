@@ -367,6 +367,19 @@ static int train_set(train *t, const char *text)
     return RUN_USAGE;
 }
 
+/* Is there such a preset? If not, tell the nearest. */
+static int train_preset_known(const train *t)
+{
+    char names[8][32];
+    const char *list[8];
+    int n;
+    for (n = 0; n < 8 && run_preset(&t->algo, n, names[n], sizeof names[n]); n++) {
+        if (run_same(t->opt.preset, names[n])) return RUN_OK;
+        list[n] = names[n];
+    }
+    return run_unknown("train", "preset", t->opt.preset, list, n);
+}
+
 /* Preset, then what the task wants, then --set, then --seed. */
 static int train_configure(train *t)
 {
@@ -375,6 +388,8 @@ static int train_configure(train *t)
     t->config = calloc(1, t->algo.config_size);
     t->agent = (drl_agent *)calloc(1, t->algo.size);
     if (!t->config || !t->agent) return fprintf(stderr, "train: out of memory\n"), RUN_FAILED;
+    rc = train_preset_known(t);
+    if (rc) return rc;
     drl_algo_default(t->algo, t->config, t->envs[0].obs_dim, t->envs[0].act_dim);
     if (drl_algo_preset(&t->ctx, t->algo, t->config, t->opt.preset) != DRL_OK) {
         fprintf(stderr, "train: --preset: %s\n", drl_context_error(&t->ctx));

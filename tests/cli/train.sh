@@ -100,7 +100,7 @@ exits "unknown flag" 2 "did you mean --steps?" train --stpes 5
 exits "unknown flag of eval" 2 "did you mean --policy?" play --polcy x
 exits "unknown task" 2 "did you mean Pendulum?" train --task Pendulm
 exits "unknown algorithm" 2 "did you mean dime?" train --algo dim --task Pendulum
-exits "unknown preset" 2 "there are paper, cpu, toy" train --preset papr --task Pendulum
+exits "unknown preset" 2 "did you mean paper?" train --preset papr --task Pendulum
 exits "unknown setting" 2 "did you mean 'lr_actor'?" train --task Pendulum --set lr_actr=1
 exits "clone without data" 2 "--data FILE.npz goes with" train --algo bc-diffusion --task Pendulum
 exits "data for another algorithm" 2 "goes with --algo dppo" train --data x --task Pendulum
