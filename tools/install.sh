@@ -19,7 +19,10 @@ are not root). Exit status 0 if all work at the end, else 1 with lines that say 
   ffmpeg    films other than GIF              package ffmpeg
   glfw      GLFW 3, for view                  package libglfw3-dev
   xvfb      a screen without a screen         packages xvfb, xdotool
+  python    Python with NumPy                 packages python3, python3-numpy
   torch     PyTorch, for tools/bench.sh       package python3-torch
+  gymnasium, safetensors                      Python packages of that name, by pip to build/python
+  mandoc    checks man pages                  package mandoc
   (default: cc mujoco)
 
 examples:
@@ -29,7 +32,9 @@ examples:
 END
 }
 
-log=$(cd "$(dirname "$0")/.." && pwd)/build/install.log
+top=$(cd "$(dirname "$0")/.." && pwd)
+log=$top/build/install.log
+python=${PYTHON:-/usr/bin/python3}
 
 # Compile, link and run a small program.
 probe() # PROGRAM LIBRARY COMPILER [FLAG...]
@@ -79,7 +84,11 @@ int main(void)
         probe '#include <GLFW/glfw3.h>
 int main(void) { return glfwGetVersionString() ? 0 : 1; }' -lglfw "${CC:-cc}" ;;
     xvfb) command -v Xvfb >/dev/null && command -v xdotool >/dev/null ;;
-    torch) "${PYTHON:-/usr/bin/python3}" -c 'import torch' >/dev/null 2>&1 ;;
+    python) "$python" -c 'import ctypes, numpy' >/dev/null 2>&1 ;;
+    torch) "$python" -c 'import torch' >/dev/null 2>&1 ;;
+    gymnasium | safetensors)
+        PYTHONPATH="$top/build/python" "$python" -c "import $1" >/dev/null 2>&1 ;;
+    mandoc) command -v mandoc >/dev/null ;;
     *) echo "tools/install.sh: unknown thing $1 (--help lists all)" >&2; exit 2 ;;
     esac
 }
@@ -95,7 +104,10 @@ packages() # THING
     ffmpeg) echo ffmpeg ;;
     glfw) echo libglfw3-dev ;;
     xvfb) echo xvfb xdotool ;;
+    python) echo python3 python3-numpy ;;
     torch) echo python3-torch ;;
+    gymnasium | safetensors) "$python" -m pip --version >/dev/null 2>&1 || echo python3-pip ;;
+    mandoc) echo mandoc ;;
     esac
 }
 
@@ -104,6 +116,13 @@ apt() # PACKAGE...
     # shellcheck disable=SC2086 # $sudo may be nothing or several words
     $sudo env DEBIAN_FRONTEND=noninteractive "${APT_GET:-apt-get}" -y -q \
         -o DPkg::Lock::Timeout=300 "$@" >>"$log" 2>&1 </dev/null
+}
+
+# Fetch a Python package of pure Python or with wheels, to build/python.
+pip() # PACKAGE...
+{
+    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+        --only-binary=:all: --target "$top/build/python" "$@" >>"$log" 2>&1 </dev/null
 }
 
 advice() # THING
@@ -122,7 +141,10 @@ advice() # THING
     ffmpeg) echo "ffmpeg is missing. Install ffmpeg." ;;
     glfw) echo "GLFW is missing. Install libglfw3-dev." ;;
     xvfb) echo "Xvfb or xdotool is missing. Install xvfb and xdotool." ;;
+    python) echo "Python with NumPy is missing. Install python3-numpy, or set PYTHON." ;;
     torch) echo "PyTorch is missing. Install python3-torch, or set PYTHON to a Python that has it." ;;
+    gymnasium | safetensors) echo "The Python package $1 is missing. Install it with pip." ;;
+    mandoc) echo "mandoc is missing. Install mandoc." ;;
     esac
 }
 
@@ -141,28 +163,37 @@ done
 
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
-if ! command -v "${APT_GET:-apt-get}" >/dev/null 2>&1; then
+list=
+for thing in $missing; do
+    list="$list $(packages "$thing")"
+done
+mkdir -p "${log%/*}"
+: >"$log"
+# shellcheck disable=SC2086 # a list of words
+set -- $list
+if [ $# = 0 ]; then
+    : # all by pip
+elif ! command -v "${APT_GET:-apt-get}" >/dev/null 2>&1; then
     echo "tools/install.sh: no apt-get here, so nothing was installed" >&2
 elif [ -n "$sudo" ] && ! command -v sudo >/dev/null 2>&1; then
     echo "tools/install.sh: neither root nor sudo here, so nothing was installed" >&2
 else
-    list=
-    for thing in $missing; do
-        list="$list $(packages "$thing")"
-    done
-    echo "installing$list with apt-get (log: build/install.log)"
+    echo "installing $* with apt-get (log: build/install.log)"
     # ask for the password while the terminal is still ours
     if [ -n "$sudo" ]; then sudo -v || sudo="sudo -n"; fi
-    mkdir -p "${log%/*}"
-    : >"$log"
     apt update || echo "tools/install.sh: apt-get update failed, trying to install all the same" >&2
-    # shellcheck disable=SC2086 # a list of words
-    if ! apt install --no-install-recommends $list; then
-        for package in $list; do # one that cannot be had must not keep the others out
+    if ! apt install --no-install-recommends "$@"; then
+        for package; do # one that cannot be had must not keep the others out
             apt install --no-install-recommends "$package" || :
         done
     fi
 fi
+for thing in $missing; do
+    case $thing in
+    gymnasium) pip gymnasium cloudpickle typing-extensions farama-notifications || : ;;
+    safetensors) pip safetensors || : ;;
+    esac
+done
 
 status=0
 for thing in $missing; do
