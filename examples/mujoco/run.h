@@ -444,7 +444,7 @@ enum { RUN_ARGS_END = -1, RUN_ARGS_BAD = -2, RUN_ARGS_WORD = -3 };
    after telling what is wrong. */
 static inline int run_args_next(run_args *a, const run_flag *flags, int count, const char **value)
 {
-    const char *names[32], *arg, *equals;
+    const char *names[64], *arg, *equals;
     char name[64];
     int i;
     if (a->at < a->argc && !a->words && !strcmp(a->argv[a->at], "--")) a->words = 1, a->at++;

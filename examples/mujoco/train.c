@@ -14,7 +14,8 @@
              the loop (train_loop), evaluation on an environment of its own, files, a clean stop
    Expects   one progress line, a line per evaluation, at the end the learning curve and
              runs/TASK__ALGO__SEED__TIME/ with
-               progress.csv                          a row per 1000 steps and per evaluation
+               progress.csv                          a row per 1000 steps and per evaluation;
+                                                     --log for more formats
                config.json                           everything that was set
                policy.safetensors                    the last policy, at each evaluation
                best.safetensors                      the one with the best evaluation
@@ -25,6 +26,7 @@
 #define _POSIX_C_SOURCE 200809L
 #define DIFFRL_IMPLEMENTATION
 #include "run.h"
+#include "log.h"
 #include "npz.h"
 #include "recorder.h"
 #include <signal.h>
@@ -38,7 +40,7 @@ typedef struct train_options {
     run_task task;
     int64_t steps, eval_every; /* eval_every -1: steps / 20, at least 1000 */
     uint64_t seed;
-    int threads, envs, eval_episodes, quiet, list;
+    int threads, envs, eval_episodes, quiet, list, log; /* log: formats */
     const char *sets[64];
     int set_count;
 } train_options;
@@ -60,7 +62,7 @@ static const drl_field train_fields[] = {
 
 enum {
     FLAG_ALGO, FLAG_TASK, FLAG_STEPS, FLAG_SEED, FLAG_PRESET, FLAG_SET, FLAG_THREADS, FLAG_ENVS,
-    FLAG_OUT, FLAG_DATA, FLAG_RECORD, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC,
+    FLAG_OUT, FLAG_LOG, FLAG_DATA, FLAG_RECORD, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC,
     FLAG_EVAL_EVERY, FLAG_EVAL_EPISODES, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
 };
 
@@ -74,6 +76,7 @@ static const run_flag train_flags[] = {
     {"threads", "N", "workers (one per core); does not change results"},
     {"envs", "N", "environments stepped in turn (the setting envs of dppo; else 1)"},
     {"out", "DIR", "folder of the run's folder (runs)"},
+    {"log", "FORMATS", "csv (always), jsonl, tensorboard, table; with commas between"},
     {"data", "FILE.npz", "dppo, bc-diffusion: data to clone first"},
     {"record", "FILE.npz", "write all transitions of training at its end"},
     RUN_TASK_FLAGS,
@@ -158,6 +161,7 @@ static train_options train_defaults(void)
     o.algo = "dime";
     snprintf(o.task.name, sizeof o.task.name, "HalfCheetah-v5");
     o.out = "runs";
+    o.log = LOG_CSV;
 #ifdef _SC_NPROCESSORS_ONLN
     o.threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
     o.threads = o.threads < 1 ? 1 : o.threads > 8 ? 8 : o.threads;
@@ -190,6 +194,7 @@ static int train_parse(train_options *o, int argc, char **argv)
         if (flag == FLAG_ALGO) o->algo = value;
         else if (flag == FLAG_PRESET) o->preset = value;
         else if (flag == FLAG_OUT) o->out = value;
+        else if (flag == FLAG_LOG) rc = (o->log = run_log_formats("train", value)) < 0 ? RUN_USAGE : RUN_OK;
         else if (flag == FLAG_DATA) o->data = value;
         else if (flag == FLAG_RECORD) o->record = value;
         else if (flag == FLAG_QUIET) o->quiet = 1;
@@ -227,7 +232,7 @@ typedef struct train {
     int env_count, clone_only;
     drl_trainer trainer;
     char dir[1024];
-    FILE *csv;
+    run_log log;
     run_term term;
     run_series evals, returns; /* evaluations, and mean returns of training */
     drl_evaluation eval;       /* the last one */
@@ -526,12 +531,33 @@ static int train_write_config(train *t)
     return run_file_close(&file) ? train_fail_file(t, "config.json") : RUN_OK;
 }
 
+/* Columns of progress.csv before the algorithm's own. */
+static const char *const train_columns[] = {
+    "time/total_timesteps", "time/updates", "time/time_elapsed", "time/fps", "rollout/ep_rew_mean",
+    "rollout/ep_len_mean", "eval/mean_reward", "eval/std_reward"};
+#define TRAIN_COLUMNS RUN_COUNT(train_columns)
+
+static int train_open_log(train *t)
+{
+    const char *names[TRAIN_COLUMNS + DRL_METRICS_MAX];
+    char text[DRL_METRICS_MAX][64];
+    int i;
+    memcpy(names, train_columns, sizeof train_columns);
+    for (i = 0; i < t->agent->metric_count; i++) {
+        snprintf(text[i], sizeof text[i], "train/%s", t->agent->metrics[i].name);
+        names[TRAIN_COLUMNS + i] = text[i];
+    }
+    if (run_log_open(&t->log, t->dir, t->opt.log, names, TRAIN_COLUMNS + i, -1))
+        return train_fail_file(t, t->log.file);
+    return RUN_OK;
+}
+
 /* The run's folder, and in it config.json and the head of progress.csv. */
 static int train_open_files(train *t)
 {
-    char path[1200], task[64];
+    char task[64];
     int64_t when = (int64_t)time(NULL);
-    int i, n, rc;
+    int n, rc;
     if (run_mkdirs(t->opt.out)) {
         fprintf(stderr, "train: cannot make folder %s: %s\n", t->opt.out, strerror(errno));
         return RUN_FILE;
@@ -547,39 +573,29 @@ static int train_open_files(train *t)
     }
     rc = train_write_config(t);
     if (rc) return rc;
-    if (run_path(path, sizeof path, t->dir, "progress.csv") || !(t->csv = fopen(path, "w")))
-        return train_fail_file(t, "progress.csv");
-    fprintf(t->csv,
-            "time/total_timesteps,time/updates,time/time_elapsed,time/fps,rollout/ep_rew_mean,"
-            "rollout/ep_len_mean,eval/mean_reward,eval/std_reward");
-    for (i = 0; i < t->agent->metric_count; i++)
-        fprintf(t->csv, ",train/%s", t->agent->metrics[i].name);
-    fprintf(t->csv, "\n");
-    return fflush(t->csv) ? train_fail_file(t, "progress.csv") : RUN_OK;
+    return train_open_log(t);
 }
 
-/* A row of progress.csv: what there is not yet stays empty. */
+/* A row: what there is not yet stays empty. */
 static int train_row(train *t)
 {
-    char text[DRL_FIELD_TEXT];
-    drl_context *c = &t->ctx;
-    double elapsed = run_now() - t->start, mean = drl_trainer_return(&t->trainer);
-    int64_t updates = t->agent->updates;
+    double row[TRAIN_COLUMNS + DRL_METRICS_MAX], elapsed = run_now() - t->start;
     int i, evaluated = t->eval_step == t->trainer.steps, played = t->trainer.episodes > 0;
-    if (played) run_series_add(&t->returns, (double)t->trainer.steps, mean, 0);
-    fprintf(t->csv, "%" PRId64 ",%" PRId64, t->trainer.steps, updates);
-    fprintf(t->csv, ",%s", run_number(c, floor(1000 * elapsed + 0.5) / 1000, text));
-    fprintf(t->csv, ",%s", run_number(c, floor((double)t->trainer.steps / (elapsed + 1e-9)), text));
-    fprintf(t->csv, ",%s", played ? run_number(c, mean, text) : "");
-    fprintf(t->csv, ",%s", played ? run_number(c, drl_trainer_length(&t->trainer), text) : "");
-    fprintf(t->csv, ",%s", evaluated ? run_number(c, t->eval.mean, text) : "");
-    fprintf(t->csv, ",%s", evaluated ? run_number(c, t->eval.std, text) : "");
+    row[0] = (double)t->trainer.steps;
+    row[1] = (double)t->agent->updates;
+    row[2] = floor(1000 * elapsed + 0.5) / 1000;
+    row[3] = floor((double)t->trainer.steps / (elapsed + 1e-9));
+    row[4] = played ? drl_trainer_return(&t->trainer) : NAN;
+    row[5] = played ? drl_trainer_length(&t->trainer) : NAN;
+    row[6] = evaluated ? t->eval.mean : NAN;
+    row[7] = evaluated ? t->eval.std : NAN;
     for (i = 0; i < t->agent->metric_count; i++)
-        fprintf(t->csv, ",%s", updates ? run_number(c, t->agent->metrics[i].value, text) : "");
-    fprintf(t->csv, "\n");
+        row[TRAIN_COLUMNS + i] = t->agent->updates ? t->agent->metrics[i].value : NAN;
+    if (played) run_series_add(&t->returns, row[0], row[4], 0);
     t->row_step = t->trainer.steps;
     t->next_row = (t->trainer.steps / TRAIN_ROW + 1) * TRAIN_ROW;
-    return fflush(t->csv) || ferror(t->csv) ? train_fail_file(t, "progress.csv") : RUN_OK;
+    if (t->log.table) run_term_clear(&t->term);
+    return run_log_row(&t->log, row) ? train_fail_file(t, t->log.file) : RUN_OK;
 }
 
 /* Write the policy with all that eval wants to know. */
@@ -900,7 +916,7 @@ static void train_free(train *t)
     free(t->data.ends);
     free(t->evals.points);
     free(t->returns.points);
-    if (t->csv) fclose(t->csv);
+    run_log_close(&t->log);
     drl_context_free(&t->ctx);
 }
 
