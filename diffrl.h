@@ -1569,6 +1569,12 @@ DRL_ALGO_API(qvpo)
 DRLDEF drl_algo drl_algo_at(int index);
 DRLDEF drl_algo drl_algo_find(const char *name);
 
+/* Those of your own files, made as examples/baselines; DIFFRL_MORE_ALGOS(X): X(sac) X(ppo). */
+#ifdef DIFFRL_MORE_ALGOS
+#define DRLI_ALGO_MORE(name) DRLDEF drl_algo drl_##name##_algo(void);
+DIFFRL_MORE_ALGOS(DRLI_ALGO_MORE)
+#endif
+
 #ifdef __cplusplus
 }
 #endif
@@ -8732,6 +8738,10 @@ DRLDEF drl_algo drl_algo_at(int index)
 #endif
 #ifndef DIFFRL_NO_QVPO
     if (index-- == 0) return drl_qvpo_algo();
+#endif
+#ifdef DIFFRL_MORE_ALGOS
+#define DRLI_ALGO_AT(name) if (index-- == 0) return drl_##name##_algo();
+    DIFFRL_MORE_ALGOS(DRLI_ALGO_AT)
 #endif
     (void)index;
     memset(&none, 0, sizeof(none));

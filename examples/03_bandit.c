@@ -22,10 +22,10 @@
    (dacer: to the top of the mode where it is) or imitate the best action they find (qvpo). A single
    Gaussian can keep only one. */
 #define DIFFRL_IMPLEMENTATION
-#include "diffrl.h"
+#include "baselines/baselines.h"
 #include <stdio.h>
 
-enum { SAMPLES = 2000, STEPS = 6000, CRITIC_FIRST = 1000 };
+enum { SAMPLES = 2000, STEPS = 6000, ON_POLICY_STEPS = 60000, CRITIC_FIRST = 1000 };
 static const float alpha = 0.1f, sigma = 0.1f, pi = 3.14159265f;
 
 /* Weights of the modes; ln 1.74 makes Q 20 % larger at the last. */
@@ -83,7 +83,10 @@ static const policy policies[] = {
     {"dime",
      {"gamma=0", "alpha=0.1", "lr_alpha=0", "v_min=-3", "v_max=0.5", "steps=16", "prior_std=1",
       "dt=0.5", "actor_layers=3", "brn_warmup=200", "utd=1", "policy_delay=1", NULL}},
+    {"dppo", {"gamma=0", "envs=2000", "rollout=2000", NULL}}, /* envs: rows that act at once */
+    {"ppo", {"gamma=0", NULL}},
     {"qvpo", {"gamma=0", NULL}},
+    {"sac", {"gamma=0", "alpha=0.1", "target=-0.2", NULL}},
 };
 enum { POLICIES = sizeof policies / sizeof *policies };
 
@@ -120,7 +123,7 @@ static drl_status learn(drl_context *ctx, const policy *p, const float *w, float
     }
     if (s == DRL_OK) s = drl_agent_init(&a.agent, ctx, algo, config);
     if (s == DRL_OK) s = drl_trainer_init(&trainer, ctx, NULL, &env, 1, &a.agent);
-    while (s == DRL_OK && trainer.steps < STEPS) {
+    while (s == DRL_OK && trainer.steps < (algo.observe_fn ? ON_POLICY_STEPS : STEPS)) {
         if (strcmp(p->algo, "dime") == 0) dime_rates(&a.dime, trainer.steps);
         s = drl_trainer_step(&trainer);
     }

@@ -14,7 +14,7 @@
    ends with one of them: another seed gives other numbers. Actions are those of training, with their
    noise; dime pays for its entropy with detours. */
 #define DIFFRL_IMPLEMENTATION
-#include "diffrl.h"
+#include "baselines/baselines.h"
 #include "envs/pointmass.h"
 #include <stdio.h>
 
@@ -27,7 +27,9 @@ typedef struct policy {
 static const policy policies[] = {
     {"dacer", {"random_steps=2000", NULL}}, /* all have seen all sides before they learn */
     {"dime", {"random_steps=2000", "v_min=-800", "v_max=50", "utd=1", "target=2", NULL}},
+    {"ppo", {NULL}},
     {"qvpo", {"random_steps=2000", "batch=64", "candidates=8", "uniform=2", NULL}},
+    {"sac", {"random_steps=2000", NULL}},
 };
 enum { POLICIES = sizeof policies / sizeof *policies };
 

@@ -7,7 +7,7 @@
    several in wall time. The peak is measured again before each row; fractions refer to the best
    seen. */
 #define _GNU_SOURCE
-#include "../diffrl.h"
+#include "../examples/baselines/baselines.h"
 
 /* Counts the products that the library does: its calls of drl_gemm go to bench_gemm. The definition
    and the prototype begin with drl_context: there BENCH_drl_context picks the name instead. */
@@ -22,7 +22,7 @@ static void bench_gemm(BENCH_GEMM_ARGS);
 DRLDEF void bench_real_gemm(BENCH_GEMM_ARGS);
 #define drl_gemm(first, ...) BENCH_PICK(BENCH_##first, bench_gemm)(first, __VA_ARGS__)
 #define DIFFRL_IMPLEMENTATION
-#include "../diffrl.h"
+#include "../examples/baselines/baselines.h"
 #undef drl_gemm
 
 #include <dlfcn.h>
@@ -534,6 +534,7 @@ static const algorithm algorithms[] = {
     {"dacer", "paper", "paper", "", 2, "dacer.py"},
     {"dacer", "cpu", "cpu", "", 2, NULL},
     {"dppo", "paper", "minibatch", "", 1, "dppo.py"},
+    {"sac", "paper", "paper", "", 1, NULL},
 };
 
 /* An agent with what its updates need. */

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes offline data sets of a task with DIME; see usage below.
+# Makes offline data sets of a task with SAC; see usage below.
 set -eu
 
 usage()
@@ -7,7 +7,7 @@ usage()
     cat <<'END'
 usage: tools/make-data.sh [--task NAME] [--steps N] [--rows N] [--seed N] [--out DIR]
 
-Trains DIME on a task and writes data sets in the way of D4RL (Fu et al. 2020, who use SAC) to DIR:
+Trains SAC on a task and writes data sets in the way of D4RL (Fu et al. 2020) to DIR:
 
   NAME-random.npz         uniform actions
   NAME-medium.npz         the policy of the first evaluation that has come a third of the way from
@@ -24,7 +24,7 @@ order of time (examples/mujoco/recorder.h). `build/train --algo dppo --data FILE
   --seed N      of everything (1)
   --out DIR     where to (data)
 
-DIME runs twice: from the same seed it comes by the same states, so the second run, which ends at the
+SAC runs twice: from the same seed it comes by the same states, so the second run, which ends at the
 medium evaluation, has its policy and its transitions. Takes twelve minutes for 100,000 steps on a
 core.
 
@@ -59,7 +59,7 @@ train() # STEPS [FLAG...]
 {
     n=$1
     shift
-    build/train --algo dime --task "$task" --seed "$seed" --steps "$n" --eval-every $every \
+    build/train --algo sac --task "$task" --seed "$seed" --steps "$n" --eval-every $every \
         --set random_steps=$((steps / 30)) --out "$out/runs" --quiet "$@" | sed -n 's/^files *//p'
 }
 collect() # NAME FLAG...

@@ -1,14 +1,14 @@
 /* What train.c and eval.c share: algorithms, tasks, flags, evaluation, and how a run is shown and
    written down. Nothing here is needed to use diffrl.h.
 
-   New algorithm   nothing to do: drl_algo_at lists it
+   New algorithm   nothing to do: drl_algo_at lists it (examples/baselines/baselines.h)
    New task        MuJoCo: a row in mujoco_env.h; else a function and a row in run_builtins
 
    TRAIN_NO_MUJOCO  leaves MuJoCo out: only the built-in tasks remain */
 #ifndef RUN_H
 #define RUN_H
 
-#include "diffrl.h"
+#include "../baselines/baselines.h"
 #include "envs/pendulum.h"
 #include "envs/pointmass.h"
 #ifndef TRAIN_NO_MUJOCO

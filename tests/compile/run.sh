@@ -104,6 +104,7 @@ standards() # C-COMPILER C++-COMPILER
             builds "$1 $std: implementation" $compile -O0 -c $src/impl.c -o "$out/impl.o"
             builds "$1 $std: user" $compile -O2 -DWITH_OTHER -c $src/use.c -o "$out/use.o"
             runs "$1 $std: both" $link "$out/use.o" "$out/impl.o"
+            runs "$1 $std: baselines" $compile -O0 $src/more.c
             no_symbol "$1 $std: exports drl_* alone" "$out/impl.o" \
                 'k ~ /^[A-TV-Z]$/ && s !~ /^(drl_.*|other)$/'
             no_symbol "$1 $std: no writable globals" "$out/impl.o" 'k ~ /^[bBdDC]$/' ;;

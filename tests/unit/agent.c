@@ -1,7 +1,7 @@
 /* Environments and the training loop: drl_env_check against tasks with one fault each, faults in
    training, what is stored, evaluation. */
 #define DIFFRL_IMPLEMENTATION
-#include "../../diffrl.h"
+#include "../../examples/baselines/baselines.h"
 #include "../../examples/envs/pendulum.h"
 #include "../../examples/envs/pointmass.h"
 #include "../test.h"

@@ -3,7 +3,7 @@
    set and with SIMD or not; no allocation once it runs; everything that it holds can be saved and
    loaded, and a policy file makes an agent that acts alike; errors name what is wrong. */
 #define DIFFRL_IMPLEMENTATION
-#include "../../diffrl.h"
+#include "../../examples/baselines/baselines.h"
 #include "../../examples/envs/pendulum.h"
 #include "../test.h"
 
