@@ -63,7 +63,9 @@ class Error(RuntimeError):
 
 # Flat functions over the header: no struct of C is described in Python.
 _SHIM = r"""
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct handle {
     drl_context ctx;
@@ -106,8 +108,22 @@ static int py_agent(handle *h, const drl_algo *algo)
     return h->agent != NULL;
 }
 
-int py_make(handle *h, const char *name, const char *preset, int obs_dim, int act_dim, int n,
-            const char *const *keys, const char *const *values)
+/* The setting envs, if there is one, is at least envs: dppo keeps a plan for each. */
+static int py_room(drl_context *ctx, const drl_algo *algo, void *config, int envs)
+{
+    const drl_field *f = algo->fields;
+    char text[DRL_FIELD_TEXT];
+    int i;
+    for (i = 0; i < algo->field_count && strcmp(f[i].name, "envs"); i++) {}
+    if (i == algo->field_count) return DRL_OK;
+    drl_fields_get(ctx, f, algo->field_count, config, "envs", text);
+    if (atoi(text) >= envs) return DRL_OK;
+    snprintf(text, sizeof text, "%d", envs);
+    return drl_fields_set(ctx, f, algo->field_count, config, "envs", text);
+}
+
+int py_make(handle *h, const char *name, const char *preset, int obs_dim, int act_dim, int envs,
+            int n, const char *const *keys, const char *const *values)
 {
     drl_algo algo = drl_algo_find(name);
     void *config = calloc(1, algo.config_size);
@@ -118,6 +134,7 @@ int py_make(handle *h, const char *name, const char *preset, int obs_dim, int ac
         s = drl_algo_preset(&h->ctx, algo, config, preset);
         for (i = 0; i < n && !s; i++)
             s = drl_fields_set(&h->ctx, algo.fields, algo.field_count, config, keys[i], values[i]);
+        if (!s) s = py_room(&h->ctx, &algo, config, envs);
         if (!s) s = drl_agent_init(h->agent, &h->ctx, algo, config);
     }
     free(config);
@@ -546,11 +563,9 @@ class Agent(Policy):
         super().__init__(threads)
         self._envs, self._replay, self._n_step, self._ready = envs, replay, n_step, False
         self.steps = self._paid = 0
-        if algo == "dppo":
-            config.setdefault("envs", envs)
         keys, values = _strings(config)
         self._check(_lib.py_make(self._h, algo.encode(), preset.encode(), int(obs_dim),
-                                 int(act_dim), len(keys), keys, values))
+                                 int(act_dim), int(envs), len(keys), keys, values))
         self._adopt(algo)
         self.random_steps = _lib.py_random_steps(self._h)
         self._update_every = _lib.py_update_every(self._h)

@@ -1,7 +1,7 @@
 /* What tests/cli/python.py compares diffrl.py with: the library itself, called from C.
 
      python train ALGO PRESET SEED ENVS STEPS FILE [KEY=VALUE...]   a trainer on Pendulum
-     python act FILE ROWS CALLS                                     actions as raw floats on stdout */
+     python act FILE ROWS CALLS                                     actions as floats on stdout */
 #define DIFFRL_IMPLEMENTATION
 #include "../../diffrl.h"
 #include "../../examples/envs/pendulum.h"

@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 tools/install.sh cc python || { echo "no Python with NumPy"; exit 77; }
-tools/install.sh gymnasium || echo "(no gymnasium: the example in the head of diffrl.py is skipped)"
+tools/install.sh gymnasium || echo "(no gymnasium: the example of diffrl.py is skipped)"
 out=$PWD/build/test/cli
 mkdir -p "$out"
 ${CC:-cc} -O2 -Wall -Wextra tests/cli/python.c -o "$out/python-driver" -lm -lpthread
