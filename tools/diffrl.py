@@ -1,6 +1,6 @@
 """diffrl in Python: load policies, act on numpy batches, train on Gymnasium environments.
 
-One file over numpy and ctypes; copy it beside diffrl.h. The first import compiles the header with
+One file over numpy and ctypes, for the tools folder or beside diffrl.h. The first import compiles the header with
 the C compiler at hand (five seconds) into ~/.cache/diffrl; later ones take what lies there.
 
 A policy that was trained anywhere, to the bit what the C program does:
@@ -41,6 +41,7 @@ give the same weights as the C trainer. An agent is used by one thread at a time
 """
 
 import ctypes
+import glob
 import hashlib
 import os
 import platform
@@ -284,13 +285,17 @@ _RESULTS = {  # of functions that do not return int
 }
 
 
-def _find_header():
+def _find_headers():
+    """The file to include, first, and those that it includes: with the baselines if they are there.
+    """
     here = os.path.dirname(os.path.abspath(__file__))
     places = [os.environ.get("DIFFRL_HEADER"), os.path.join(here, "diffrl.h"),
               os.path.join(os.path.dirname(here), "diffrl.h")]
     for place in places:
         if place and os.path.isfile(place):
-            return os.path.abspath(place)
+            place = os.path.abspath(place)
+            more = os.path.join(os.path.dirname(place), "examples", "baselines", "*.h")
+            return sorted(glob.glob(more)) + [place]
     raise Error("diffrl: no diffrl.h beside diffrl.py or one folder above; set DIFFRL_HEADER")
 
 
@@ -304,13 +309,12 @@ def _find_compiler():
 
 
 def _build(compiler, header, folder, name):
-    """Compile to folder/name at once or not at all."""
+    """Compile to folder/name, which is there wholly or not at all."""
     with tempfile.TemporaryDirectory(prefix="build.", dir=folder) as work:
         source, made = os.path.join(work, "shim.c"), os.path.join(work, name)
-        shutil.copyfile(header, os.path.join(work, "diffrl.h"))
         with open(source, "w", encoding="ascii") as f:
             f.write("#define DIFFRL_STATIC\n#define DIFFRL_IMPLEMENTATION\n"
-                    '#include "diffrl.h"\n' + _SHIM)
+                    '#include "%s"\n' % header + _SHIM)
         done = subprocess.run(compiler + _FLAGS + [source, "-o", made, "-lm", "-lpthread"],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         if done.returncode != 0 or not os.path.exists(made):
@@ -321,12 +325,12 @@ def _build(compiler, header, folder, name):
 
 
 def _open_library():
-    header = _find_header()
-    with open(header, "rb") as f:
-        text = f.read()
-    key = hashlib.sha256(b"\0".join([text, _SHIM.encode(), " ".join(_FLAGS).encode(),
-                                     os.environ.get("CC", "").encode(),
-                                     platform.machine().encode(), sys.platform.encode()]))
+    headers = _find_headers()
+    words = [_SHIM, os.environ.get("CC", ""), platform.machine(), sys.platform, *_FLAGS]
+    key = hashlib.sha256("\0".join(words).encode())
+    for header in headers:
+        with open(header, "rb") as f:
+            key.update(f.read())
     name = "python-%s.so" % key.hexdigest()[:24]
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     folder = os.path.join(cache, "diffrl")
@@ -336,10 +340,10 @@ def _open_library():
     compiler = _find_compiler()
     try:
         os.makedirs(folder, exist_ok=True)
-        return ctypes.CDLL(_build(compiler, header, folder, name))
+        return ctypes.CDLL(_build(compiler, headers[0], folder, name))
     except OSError:  # nowhere to keep it: for this process alone
         with tempfile.TemporaryDirectory() as work:
-            return ctypes.CDLL(_build(compiler, header, work, name))
+            return ctypes.CDLL(_build(compiler, headers[0], work, name))
 
 
 _lib = _open_library()

@@ -3,7 +3,7 @@
      python train ALGO PRESET SEED ENVS STEPS FILE [KEY=VALUE...]   a trainer on Pendulum
      python act FILE ROWS CALLS                                     actions as floats on stdout */
 #define DIFFRL_IMPLEMENTATION
-#include "../../diffrl.h"
+#include "../../examples/baselines/baselines.h"
 #include "../../examples/envs/pendulum.h"
 #include <stdio.h>
 #include <stdlib.h>

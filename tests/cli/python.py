@@ -95,10 +95,10 @@ def same_file(a, b):
 # every algorithm: trained by the C trainer and by Python, the file is the same to the bit
 small = {"dppo": {"rollout": 200, "batch": 500, "chunk": 2},
          "qvpo": {"batch": 32, "candidates": 4}, "dacer": {"batch": 32, "alpha_delay": 40},
-         "dime": {"batch": 32}}
+         "ppo": {"rollout": 200, "batch": 50}}
 for algo in diffrl.algorithms():
     config = small.get(algo, {"batch": 32})
-    envs, steps = (4, 1200) if algo == "dppo" else (2, 640)
+    envs, steps = (4, 1200) if algo in ("dppo", "ppo") else (2, 640)
     paths = [os.path.join(work, algo + end) for end in (".c", ".py", ".3")]
     settings = ["%s=%s" % pair for pair in config.items()]
     c("train", algo, "toy", 3, envs, steps, paths[0], *settings)
