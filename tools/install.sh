@@ -23,6 +23,7 @@ are not root). Exit status 0 if all work at the end, else 1 with lines that say 
   torch     PyTorch, for tools/bench.sh       package python3-torch
   gymnasium, safetensors                      Python packages of that name, by pip to build/python
   mandoc    checks man pages                  package mandoc
+  rsvg      rsvg-convert, for plot --png      package librsvg2-bin
   protoc    protoc and Python's protobuf      packages protobuf-compiler, python3-protobuf
   (default: cc mujoco)
 
@@ -90,10 +91,10 @@ int main(void) { return glfwGetVersionString() ? 0 : 1; }' -lglfw "${CC:-cc}" ;;
     gymnasium | safetensors)
         PYTHONPATH="$top/build/python" "$python" -c "import $1" >/dev/null 2>&1 ;;
     mandoc) command -v mandoc >/dev/null ;;
-    torch) "${PYTHON:-/usr/bin/python3}" -c 'import torch' >/dev/null 2>&1 ;;
+    rsvg) command -v rsvg-convert >/dev/null ;;
     protoc)
         command -v protoc >/dev/null &&
-            "${PYTHON:-/usr/bin/python3}" -c 'import google.protobuf' >/dev/null 2>&1 ;;
+            "$python" -c 'import google.protobuf' >/dev/null 2>&1 ;;
     *) echo "tools/install.sh: unknown thing $1 (--help lists all)" >&2; exit 2 ;;
     esac
 }
@@ -113,6 +114,7 @@ packages() # THING
     torch) echo python3-torch ;;
     gymnasium | safetensors) "$python" -m pip --version >/dev/null 2>&1 || echo python3-pip ;;
     mandoc) echo mandoc ;;
+    rsvg) echo librsvg2-bin ;;
     protoc) echo protobuf-compiler python3-protobuf ;;
     esac
 }
@@ -148,6 +150,7 @@ advice() # THING
     glfw) echo "GLFW is missing. Install libglfw3-dev." ;;
     xvfb) echo "Xvfb or xdotool is missing. Install xvfb and xdotool." ;;
     python) echo "Python with NumPy is missing. Install python3-numpy, or set PYTHON." ;;
+    rsvg) echo "rsvg-convert is missing. Install librsvg2-bin." ;;
     protoc) echo "protoc is missing. Install protobuf-compiler and python3-protobuf." ;;
     torch) echo "PyTorch is missing. Install python3-torch, or set PYTHON to a Python that has it." ;;
     gymnasium | safetensors) echo "The Python package $1 is missing. Install it with pip." ;;

@@ -26,6 +26,7 @@
 #define _POSIX_C_SOURCE 200809L
 #define DIFFRL_IMPLEMENTATION
 #include "run.h"
+#include "curve.h"
 #include "log.h"
 #include "npz.h"
 #include "recorder.h"
@@ -234,7 +235,7 @@ typedef struct train {
     char dir[1024];
     run_log log;
     run_term term;
-    run_series evals, returns; /* evaluations, and mean returns of training */
+    curve_series evals, returns; /* evaluations, and mean returns of training */
     drl_evaluation eval;       /* the last one */
     int64_t next_row, next_eval;
     int64_t row_step, eval_step, best_step; /* where the last ones were, -1: none yet */
@@ -591,7 +592,7 @@ static int train_row(train *t)
     row[7] = evaluated ? t->eval.std : NAN;
     for (i = 0; i < t->agent->metric_count; i++)
         row[TRAIN_COLUMNS + i] = t->agent->updates ? t->agent->metrics[i].value : NAN;
-    if (played) run_series_add(&t->returns, row[0], row[4], 0);
+    if (played) curve_add(&t->returns, row[0], row[4], 0);
     t->row_step = t->trainer.steps;
     t->next_row = (t->trainer.steps / TRAIN_ROW + 1) * TRAIN_ROW;
     if (t->log.table) run_term_clear(&t->term);
@@ -625,16 +626,27 @@ static int train_save(train *t, const char *name)
     return RUN_FILE;
 }
 
+/* The learning curve so far, to curve.svg. */
 static int train_draw(train *t)
 {
     char title[160], task[64];
-    double last = (double)(train_stop ? t->trainer.steps : t->opt.steps);
+    curve curves[2];
+    curve_panel panel;
+    curve_figure figure;
+    memset(curves, 0, sizeof curves);
+    memset(&panel, 0, sizeof panel);
+    memset(&figure, 0, sizeof figure);
     snprintf(title, sizeof title, "%s on %s, seed %" PRIu64 " (%s preset)", t->algo.name,
              run_task_file(&t->opt.task, task), t->opt.seed, t->opt.preset);
-    if (last < 1) last = 1;
-    if (run_svg_write(&t->ctx, t->dir, title, &t->evals, &t->returns, last))
-        return train_fail_file(t, "curve.svg");
-    return RUN_OK;
+    snprintf(curves[0].label, sizeof curves[0].label, "evaluation, mean and standard deviation");
+    snprintf(curves[1].label, sizeof curves[1].label, "training, mean of the last 100 episodes");
+    curves[0].series = t->evals, curves[0].band = 1;
+    curves[1].series = t->returns, curves[1].color = -1;
+    panel.curves = curves, panel.count = 2;
+    panel.last = (double)(train_stop ? t->trainer.steps : t->opt.steps);
+    figure.title = title, figure.panels = &panel, figure.count = 1;
+    figure.x_label = "environment steps", figure.y_label = "return per episode";
+    return curve_svg_write(t->dir, "curve.svg", &figure) ? train_fail_file(t, "curve.svg") : RUN_OK;
 }
 
 /* ------------------------------------------------------------------------------------ progress */
@@ -706,7 +718,7 @@ static void train_progress(train *t, const char *doing)
     run_line_add(&line, text, 0);
     snprintf(text, sizeof text, "  %s  ", eta);
     run_line_add(&line, text, 0);
-    run_sparkline(term, &t->returns, 12, text);
+    curve_sparkline(term, &t->returns, 12, text);
     run_line_add(&line, text, t->returns.count < 12 ? t->returns.count : 12);
     fprintf(stderr, "\r%s\033[K", line.text);
     term->open = 1;
@@ -755,7 +767,7 @@ static int train_evaluate(train *t)
     t->eval_step = t->trainer.steps;
     better = t->best_step < 0 || eval.mean > t->best;
     if (better) t->best = eval.mean, t->best_step = t->eval_step;
-    run_series_add(&t->evals, (double)t->eval_step, eval.mean, eval.std);
+    curve_add(&t->evals, (double)t->eval_step, eval.mean, eval.std);
     rc = train_save(t, "policy.safetensors");
     if (rc == RUN_OK && better) rc = train_save(t, "best.safetensors");
     if (t->opt.quiet || rc) return rc;
@@ -849,14 +861,20 @@ static int train_loop(train *t)
 static void train_show(train *t, int stopped)
 {
     run_term term = run_term_make(1, t->opt.quiet);
+    curve_panel panel;
+    curve shown;
     int i, evals = t->evals.count > 1;
     uint64_t faults = 0;
     char a[32], b[32];
     run_term_clear(&t->term);
     if (!t->opt.quiet && t->trainer.steps) {
+        memset(&panel, 0, sizeof panel);
+        memset(&shown, 0, sizeof shown);
+        shown.series = evals ? t->evals : t->returns;
+        panel.curves = &shown, panel.count = 1, panel.last = (double)t->trainer.steps;
         printf("\n");
-        run_plot(stdout, &term, evals ? &t->evals : &t->returns, (double)t->trainer.steps);
-        printf("%11s%s return by environment steps\n\n", "", evals ? "evaluation" : "training");
+        curve_terminal(stdout, &term, &panel, "environment steps",
+                       evals ? "evaluation return" : "training return");
     }
     for (i = 0; i < t->env_count; i++) faults += run_task_faults(&t->envs[i], &t->opt.task);
     if (faults)
