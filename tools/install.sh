@@ -25,6 +25,8 @@ are not root). Exit status 0 if all work at the end, else 1 with lines that say 
   mandoc    checks man pages                  package mandoc
   rsvg      rsvg-convert, for plot --png      package librsvg2-bin
   protoc    protoc and Python's protobuf      packages protobuf-compiler, python3-protobuf
+  arm       compiler and emulator of Cortex-M packages gcc-arm-none-eabi, qemu-system-arm
+  onnx      ONNX's checker and runtime        Python packages of that name, by pip to build/onnx
   (default: cc mujoco)
 
 examples:
@@ -92,6 +94,11 @@ int main(void) { return glfwGetVersionString() ? 0 : 1; }' -lglfw "${CC:-cc}" ;;
         PYTHONPATH="$top/build/python" "$python" -c "import $1" >/dev/null 2>&1 ;;
     mandoc) command -v mandoc >/dev/null ;;
     rsvg) command -v rsvg-convert >/dev/null ;;
+    arm)
+        command -v qemu-system-arm >/dev/null &&
+            echo 'int f(int a) { return a; }' | arm-none-eabi-gcc -mcpu=cortex-m4 -ffreestanding \
+                -xc -c - -o /dev/null 2>/dev/null ;;
+    onnx) PYTHONPATH="$top/build/onnx" "$python" -c 'import onnx, onnxruntime' >/dev/null 2>&1 ;;
     protoc)
         command -v protoc >/dev/null &&
             "$python" -c 'import google.protobuf' >/dev/null 2>&1 ;;
@@ -112,7 +119,8 @@ packages() # THING
     xvfb) echo xvfb xdotool ;;
     python) echo python3 python3-numpy ;;
     torch) echo python3-torch ;;
-    gymnasium | safetensors) "$python" -m pip --version >/dev/null 2>&1 || echo python3-pip ;;
+    arm) echo gcc-arm-none-eabi qemu-system-arm ;;
+    gymnasium | safetensors | onnx) "$python" -m pip --version >/dev/null 2>&1 || echo python3-pip ;;
     mandoc) echo mandoc ;;
     rsvg) echo librsvg2-bin ;;
     protoc) echo protobuf-compiler python3-protobuf ;;
@@ -155,6 +163,8 @@ advice() # THING
     torch) echo "PyTorch is missing. Install python3-torch, or set PYTHON to a Python that has it." ;;
     gymnasium | safetensors) echo "The Python package $1 is missing. Install it with pip." ;;
     mandoc) echo "mandoc is missing. Install mandoc." ;;
+    arm) echo "arm-none-eabi-gcc or qemu-system-arm is missing. Install them." ;;
+    onnx) echo "The Python packages onnx and onnxruntime are missing. Install them with pip." ;;
     esac
 }
 
@@ -202,6 +212,9 @@ for thing in $missing; do
     case $thing in
     gymnasium) pip gymnasium cloudpickle typing-extensions farama-notifications || : ;;
     safetensors) pip safetensors || : ;;
+    onnx) # with the NumPy that it wants, so in a folder of its own
+        pip --target "$top/build/onnx" onnx onnxruntime numpy protobuf ml_dtypes typing_extensions \
+            flatbuffers packaging || : ;;
     esac
 done
 
