@@ -263,8 +263,8 @@ static int export_parse(export *e, int argc, char **argv)
             printf("usage: export --policy FILE [FLAG...]\n\n"
                    "Writes a trained policy so that it runs without diffrl.h.\n\n");
             run_flags_help(export_flags, RUN_COUNT(export_flags));
-            printf("\nexamples:\n  export --policy runs/NAME/best.safetensors --c policy.h\n"
-                   "  export runs/NAME/best.safetensors --c walker.h --name walker\n"
+            printf("\nexamples:\n  build/export runs/Hopper*/best.safetensors --c policy.h\n"
+                   "  build/export runs/Walker*/best.safetensors --c walker.h --name walker\n"
                    "\nexit status: 0 ok, 1 failed, 2 usage, 3 bad file\n");
             return RUN_OK;
         }

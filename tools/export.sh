@@ -14,7 +14,7 @@ the FLAGs. Without --policy it takes the best policy of the latest run in runs/.
 
 examples:
   tools/export.sh --c policy.h                        the latest run, one C99 header
-  tools/export.sh --policy runs/NAME/best.safetensors --c walker.h --name walker
+  tools/export.sh --policy runs/Walker*/best.safetensors --c walker.h --name walker
 END
 }
 

@@ -18,7 +18,7 @@ those of 1.0.44, and load on MuJoCo 2.2.2 to 3.x.
 examples:
   tools/get-dmc.sh
   tools/train.sh --task walker-walk
-  tools/get-dmc.sh /data/dmc && tools/train.sh --task dog-run --dmc /data/dmc
+  tools/get-dmc.sh build/dmc && tools/train.sh --task dog-run --dmc build/dmc
 END
 }
 

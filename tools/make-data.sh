@@ -30,7 +30,7 @@ core.
 
 examples:
   tools/make-data.sh --task Hopper-v5
-  tools/make-data.sh --task Walker2d-v5 --steps 1000000 --rows 1000000 --out /tmp/data
+  tools/make-data.sh --task Walker2d-v5 --steps 1000000 --rows 1000000 --out data
 END
 }
 

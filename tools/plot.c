@@ -54,9 +54,9 @@ static void plot_help(void)
            "seed: a curve per run, a panel per task and algorithm");
     run_flags_help(plot_flags + 1, RUN_COUNT(plot_flags) - 1);
     printf("\nexamples:\n"
-           "  plot runs/*\n"
-           "  plot runs/Hopper* runs/Walker* --by algo --out fig.svg --png\n"
-           "  plot runs/*__dime__* --by seed --x time --y train/critic_loss --terminal\n"
+           "  build/plot runs/*\n"
+           "  build/plot runs/Hopper* runs/Walker* --by algo --out fig.svg --png\n"
+           "  build/plot runs/*__dime__* --by seed --x time --y train/critic_loss --terminal\n"
            "\nexit status: 0 ok, 1 failed, 2 usage, 3 bad file\n");
 }
 

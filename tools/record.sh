@@ -18,7 +18,7 @@ policy of the latest run in runs/.
 
 examples:
   tools/record.sh                                     the latest run, to film.gif
-  tools/record.sh --policy runs/NAME/best.safetensors --out film.mp4 --episodes 4
+  tools/record.sh --policy runs/Hopper*/best.safetensors --out film.mp4 --episodes 4
   tools/record.sh --view
 END
 }

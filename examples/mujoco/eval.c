@@ -82,8 +82,8 @@ static int eval_parse(eval_options *o, int argc, char **argv)
             printf(
                 "usage: eval --policy FILE [FLAG...]\n\nPlays a policy that train has saved.\n\n");
             run_flags_help(eval_flags, RUN_COUNT(eval_flags));
-            printf("\nexamples:\n  eval --policy runs/NAME/best.safetensors\n"
-                   "  eval runs/NAME/policy.safetensors --episodes 100 --quiet --csv returns.csv\n"
+            printf("\nexamples:\n  build/eval runs/Hopper*/best.safetensors\n"
+                   "  build/eval runs/Hopper*/policy.safetensors --episodes 100 --csv returns.csv\n"
                    "\nexit status: 0 ok, 1 run failed, 2 usage, 3 bad file, 4 stopped by nan\n");
             return RUN_OK;
         }

@@ -215,9 +215,9 @@ static void record_help(void)
     printf("usage: record --policy FILE [--out FILE] [FLAG...]\n\nFilms a policy that train has "
            "saved.\n\n");
     run_flags_help(record_flags, RUN_COUNT(record_flags));
-    printf("\nexamples:\n  record --policy runs/NAME/best.safetensors --out film.mp4\n"
-           "  record --policy runs/NAME/best.safetensors --out four.gif --episodes 4\n"
-           "  record --task Ant-v5 --steps 100 --out random.gif\n"
+    printf("\nexamples:\n  build/record runs/Hopper*/best.safetensors --out film.mp4\n"
+           "  build/record runs/Hopper*/best.safetensors --out four.gif --episodes 4\n"
+           "  build/record --task Ant-v5 --steps 100 --out random.gif\n"
            "\nexit status: 0 ok, 1 failed, 2 usage, 3 bad file or no ffmpeg, 4 stopped by nan\n");
 }
 

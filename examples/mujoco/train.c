@@ -95,9 +95,9 @@ static void train_help(void)
     printf("usage: train [FLAG...]\n\nTrains a diffusion policy and shows how it learns.\n\n");
     run_flags_help(train_flags, RUN_COUNT(train_flags));
     printf("\nexamples:\n"
-           "  train                              DIME on HalfCheetah-v5 for 30,000 steps\n"
-           "  train --task Pendulum              a small task, built in\n"
-           "  train --task Hopper-v5 --steps 1M --seed 2 --set lr_actor=1e-4 --set gamma=0.995\n"
+           "  build/train                        DIME on HalfCheetah-v5 for 30,000 steps\n"
+           "  build/train --task Pendulum        a small task, built in\n"
+           "  build/train --task Hopper-v5 --steps 1M --seed 2 --set lr_actor=1e-4\n"
            "\nexit status: 0 ok, 1 run failed, 2 usage, 3 bad file, 4 stopped by nan, 130 "
            "interrupted\n");
 }
