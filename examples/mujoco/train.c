@@ -29,6 +29,7 @@
 #include "curve.h"
 #include "log.h"
 #include "npz.h"
+#include "profile.h"
 #include "recorder.h"
 #include <signal.h>
 
@@ -41,7 +42,7 @@ typedef struct train_options {
     run_task task;
     int64_t steps, eval_every; /* eval_every -1: steps / 20, at least 1000 */
     uint64_t seed;
-    int threads, envs, eval_episodes, quiet, list, log; /* log: formats */
+    int threads, envs, eval_episodes, quiet, list, profile, log; /* log: formats */
     const char *sets[64];
     int set_count;
 } train_options;
@@ -64,7 +65,7 @@ static const drl_field train_fields[] = {
 enum {
     FLAG_ALGO, FLAG_TASK, FLAG_STEPS, FLAG_SEED, FLAG_PRESET, FLAG_SET, FLAG_THREADS, FLAG_ENVS,
     FLAG_OUT, FLAG_LOG, FLAG_DATA, FLAG_RECORD, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC,
-    FLAG_EVAL_EVERY, FLAG_EVAL_EPISODES, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
+    FLAG_EVAL_EVERY, FLAG_EVAL_EPISODES, FLAG_PROFILE, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
 };
 
 static const run_flag train_flags[] = {
@@ -84,6 +85,7 @@ static const run_flag train_flags[] = {
     {"eval-every", "N",
      "steps between evaluations, 0: only at the end (steps / 20, at least 1000)"},
     {"eval-episodes", "N", "episodes of an evaluation, 0: none (10)"},
+    {"profile", NULL, "tell at the end where the time went"},
     {"quiet", NULL, "only the result and errors"},
     {"list", NULL, "algorithms, tasks, settings, constants of --task"},
     {"help", NULL, "this text"},
@@ -198,6 +200,7 @@ static int train_parse(train_options *o, int argc, char **argv)
         else if (flag == FLAG_LOG) rc = (o->log = run_log_formats("train", value)) < 0 ? RUN_USAGE : RUN_OK;
         else if (flag == FLAG_DATA) o->data = value;
         else if (flag == FLAG_RECORD) o->record = value;
+        else if (flag == FLAG_PROFILE) o->profile = 1;
         else if (flag == FLAG_QUIET) o->quiet = 1;
         else if (flag == FLAG_LIST) o->list = 1;
         else if (flag == FLAG_SET && o->set_count < RUN_COUNT(o->sets))
@@ -486,6 +489,7 @@ static int train_build(train *t)
     if (rc) return rc;
     train_header(t, bytes);
     envs = t->envs;
+    if (t->opt.profile) profile_begin(t->agent, envs, t->env_count, t->opt.threads);
     if (t->opt.record) {
         t->records = (recorder *)calloc((size_t)t->env_count, sizeof *t->records);
         t->wrapped = (drl_env *)calloc((size_t)t->env_count, sizeof *t->wrapped);
@@ -888,6 +892,7 @@ static void train_show(train *t, int stopped)
                run_short(t->eval.std, b), t->eval.episodes);
         printf("  (best %s at step %s)\n", run_short(t->best, a), run_thousands(t->best_step, b));
     }
+    if (t->opt.profile) profile_print(run_now() - t->start - t->eval_seconds);
 }
 
 /* Where things are, and what to type next. */

@@ -171,7 +171,7 @@ fi
 csv() { cut -d, -f1,2,5- "$1"/*/progress.csv >"$1.csv"; }
 exits "the same run again, two threads" 0 "" small 3 b --threads 2 --quiet
 is "quiet is quiet" [ ! -s err ]
-exits "a run with another seed" 0 "" small 4 c --threads 1 --quiet
+exits "a run with another seed, profiled" 0 "profile updates" small 4 c --threads 1 --quiet --profile
 csv a; csv b; csv c
 is "same seed, same csv" cmp a.csv b.csv
 is "same seed, same policy" cmp "$run/policy.safetensors" b/*/policy.safetensors
