@@ -384,6 +384,7 @@ typedef struct drl_state {
     drl_entry *entries;
     int count;
     drl_status status;
+    const struct drl_file *file; /* to be loaded, so that who lists checks it, or NULL */
 } drl_state;
 
 /* Pairs of strings that go with the tensors. The first error sticks. */
@@ -1072,7 +1073,7 @@ typedef struct drl_replay {
     uint8_t *flags;     /* [capacity] DRL_ENV_TERMINATED | DRL_ENV_TRUNCATED */
     int32_t *next;      /* [capacity] place of the episode's next one, -1: none */
     int64_t *last;      /* [envs] place of each environment's newest, -1: none */
-    int64_t size, head; /* transitions held, next place to write */
+    int64_t size, head; /* transitions held, place to write (capacity: 0) */
     int64_t turn;       /* environment that is pushed next */
     size_t bytes;
 } drl_replay;
@@ -1105,7 +1106,8 @@ DRLDEF void drl_replay_skip(drl_replay *replay);
    Errors  DRL_ERR_STATE if empty.   RNG  rows draws. */
 DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch *batch);
 
-/* Append all for saving, as prefix + "obs" etc. */
+/* Append the rows in use for saving, as prefix + "obs" etc.; a larger ring takes them if none was
+   overwritten. Sticky error DRL_ERR_FORMAT for places out of range in state->file. */
 DRLDEF void drl_replay_state(drl_replay *replay, drl_state *state, const char *prefix);
 
 /* ==================== >>norm
@@ -1242,8 +1244,9 @@ DRLDEF drl_status drl_agent_update(drl_agent *agent, drl_replay *replay);
 /* The configuration, of algo's type. */
 DRLDEF const void *drl_agent_config(const drl_agent *agent);
 
-/* Append all for saving; all 0: what acting needs. */
+/* Append all for saving; all 0: what acting needs. Set meta to algorithm and configuration. */
 DRLDEF void drl_agent_state(drl_agent *agent, drl_state *state, int all);
+DRLDEF void drl_agent_meta(const drl_agent *agent, drl_meta *meta);
 
 #ifndef DIFFRL_NO_STDIO
 /* Write configuration and what acting needs to a safetensors file, atomically, with meta (or NULL)
@@ -1279,10 +1282,10 @@ typedef struct drl_trainer {
     int64_t steps;               /* environment steps so far, all environments */
     int64_t episodes;            /* finished */
     int64_t faults;              /* transitions dropped: the task failed or gave nan */
-    double last_return;
-    int last_length;
-    double recent_return[100];   /* ring of the last finished episodes */
-    int recent_length[100];
+    double last_return, last_length;
+    double recent_return[100], recent_length[100]; /* rings of the last finished episodes */
+    unsigned char *env_state;    /* [env_bytes] while saving and loading */
+    size_t env_bytes;
 } drl_trainer;
 
 /* Return the defaults above. */
@@ -1301,6 +1304,15 @@ DRLDEF drl_status drl_trainer_step(drl_trainer *trainer);
 /* Mean return and length of the last 100 finished episodes, or 0. */
 DRLDEF double drl_trainer_return(const drl_trainer *trainer);
 DRLDEF double drl_trainer_length(const drl_trainer *trainer);
+
+/* Append all that the rest of training depends on, with or without the replay.
+   Errors  DRL_ERR_ENV if a save_fn failed. */
+DRLDEF void drl_trainer_state(drl_trainer *trainer, drl_state *state, int replay);
+
+/* Go on from a file of that, configured as then (replay_capacity may grow), as if there had been no
+   break. Without replay in it the replay stays; environments without hooks begin an episode.
+   Errors  drl_file_load's, nothing is changed then; DRL_ERR_ENV if a load_fn failed. */
+DRLDEF drl_status drl_trainer_load(drl_trainer *trainer, const drl_file *file);
 
 /* Free, idempotent; environments and agent stay. */
 DRLDEF void drl_trainer_free(drl_trainer *trainer);
@@ -6501,7 +6513,7 @@ DRLDEF void drl_replay_free(drl_replay *r)
 DRLDEF void drl_replay_push(drl_replay *r, const float *obs, const float *act, float reward,
     const float *next_obs, int flags)
 {
-    size_t at = (size_t)r->head;
+    size_t at = (size_t)(r->head %= r->cfg.capacity);
     int64_t *last = &r->last[r->turn];
     size_t S = (size_t)r->cfg.obs_dim, A = (size_t)r->cfg.act_dim;
     memcpy(r->obs + at * S, obs, S * sizeof(float));
@@ -6511,9 +6523,8 @@ DRLDEF void drl_replay_push(drl_replay *r, const float *obs, const float *act, f
     r->flags[at] = (uint8_t)flags;
     if (*last >= 0) r->next[*last] = (int32_t)at;
     r->next[at] = -1;
-    *last = r->head;
+    *last = r->head++;
     r->turn = (r->turn + 1) % r->cfg.envs;
-    r->head = (r->head + 1) % r->cfg.capacity;
     if (r->size < r->cfg.capacity) r->size++;
 }
 
@@ -6567,9 +6578,34 @@ static void drli_state_add_array(drl_state *state, const char *prefix, const cha
     drl_state_add(state, drli_name(full, "%s%s", prefix, name), dtype, cols ? 2 : 1, shape, data);
 }
 
+/* Sticky error if an integer of a tensor of state->file is not in low .. high; returns the last. */
+static int64_t drli_state_range(drl_state *state, const char *prefix, const char *name,
+    int64_t low, int64_t high)
+{
+    char full[DRLI_NAME];
+    const drl_entry *e = drl_file_find(state->file, drli_name(full, "%s%s", prefix, name));
+    size_t i, bytes = e ? drl_entry_bytes(e) : 0, size = e && e->dtype == DRL_I32 ? 4 : 8;
+    int64_t v = low;
+    for (i = 0; i + size <= bytes && !state->status; i += size) {
+        memcpy(&v, (char *)e->data + i, size);
+        if (size == 4) v = (int32_t)v;
+        if (v < low || v > high)
+            state->status = drli_fail(state->ctx, DRL_ERR_FORMAT, "drl_file_load: tensor %s: "
+                "expected %l .. %l, got %l", full, low, high, v);
+    }
+    return v;
+}
+
 DRLDEF void drl_replay_state(drl_replay *r, drl_state *state, const char *prefix)
 {
-    int64_t n = r->cfg.capacity;
+    int64_t n = r->size, most = r->cfg.capacity;
+    if (state->file) {
+        n = drli_state_range(state, prefix, "size", 0, most);
+        drli_state_range(state, prefix, "next", -1, n - 1);
+        drli_state_range(state, prefix, "last", -1, n - 1);
+        drli_state_range(state, prefix, "turn", 0, r->cfg.envs - 1);
+        drli_state_range(state, prefix, "head", n < most ? n : 0, n);
+    }
     drli_state_add_array(state, prefix, "obs", DRL_F32, n, r->cfg.obs_dim, r->obs);
     drli_state_add_array(state, prefix, "next_obs", DRL_F32, n, r->cfg.obs_dim, r->next_obs);
     drli_state_add_array(state, prefix, "act", DRL_F32, n, r->cfg.act_dim, r->act);
@@ -7004,6 +7040,21 @@ DRLDEF void drl_agent_state(drl_agent *a, drl_state *state, int all)
     drl_state_add_rng(state, "rng.noise", &a->rng_noise);
 }
 
+static drl_status drli_algo_check(drl_context *ctx, const drl_algo *algo, const drl_file *file,
+    const char *path)
+{
+    const char *name = drl_meta_get(&file->meta, "algo");
+    if (name && strcmp(name, algo->name) == 0) return DRL_OK;
+    return drli_fail(ctx, DRL_ERR_FORMAT, "%s: expected algo %s, got %q", path, algo->name,
+        name ? name : "none");
+}
+
+DRLDEF void drl_agent_meta(const drl_agent *a, drl_meta *meta)
+{
+    drl_meta_set(meta, "algo", a->algo.name);
+    drli_fields_to_meta(a->algo.fields, a->algo.field_count, drl_agent_config(a), meta);
+}
+
 #ifndef DIFFRL_NO_STDIO
 DRLDEF drl_status drl_agent_save(drl_agent *a, const char *path, const drl_meta *meta)
 {
@@ -7014,8 +7065,7 @@ DRLDEF drl_status drl_agent_save(drl_agent *a, const char *path, const drl_meta 
     drl_meta_init(&all, a->ctx);
     for (i = 0; meta && i < meta->count; i++) drl_meta_set(&all, meta->pairs[i].key,
             meta->pairs[i].value);
-    drl_meta_set(&all, "algo", a->algo.name);
-    drli_fields_to_meta(a->algo.fields, a->algo.field_count, drl_agent_config(a), &all);
+    drl_agent_meta(a, &all);
     drl_state_init(&state, a->ctx);
     drl_agent_state(a, &state, 0);
     s = drl_state_save(a->ctx, path, &state, &all);
@@ -7028,12 +7078,9 @@ DRLDEF drl_status drl_agent_save(drl_agent *a, const char *path, const drl_meta 
 static drl_status drli_agent_from(drl_agent *a, drl_context *ctx, const drl_algo *algo,
     const drl_file *file, void *config, const char *path)
 {
-    const char *name = drl_meta_get(&file->meta, "algo");
     drl_state state;
-    drl_status s;
-    if (!name || strcmp(name, algo->name) != 0)
-        return drli_fail(ctx, DRL_ERR_FORMAT, "drl_agent_load: %s: expected algo %s, got %s", path,
-            algo->name, name ? name : "none");
+    drl_status s = drli_algo_check(ctx, algo, file, path);
+    if (s) return s;
     drl_algo_default(*algo, config, 1, 1);
     s = drli_fields_from_meta(ctx, algo->fields, algo->field_count, config, &file->meta);
     if (!s) s = drl_agent_init(a, ctx, *algo, config);
@@ -7093,7 +7140,8 @@ static drl_status drli_trainer_reset(drl_trainer *t, int e)
 static size_t drli_trainer_bytes(const drl_trainer *t)
 {
     size_t row = 2 * (size_t)t->agent->obs_dim + (size_t)t->agent->act_dim + 4;
-    return (size_t)t->env_count * (row * sizeof(float) + sizeof(int64_t) + sizeof(double));
+    return (size_t)t->env_count * (row * sizeof(float) + sizeof(int64_t) + sizeof(double)) +
+           t->env_bytes;
 }
 
 DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_trainer_config *cfg,
@@ -7104,11 +7152,13 @@ DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_t
     size_t n = (size_t)env_count;
     int e;
     memset(t, 0, sizeof(*t));
-    for (e = 0; e < env_count; e++)
+    for (e = 0; e < env_count; e++) {
+        if (envs[e].save_fn) t->env_bytes += envs[e].state_size_fn(envs[e].user);
         if (envs[e].obs_dim != a->obs_dim || envs[e].act_dim != a->act_dim)
             return drli_fail(ctx, DRL_ERR_SHAPE,
                 "drl_trainer_init: environment %s has obs %d, act %d; the agent expects %d, %d",
                 envs[e].name, envs[e].obs_dim, envs[e].act_dim, a->obs_dim, a->act_dim);
+    }
     if (env_count < 1)
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_trainer_init: expected env_count >= 1, got %d",
             env_count);
@@ -7133,6 +7183,7 @@ DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_t
     t->act = t->next_obs + n * (size_t)a->obs_dim;
     t->length = (int *)(t->act + n * (size_t)a->act_dim);
     t->results = (drli_step *)(t->length + n);
+    t->env_state = (unsigned char *)(t->results + n);
     for (e = 0; e < env_count && !s; e++) s = drli_trainer_reset(t, e);
     if (s) drl_trainer_free(t);
     return s;
@@ -7145,6 +7196,54 @@ DRLDEF void drl_trainer_free(drl_trainer *t)
         drl_replay_free(&t->replay);
     }
     memset(t, 0, sizeof(*t));
+}
+
+/* Save or load each environment's piece of env_state. */
+static drl_status drli_trainer_envs(drl_trainer *t, int load)
+{
+    unsigned char *at = t->env_state;
+    drl_status s = DRL_OK;
+    int e, code;
+    for (e = 0; e < t->env_count && !s; e++) {
+        const drl_env *env = &t->envs[e];
+        size_t n = env->save_fn ? env->state_size_fn(env->user) : 0;
+        code = !n ? 0 : load ? env->load_fn(env->user, at, n) : env->save_fn(env->user, at, n);
+        s = drli_env_values(t->ctx, env, e, t->length[e], code, t->obs, 0.0f);
+        if (load && !n) s = drli_trainer_reset(t, e);
+        at += n;
+    }
+    return s;
+}
+
+DRLDEF void drl_trainer_state(drl_trainer *t, drl_state *state, int replay)
+{
+    static const int64_t one = 1, three = 3, rings = 202;
+    int64_t E = t->env_count, bytes = (int64_t)t->env_bytes;
+    drl_agent_state(t->agent, state, 1);
+    drl_state_add_rng(state, "rng.random", &t->random);
+    drl_state_add(state, "trainer.seed", DRL_U64, 1, &one, &t->cfg.seed);
+    drl_state_add(state, "trainer.counts", DRL_I64, 1, &three, &t->steps);
+    drl_state_add(state, "trainer.recent", DRL_F64, 1, &rings, &t->last_return);
+    drl_state_add(state, "env.episode", DRL_I64, 1, &E, t->episode);
+    drl_state_add(state, "env.return", DRL_F64, 1, &E, t->ret);
+    drl_state_add(state, "env.length", DRL_I32, 1, &E, t->length);
+    drl_state_add(state, "env.state", DRL_U8, 1, &bytes, t->env_state);
+    drl_state_add_f32(state, "env.obs", t->obs, t->env_count, t->agent->obs_dim);
+    if (replay && !t->agent->algo.observe_fn) drl_replay_state(&t->replay, state, "replay.");
+    if (state->file) drli_state_range(state, "trainer.", "counts", 0, INT64_MAX / 2);
+    else if (!state->status) state->status = drli_trainer_envs(t, 0);
+}
+
+DRLDEF drl_status drl_trainer_load(drl_trainer *t, const drl_file *file)
+{
+    drl_state state;
+    drl_status s = drli_algo_check(t->ctx, &t->agent->algo, file, "drl_trainer_load");
+    drl_state_init(&state, t->ctx);
+    state.file = file;
+    if (!s) drl_trainer_state(t, &state, drl_file_find(file, "replay.obs") != NULL);
+    if (!s) s = drl_file_load(file, &state, 0);
+    drl_state_free(&state);
+    return s ? s : drli_trainer_envs(t, 1);
 }
 
 static void drli_trainer_finish(drl_trainer *t, int e)
@@ -7224,20 +7323,22 @@ DRLDEF drl_status drl_trainer_step(drl_trainer *t)
     return s;
 }
 
-DRLDEF double drl_trainer_return(const drl_trainer *t)
+static double drli_trainer_mean(const drl_trainer *t, const double *ring)
 {
     int i, n = (int)DRLI_MIN(t->episodes, (int64_t)100);
     double s = 0;
-    for (i = 0; i < n; i++) s += t->recent_return[i];
+    for (i = 0; i < n; i++) s += ring[i];
     return n ? s / n : 0;
+}
+
+DRLDEF double drl_trainer_return(const drl_trainer *t)
+{
+    return drli_trainer_mean(t, t->recent_return);
 }
 
 DRLDEF double drl_trainer_length(const drl_trainer *t)
 {
-    int i, n = (int)DRLI_MIN(t->episodes, (int64_t)100);
-    double s = 0;
-    for (i = 0; i < n; i++) s += t->recent_length[i];
-    return n ? s / n : 0;
+    return drli_trainer_mean(t, t->recent_length);
 }
 
 /* One episode; work holds obs [S] and act [A]. */
@@ -8105,6 +8206,7 @@ static void drli_dppo_state(drl_agent *agent, drl_state *state, int all)
     drl_state_add(state, "reward_scale", DRL_F64, 1, &three, d->scale);
     drl_state_add_f32(state, "plans", d->plans, 2 * d->cfg.envs, d->stride);
     drl_state_add_f32(state, "returns", d->target, d->cfg.rollout, 0);
+    if (state->file) drli_state_range(state, "rollout.", "size", 0, d->cfg.rollout);
     drl_replay_state(&d->rollout, state, "rollout.");
 }
 
@@ -8137,8 +8239,10 @@ static void drli_dppo_plans(drl_dppo *d, drl_mode mode, drl_tensor *obs)
     int *who = (int *)drl_arena_alloc(&t->arena, (size_t)obs->rows * sizeof(int));
     int e, r, i, B = 0, skip = chain->steps - d->cfg.tuned, S = d->cfg.obs_dim;
     drl_tensor *path;
-    for (e = 0; e < obs->rows && who; e++)
-        if (drli_dppo_plan(d, mode, e)[DRLI_DPPO_AT] >= (float)d->cfg.chunk) who[B++] = e;
+    for (e = 0; e < obs->rows && who; e++) {
+        float at = drli_dppo_plan(d, mode, e)[DRLI_DPPO_AT]; /* of a file, perhaps */
+        if (!(at >= 0.0f && at < (float)d->cfg.chunk)) who[B++] = e;
+    }
     if (B == 0) return;
     path = drli_dppo_sample(d, &d->net, chain, drli_agent_rng(&d->agent, mode), drli_dppo_normal(d,
         &d->obs_range, drl_gather(t, obs, who, B)));

@@ -64,7 +64,7 @@ int main(void)
     printf("drl_env_check: %d findings %s\n", findings, drl_context_error(&ctx));
     printf("learning, steps of a trip:");
     while (trainer.steps < 4000 && drl_trainer_step(&trainer) == DRL_OK)
-        if (trainer.steps % 250 == 0) printf(" %d", trainer.last_length);
+        if (trainer.steps % 250 == 0) printf(" %.0f", trainer.last_length);
     drl_evaluate(&ctx, &dime.agent, &env, 20, 1, &result, NULL);
     printf("\nmean of 20 trips: %.1f\nmeters left:", result.length);
     drl_env_reset(&ctx, &env, 7, obs); /* from here on: what would run on the real rover */
