@@ -82,7 +82,20 @@ static inline int recorder_step(void *user, const float *action, float *obs, flo
     return 0;
 }
 
-/* Return an environment that is `inner` and writes down its steps. Both are borrowed. */
+static inline size_t recorder_state_size(const void *user)
+{
+    const recorder *r = (const recorder *)user;
+    return r->inner.state_size_fn(r->inner.user);
+}
+
+static inline int recorder_save(const void *user, void *state, size_t size)
+{
+    const recorder *r = (const recorder *)user;
+    return r->inner.save_fn(r->inner.user, state, size);
+}
+
+/* Return an environment that is `inner` and writes down its steps. Both are borrowed. It saves as
+   `inner` does, but does not load. */
 static inline drl_env recorder_wrap(recorder *r, const drl_env *inner)
 {
     drl_env env = *inner;
@@ -95,8 +108,10 @@ static inline drl_env recorder_wrap(recorder *r, const drl_env *inner)
     env.reset_fn = recorder_reset;
     env.step_fn = recorder_step;
     env.render_fn = NULL;
-    env.state_size_fn = NULL;
-    env.save_fn = NULL;
+    if (env.save_fn) {
+        env.state_size_fn = recorder_state_size;
+        env.save_fn = recorder_save;
+    }
     env.load_fn = NULL;
     env.free_fn = NULL;
     return env;

@@ -790,6 +790,38 @@ static inline void run_json_fields(FILE *f, drl_context *ctx, const drl_field *f
     }
 }
 
+/* ---------------------------------------------------------------------------------- checkpoint */
+
+/* Keep a struct's fields in the metadata, as PREFIX + name. */
+static inline void run_fields_to_meta(drl_context *ctx, drl_meta *meta, const char *prefix,
+                                      const drl_field *fields, int n, const void *config)
+{
+    char key[80], text[DRL_FIELD_TEXT];
+    int i;
+    for (i = 0; i < n; i++) {
+        snprintf(key, sizeof key, "%.40s%.24s", prefix, fields[i].name);
+        drl_fields_get(ctx, fields, n, config, fields[i].name, text);
+        drl_meta_set(meta, key, text);
+    }
+}
+
+/* Get them from there; what is not there stays as it is. */
+static inline drl_status run_fields_from_meta(drl_context *ctx, const drl_meta *meta,
+                                              const char *prefix, const drl_field *fields, int n,
+                                              void *config)
+{
+    char key[80];
+    drl_status s = DRL_OK;
+    int i;
+    for (i = 0; i < n && s == DRL_OK; i++) {
+        const char *value;
+        snprintf(key, sizeof key, "%.40s%.24s", prefix, fields[i].name);
+        value = drl_meta_get(meta, key);
+        if (value) s = drl_fields_set(ctx, fields, n, config, fields[i].name, value);
+    }
+    return s;
+}
+
 /* -------------------------------------------------------------------------------------- memory */
 
 /* Return the number after `word` (NULL: at the start) in a small file, -1 if there is none. */

@@ -9,6 +9,7 @@
      build/train --task Pendulum                     needs no MuJoCo, learns within a minute
      build/train --task Hopper-v5 --steps 1M --seed 2 --set lr_actor=1e-4
      build/train --algo dppo --task Hopper-v5 --data hopper.npz --steps 2M      clones data first
+     build/train --task Hopper-v5 --resume auto      goes on where a run was interrupted
 
    Teaches   how a whole training program is put together: context, environments, agent, trainer,
              the loop (train_loop), evaluation on an environment of its own, files, a clean stop
@@ -19,9 +20,12 @@
                config.json                           everything that was set
                policy.safetensors                    the last policy, at each evaluation
                best.safetensors                      the one with the best evaluation
+               ckpt-STEP.safetensors                 all that --resume needs
                curve.svg                             the learning curve
-   Repeats   the same flags give the same bits in all but the times, with any number of threads
-   Stops     Ctrl-C finishes the step, saves, and exits with 130; a second one quits at once
+   Repeats   the same flags give the same bits in all but the times, with any number of threads,
+             and whether a run was interrupted or not
+   Stops     Ctrl-C finishes the step, saves, and exits with 130; a second one quits at once;
+             kill -USR1 saves now
    Exit      0 ok, 1 run failed, 2 usage, 3 bad file, 4 stopped by nan, 130 interrupted and saved */
 #define _POSIX_C_SOURCE 200809L
 #define DIFFRL_IMPLEMENTATION
@@ -31,6 +35,7 @@
 #include "npz.h"
 #include "profile.h"
 #include "recorder.h"
+#include "checkpoint.h"
 #include <signal.h>
 
 #define TRAIN_ROW 1000 /* steps between rows of progress.csv */
@@ -38,11 +43,12 @@
 /* ---------------------------------------------------------------------------------------- flags */
 
 typedef struct train_options {
-    const char *algo, *preset, *out, *data, *record;
+    const char *algo, *preset, *out, *data, *record, *resume;
     run_task task;
     int64_t steps, eval_every; /* eval_every -1: steps / 20, at least 1000 */
-    uint64_t seed;
-    int threads, envs, eval_episodes, quiet, list, profile, log; /* log: formats */
+    int64_t save_every;        /* -1: steps / 10, at least 10000; 0: only at the end */
+    uint64_t seed, given;      /* given: bit FLAG_... */
+    int threads, envs, eval_episodes, keep, no_replay, quiet, list, log, profile; /* log: formats */
     const char *sets[64];
     int set_count;
 } train_options;
@@ -51,9 +57,11 @@ static const drl_field train_numbers[] = {
     DRL_FIELD(train_options, steps, INT64, 30000, 1, 1e12, "environment steps"),
     DRL_FIELD(train_options, eval_every, INT64, -1, 0, 1e12, "environment steps"),
     DRL_FIELD(train_options, seed, UINT64, 1, 0, 0, "of everything random"),
-    DRL_FIELD(train_options, threads, INT, 1, 1, 256, "workers"),
     DRL_FIELD(train_options, envs, INT, 0, 0, 1024, "environments"),
     DRL_FIELD(train_options, eval_episodes, INT, 10, 0, 100000, "episodes"),
+    DRL_FIELD(train_options, save_every, INT64, -1, 0, 1e12, "environment steps"),
+    DRL_FIELD(train_options, keep, INT, 1, 1, 100000, "checkpoints"),
+    DRL_FIELD(train_options, threads, INT, 1, 1, 256, "workers"), /* the last: not for a file */
 };
 
 /* What the trainer can be told by --set, beside the algorithm's own fields. */
@@ -65,7 +73,8 @@ static const drl_field train_fields[] = {
 enum {
     FLAG_ALGO, FLAG_TASK, FLAG_STEPS, FLAG_SEED, FLAG_PRESET, FLAG_SET, FLAG_THREADS, FLAG_ENVS,
     FLAG_OUT, FLAG_LOG, FLAG_DATA, FLAG_RECORD, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC,
-    FLAG_EVAL_EVERY, FLAG_EVAL_EPISODES, FLAG_PROFILE, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
+    FLAG_EVAL_EVERY, FLAG_EVAL_EPISODES, FLAG_RESUME, FLAG_SAVE_EVERY, FLAG_KEEP, FLAG_NO_REPLAY,
+    FLAG_PROFILE, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
 };
 
 static const run_flag train_flags[] = {
@@ -85,6 +94,10 @@ static const run_flag train_flags[] = {
     {"eval-every", "N",
      "steps between evaluations, 0: only at the end (steps / 20, at least 1000)"},
     {"eval-episodes", "N", "episodes of an evaluation, 0: none (10)"},
+    {"resume", "auto|FILE|DIR", "go on from a checkpoint, with its settings; --steps may grow"},
+    {"save-every", "N", "steps between checkpoints, 0: only at the end (steps / 10, at least 10k)"},
+    {"keep", "N", "newest checkpoints that stay, beside that of the best evaluation (1)"},
+    {"no-replay", NULL, "checkpoints without replay: small, but not exact"},
     {"profile", NULL, "tell at the end where the time went"},
     {"quiet", NULL, "only the result and errors"},
     {"list", NULL, "algorithms, tasks, settings, constants of --task"},
@@ -100,6 +113,7 @@ static void train_help(void)
            "  build/train                        DIME on HalfCheetah-v5 for 30,000 steps\n"
            "  build/train --task Pendulum        a small task, built in\n"
            "  build/train --task Hopper-v5 --steps 1M --seed 2 --set lr_actor=1e-4\n"
+           "  build/train --task Hopper-v5 --steps 2M --seed 2 --resume auto\n"
            "\nexit status: 0 ok, 1 run failed, 2 usage, 3 bad file, 4 stopped by nan, 130 "
            "interrupted\n");
 }
@@ -191,6 +205,7 @@ static int train_parse(train_options *o, int argc, char **argv)
         }
         if (flag == FLAG_HELP) return train_help(), RUN_OK;
         if (flag == FLAG_VERSION) return printf("diffrl %s\n", DIFFRL_VERSION_STRING), RUN_OK;
+        o->given |= (uint64_t)1 << flag;
         rc = run_task_flag(&o->task, "train", train_flags[flag].name, value);
         if (rc >= 0) continue;
         rc = RUN_OK;
@@ -200,6 +215,8 @@ static int train_parse(train_options *o, int argc, char **argv)
         else if (flag == FLAG_LOG) rc = (o->log = run_log_formats("train", value)) < 0 ? RUN_USAGE : RUN_OK;
         else if (flag == FLAG_DATA) o->data = value;
         else if (flag == FLAG_RECORD) o->record = value;
+        else if (flag == FLAG_RESUME) o->resume = value;
+        else if (flag == FLAG_NO_REPLAY) o->no_replay = 1;
         else if (flag == FLAG_PROFILE) o->profile = 1;
         else if (flag == FLAG_QUIET) o->quiet = 1;
         else if (flag == FLAG_LIST) o->list = 1;
@@ -240,10 +257,16 @@ typedef struct train {
     run_term term;
     curve_series evals, returns; /* evaluations, and mean returns of training */
     drl_evaluation eval;       /* the last one */
-    int64_t next_row, next_eval;
-    int64_t row_step, eval_step, best_step; /* where the last ones were, -1: none yet */
+    int64_t next_row, next_eval, next_save;
+    int64_t row_step, eval_step, best_step, save_step; /* where the last ones were, -1: none yet */
     double best;
     int64_t faults;      /* transitions dropped, as far as told */
+    drl_file from;       /* --resume: the checkpoint, until it is loaded */
+    char from_dir[1024]; /* its folder */
+    char kept[2][1024];  /* algo, data of the checkpoint */
+    char preset[32];
+    int resumed, in_place; /* 1: goes on; in the folder of the checkpoint */
+    double seconds;      /* that the run took, until the last checkpoint */
     double start;        /* time */
     double eval_seconds; /* of all evaluations */
     int eval_count;
@@ -254,6 +277,7 @@ typedef struct train {
 
 /* Set by the signal handler; the second signal does not wait. */
 static volatile sig_atomic_t train_stop;
+static volatile sig_atomic_t train_save_now; /* by SIGUSR1 */
 
 static void train_on_signal(int number)
 {
@@ -265,11 +289,20 @@ static void train_on_signal(int number)
     if (write(2, text, sizeof text - 1) > 0) errno = old;
 }
 
+static void train_on_usr1(int number)
+{
+    (void)number;
+    train_save_now = 1;
+}
+
 static void train_signals(void)
 {
     struct sigaction action;
     memset(&action, 0, sizeof action);
     sigemptyset(&action.sa_mask);
+    action.sa_flags = SA_RESTART;
+    action.sa_handler = train_on_usr1;
+    sigaction(SIGUSR1, &action, NULL);
     action.sa_handler = train_on_signal;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -277,6 +310,26 @@ static void train_signals(void)
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL); /* the reader of our output went away: go on */
 }
+
+/* What a checkpoint says of the run beside its options and the training itself. */
+static const drl_field train_saved[] = {
+    DRL_FIELD(train, next_row, INT64, 0, 0, 0, ""),
+    DRL_FIELD(train, next_eval, INT64, 0, 0, 0, ""),
+    DRL_FIELD(train, row_step, INT64, 0, 0, 0, ""),
+    DRL_FIELD(train, eval_step, INT64, 0, 0, 0, ""),
+    DRL_FIELD(train, best_step, INT64, 0, 0, 0, ""),
+    DRL_FIELD(train, best, DOUBLE, 0, 0, 0, ""),
+    DRL_FIELD(train, eval.mean, DOUBLE, 0, 0, 0, ""),
+    DRL_FIELD(train, eval.std, DOUBLE, 0, 0, 0, ""),
+    DRL_FIELD(train, eval.episodes, INT, 0, 0, 0, ""),
+    DRL_FIELD(train, eval_count, INT, 0, 0, 0, ""),
+    DRL_FIELD(train, eval_seconds, DOUBLE, 0, 0, 0, ""),
+    DRL_FIELD(train, seconds, DOUBLE, 0, 0, 0, ""),
+};
+
+static const drl_field train_metric[] = {
+    DRL_FIELD(drl_metric, value, DOUBLE, 0, 0, 0, ""),
+};
 
 /* Tell the context's last error and return the exit code for it. */
 static int train_fail(train *t, drl_status status)
@@ -376,6 +429,201 @@ static int train_set(train *t, const char *text)
     return RUN_USAGE;
 }
 
+/* -------------------------------------------------------------------------------- going on */
+
+/* Transitions that a run of so many steps keeps, unless --set replay_capacity says otherwise. */
+static int64_t train_capacity(const train *t, int64_t steps)
+{
+    int64_t most = drl_trainer_config_default().replay_capacity, n = t->opt.envs;
+    steps = (steps + n - 1) / n * n;
+    return steps < most ? steps : most;
+}
+
+static int train_bad_checkpoint(const train *t, const char *why)
+{
+    char shown[300];
+    fprintf(stderr, "train: --resume %s: %s\n", run_clean(t->opt.resume, shown, sizeof shown), why);
+    return RUN_FILE;
+}
+
+/* Name of the run's folder without the time. */
+static void train_prefix(const train *t, const char *algo, char *text) /* [160] */
+{
+    char task[64];
+    snprintf(text, 160, "%s__%s__%" PRIu64 "__", run_task_file(&t->opt.task, task), algo,
+             t->opt.seed);
+}
+
+/* Find the checkpoint of --resume and open it. */
+static int train_find(train *t)
+{
+    const char *name = t->opt.resume, *slash = strrchr(name, '/');
+    char path[1200], text[160], shown[300];
+    int64_t step;
+    struct stat info;
+    if (!strcmp(name, "auto")) {
+        if (run_task_find(&t->opt.task, "train")) return RUN_USAGE;
+        train_prefix(t, run_same(t->opt.algo, "bc-diffusion") ? "dppo" : t->opt.algo, text);
+        if (ckpt_find_run(t->opt.out, text, t->from_dir, sizeof t->from_dir)) {
+            if (!t->opt.quiet)
+                fprintf(stderr, "resume no checkpoint in %s/%s*: a fresh start\n", t->opt.out, text);
+            return RUN_OK;
+        }
+    } else if (stat(name, &info) == 0 && S_ISDIR(info.st_mode)) {
+        snprintf(t->from_dir, sizeof t->from_dir, "%s", name);
+    } else {
+        snprintf(t->from_dir, sizeof t->from_dir, "%.*s", slash ? (int)(slash - name) : 1,
+                 slash ? name : ".");
+        snprintf(path, sizeof path, "%s", name);
+        step = ckpt_step(slash ? slash + 1 : name);
+        goto open;
+    }
+    step = ckpt_newest(t->from_dir, INT64_MAX);
+    if (step < 0) return train_bad_checkpoint(t, "no checkpoint (ckpt-*.safetensors) in this folder");
+    snprintf(path, sizeof path, "%s/%s", t->from_dir, ckpt_name(step, text));
+open:
+    if (drl_file_open(&t->from, &t->ctx, path) != DRL_OK) {
+        fprintf(stderr, "train: %s\n", run_clean(drl_context_error(&t->ctx), shown, sizeof shown));
+        return RUN_FILE;
+    }
+    if (!drl_meta_get(&t->from.meta, "run.algo"))
+        return train_bad_checkpoint(t, "this is no checkpoint (a policy?)");
+    t->resumed = 1;
+    t->in_place = step >= 0 && step == ckpt_newest(t->from_dir, INT64_MAX) &&
+                  (!(t->opt.given >> FLAG_OUT & 1) || !strcmp(name, "auto"));
+    return RUN_OK;
+}
+
+/* Does a flag say other than the checkpoint? */
+static int train_contradicts(const train *t, int flag, const char *is, const char *was)
+{
+    char a[100], b[100];
+    if (!(t->opt.given >> flag & 1) || !strcmp(is, was)) return 0;
+    fprintf(stderr, "train: --%s: expected %s, as in the checkpoint, got %s; leave the flag out, or "
+            "start a new run without --resume\n", train_flags[flag].name,
+            run_clean(was, a, sizeof a), run_clean(is, b, sizeof b));
+    return 1;
+}
+
+/* Take options from the checkpoint; flags that may differ stay. */
+static int train_take_options(train *t)
+{
+    const drl_meta *meta = &t->from.meta;
+    train_options *o = &t->opt;
+    const char *data = drl_meta_get(meta, "run.data"), *preset = drl_meta_get(meta, "run.preset");
+    run_task was;
+    char key[32], is[DRL_FIELD_TEXT];
+    int i, flag;
+    memset(&was, 0, sizeof was);
+    run_task_from_meta(&was, meta);
+    if (o->given >> FLAG_TASK & 1 && run_task_find(&o->task, "train")) return RUN_USAGE;
+    snprintf(t->kept[0], sizeof t->kept[0], "%s", drl_meta_get(meta, "run.algo"));
+    snprintf(t->kept[1], sizeof t->kept[1], "%s", data ? data : "");
+    snprintf(t->preset, sizeof t->preset, "%s", preset ? preset : "");
+    if (train_contradicts(t, FLAG_TASK, o->task.name, was.name) ||
+        train_contradicts(t, FLAG_TASK_SET, o->task.sets, was.sets) ||
+        train_contradicts(t, FLAG_PHYSICS, o->task.physics,
+                          was.physics[0] ? was.physics : "published") ||
+        train_contradicts(t, FLAG_REWARD, o->task.reward, was.reward) ||
+        train_contradicts(t, FLAG_ALGO, o->algo, t->kept[0]) ||
+        train_contradicts(t, FLAG_PRESET, o->preset, t->preset))
+        return RUN_USAGE;
+    was.dmc = o->task.dmc;
+    o->task = was;
+    o->algo = t->kept[0];
+    o->preset = t->preset;
+    if (!o->data && t->kept[1][0]) o->data = t->kept[1];
+    for (i = 0; i < RUN_COUNT(train_numbers) - 1; i++) {
+        const drl_field *field = &train_numbers[i];
+        const char *v;
+        snprintf(key, sizeof key, "run.%.24s", field->name);
+        v = drl_meta_get(meta, key);
+        if (!v) continue;
+        for (flag = 0; !run_same(train_flags[flag].name, field->name);) flag++;
+        drl_fields_get(&t->ctx, train_numbers, RUN_COUNT(train_numbers), o, field->name, is);
+        if ((flag == FLAG_SEED || flag == FLAG_ENVS) && train_contradicts(t, flag, is, v))
+            return RUN_USAGE;
+        if (!(o->given >> flag & 1) && drl_fields_set(&t->ctx, train_numbers,
+                RUN_COUNT(train_numbers), o, field->name, v) != DRL_OK)
+            return train_bad_checkpoint(t, drl_context_error(&t->ctx));
+    }
+    return RUN_OK;
+}
+
+/* --resume: find the checkpoint, take its options. */
+static int train_resume(train *t)
+{
+    int rc = t->opt.resume ? train_find(t) : RUN_OK;
+    if (rc || !t->resumed) return rc;
+    if (t->opt.record)
+        return fprintf(stderr, "train: --record and --resume: what came before is not recorded\n"),
+               RUN_USAGE;
+    return train_take_options(t);
+}
+
+/* Settings of the checkpoint; --set may only repeat them. */
+static int train_take_settings(train *t)
+{
+    const drl_meta *meta = &t->from.meta;
+    void *was = malloc(t->algo.config_size);
+    drl_trainer_config trainer;
+    int64_t before = 0, whole;
+    const char *v = drl_meta_get(meta, "run.steps");
+    int i, rc = RUN_OK;
+    if (run_fields_from_meta(&t->ctx, meta, "config.", t->algo.fields, t->algo.field_count,
+                             t->config) ||
+        run_fields_from_meta(&t->ctx, meta, "trainer.", train_fields, RUN_COUNT(train_fields),
+                             &t->trainer_config))
+        rc = train_bad_checkpoint(t, drl_context_error(&t->ctx));
+    if (was) memcpy(was, t->config, t->algo.config_size);
+    trainer = t->trainer_config;
+    for (i = 0; i < t->opt.set_count && rc == RUN_OK; i++) {
+        rc = train_set(t, t->opt.sets[i]);
+        if (rc || !was || (!memcmp(was, t->config, t->algo.config_size) &&
+                           !memcmp(&trainer, &t->trainer_config, sizeof trainer)))
+            continue;
+        fprintf(stderr, "train: --set %s: the checkpoint has another value\n", t->opt.sets[i]);
+        rc = RUN_USAGE;
+    }
+    free(was);
+    if (v) before = strtoll(v, NULL, 10);
+    whole = train_capacity(t, before);
+    v = drl_meta_get(meta, "env_steps");
+    if (t->trainer_config.replay_capacity == whole && v && strtoll(v, NULL, 10) <= whole)
+        t->trainer_config.replay_capacity = train_capacity(t, t->opt.steps); /* it is not full */
+    if (t->trainer_config.replay_capacity < whole) t->trainer_config.replay_capacity = whole;
+    return rc;
+}
+
+/* State of the run and of training. */
+static int train_take_state(train *t)
+{
+    const drl_meta *meta = &t->from.meta;
+    drl_status s = drl_trainer_load(&t->trainer, &t->from);
+    char key[64], shown[400], a[32], b[32];
+    int i;
+    if (s == DRL_OK)
+        s = run_fields_from_meta(&t->ctx, meta, "run.", train_saved, RUN_COUNT(train_saved), t);
+    for (i = 0; i < t->agent->metric_count && s == DRL_OK; i++) {
+        snprintf(key, sizeof key, "metric.%.30s.", t->agent->metrics[i].name);
+        s = run_fields_from_meta(&t->ctx, meta, key, train_metric, 1, &t->agent->metrics[i]);
+    }
+    if (s != DRL_OK)
+        return train_bad_checkpoint(t, run_clean(drl_context_error(&t->ctx), shown, sizeof shown));
+    if (!t->opt.quiet)
+        fprintf(stderr, "resume %s at step %s of %s%s\n", t->from_dir,
+                run_thousands(t->trainer.steps, a), run_thousands(t->opt.steps, b),
+                t->algo.observe_fn || drl_file_find(&t->from, "replay.obs") ? "" :
+                "; the checkpoint has no replay, so it starts empty");
+    if (t->opt.given >> FLAG_EVAL_EVERY & 1)
+        t->next_eval = (t->trainer.steps / t->opt.eval_every + 1) * t->opt.eval_every;
+    t->faults = t->trainer.faults;
+    t->save_step = t->in_place ? t->trainer.steps : -1;
+    if (!t->in_place) t->best_step = -1; /* its file is elsewhere */
+    drl_file_close(&t->from);
+    return RUN_OK;
+}
+
 /* Is there such a preset? If not, tell the nearest. */
 static int train_preset_known(const train *t)
 {
@@ -407,14 +655,17 @@ static int train_configure(train *t)
     run_task_configure(t->opt.task.index, t->algo.fields, t->algo.field_count, t->config);
     t->trainer_config = drl_trainer_config_default();
     t->trainer_config.seed = t->opt.seed;
-    if (t->opt.steps < t->trainer_config.replay_capacity)
-        t->trainer_config.replay_capacity = t->opt.steps;
-    for (i = 0; i < t->opt.set_count && rc == RUN_OK; i++) rc = train_set(t, t->opt.sets[i]);
+    t->trainer_config.replay_capacity = train_capacity(t, t->opt.steps);
+    if (t->resumed) rc = train_take_settings(t);
+    else for (i = 0; i < t->opt.set_count && rc == RUN_OK; i++) rc = train_set(t, t->opt.sets[i]);
     snprintf(seed, sizeof seed, "%" PRIu64, t->opt.seed);
     drl_fields_set(&t->ctx, t->algo.fields, t->algo.field_count, t->config, "seed", seed);
     if (t->opt.eval_every < 0)
         t->opt.eval_every = t->opt.steps / 20 < 1000 ? 1000 : t->opt.steps / 20;
     if (t->opt.eval_every == 0) t->opt.eval_every = t->opt.steps;
+    t->next_eval = t->opt.eval_every;
+    if (t->opt.save_every < 0)
+        t->opt.save_every = t->opt.steps / 10 < 10000 ? 10000 : t->opt.steps / 10;
     return rc;
 }
 
@@ -500,7 +751,8 @@ static int train_build(train *t)
         envs = t->wrapped;
     }
     s = drl_trainer_init(&t->trainer, &t->ctx, &t->trainer_config, envs, t->opt.envs, t->agent);
-    return s == DRL_OK ? RUN_OK : train_fail(t, s);
+    if (s != DRL_OK) return train_fail(t, s);
+    return t->resumed ? train_take_state(t) : RUN_OK;
 }
 
 /* --------------------------------------------------------------------------------------- files */
@@ -542,43 +794,84 @@ static const char *const train_columns[] = {
     "rollout/ep_len_mean", "eval/mean_reward", "eval/std_reward"};
 #define TRAIN_COLUMNS RUN_COUNT(train_columns)
 
+/* A new folder for the run. */
+static int train_make_dir(train *t)
+{
+    char prefix[160];
+    int64_t when = (int64_t)time(NULL);
+    int n;
+    if (run_mkdirs(t->opt.out)) {
+        fprintf(stderr, "train: cannot make folder %s: %s\n", t->opt.out, strerror(errno));
+        return RUN_FILE;
+    }
+    train_prefix(t, t->algo.name, prefix);
+    do { /* the next second if another run was as fast */
+        n = snprintf(t->dir, sizeof t->dir, "%s/%s%" PRId64, t->opt.out, prefix, when++);
+        errno = ENAMETOOLONG;
+    } while (n < (int)sizeof t->dir && (n = mkdir(t->dir, 0777)) && errno == EEXIST);
+    if (!n) return RUN_OK;
+    fprintf(stderr, "train: cannot make folder %.200s: %s\n", t->dir, strerror(errno));
+    return RUN_FILE;
+}
+
+/* The points of a row that stays. */
+static void train_old_row(void *user, const char *line)
+{
+    train *t = (train *)user;
+    double v[8] = {0}, step = strtod(line, NULL);
+    int i, there[8] = {0};
+    for (i = 0; i < 8 && *line; i++, line += *line == ',') {
+        char *end;
+        v[i] = strtod(line, &end);
+        there[i] = end != line;
+        line += strcspn(line, ",\n");
+    }
+    if (!there[0]) return; /* the head */
+    if (there[4]) curve_add(&t->returns, step, v[4], 0);
+    if (there[6] && there[7]) curve_add(&t->evals, step, v[6], v[7]);
+}
+
+/* The logs; a run that goes on keeps their rows up to the checkpoint. */
 static int train_open_log(train *t)
 {
     const char *names[TRAIN_COLUMNS + DRL_METRICS_MAX];
-    char text[DRL_METRICS_MAX][64];
+    char text[DRL_METRICS_MAX][64], path[1200], from[1200];
     int i;
+    if (run_path(path, sizeof path, t->dir, "progress.csv") ||
+        run_path(from, sizeof from, t->from_dir, "progress.csv"))
+        return train_fail_file(t, "progress.csv");
+    if (t->resumed && !t->in_place) ckpt_copy(from, path);
     memcpy(names, train_columns, sizeof train_columns);
     for (i = 0; i < t->agent->metric_count; i++) {
         snprintf(text[i], sizeof text[i], "train/%s", t->agent->metrics[i].name);
         names[TRAIN_COLUMNS + i] = text[i];
     }
-    if (run_log_open(&t->log, t->dir, t->opt.log, names, TRAIN_COLUMNS + i, -1))
+    if (run_log_open(&t->log, t->dir, t->opt.log, names, TRAIN_COLUMNS + i,
+                     t->resumed ? (double)(t->row_step > 0 ? t->row_step : 0) : -1))
         return train_fail_file(t, t->log.file);
+    if (t->resumed) ckpt_lines(path, train_old_row, t);
     return RUN_OK;
 }
 
-/* The run's folder, and in it config.json and the head of progress.csv. */
+static void train_next_save(train *t)
+{
+    int64_t n = t->opt.save_every;
+    t->next_save = n ? (t->trainer.steps / n + 1) * n : INT64_MAX;
+}
+
+/* The run's folder, and in it config.json and the logs. */
 static int train_open_files(train *t)
 {
-    char task[64];
-    int64_t when = (int64_t)time(NULL);
-    int n, rc;
-    if (run_mkdirs(t->opt.out)) {
-        fprintf(stderr, "train: cannot make folder %s: %s\n", t->opt.out, strerror(errno));
-        return RUN_FILE;
+    int rc = RUN_OK;
+    if (t->in_place) {
+        memcpy(t->dir, t->from_dir, sizeof t->dir);
+        ckpt_clean(t->dir);
+    } else {
+        rc = train_make_dir(t);
     }
-    do { /* the next second if another run was as fast */
-        n = snprintf(t->dir, sizeof t->dir, "%s/%s__%s__%" PRIu64 "__%" PRId64, t->opt.out,
-                     run_task_file(&t->opt.task, task), t->algo.name, t->opt.seed, when++);
-        errno = ENAMETOOLONG;
-    } while (n < (int)sizeof t->dir && (n = mkdir(t->dir, 0777)) && errno == EEXIST);
-    if (n) {
-        fprintf(stderr, "train: cannot make folder %.200s: %s\n", t->dir, strerror(errno));
-        return RUN_FILE;
-    }
-    rc = train_write_config(t);
-    if (rc) return rc;
-    return train_open_log(t);
+    train_next_save(t);
+    if (rc == RUN_OK) rc = train_write_config(t);
+    return rc == RUN_OK ? train_open_log(t) : rc;
 }
 
 /* A row: what there is not yet stays empty. */
@@ -628,6 +921,62 @@ static int train_save(train *t, const char *name)
     if (s == DRL_OK) return RUN_OK;
     train_fail(t, s);
     return RUN_FILE;
+}
+
+/* Metadata of a checkpoint: all that is not in tensors. */
+static void train_checkpoint_meta(train *t, drl_meta *meta)
+{
+    char text[DRL_FIELD_TEXT], key[64];
+    int i;
+    t->seconds = run_now() - t->start;
+    drl_agent_meta(t->agent, meta);
+    run_task_to_meta(&t->opt.task, meta);
+    drl_meta_set(meta, "library", "diffrl " DIFFRL_VERSION_STRING);
+    snprintf(text, sizeof text, "%" PRId64, t->trainer.steps);
+    drl_meta_set(meta, "env_steps", text);
+    drl_meta_set(meta, "run.algo", t->opt.algo);
+    drl_meta_set(meta, "run.preset", t->opt.preset);
+    if (t->opt.data) drl_meta_set(meta, "run.data", t->opt.data);
+    run_fields_to_meta(&t->ctx, meta, "run.", train_numbers, RUN_COUNT(train_numbers) - 1, &t->opt);
+    run_fields_to_meta(&t->ctx, meta, "run.", train_saved, RUN_COUNT(train_saved), t);
+    run_fields_to_meta(&t->ctx, meta, "trainer.", train_fields, RUN_COUNT(train_fields),
+                       &t->trainer_config);
+    for (i = 0; i < t->agent->metric_count; i++) {
+        snprintf(key, sizeof key, "metric.%.30s.", t->agent->metrics[i].name);
+        run_fields_to_meta(&t->ctx, meta, key, train_metric, 1, &t->agent->metrics[i]);
+    }
+}
+
+/* Write all that the rest of the run depends on. */
+static int train_checkpoint(train *t)
+{
+    char path[1200], name[40], size[32];
+    double start = run_now();
+    struct stat info;
+    drl_state state;
+    drl_meta meta;
+    drl_status s;
+    train_save_now = 0;
+    train_next_save(t);
+    if (t->save_step == t->trainer.steps) return RUN_OK;
+    if (run_path(path, sizeof path, t->dir, ckpt_name(t->trainer.steps, name)))
+        return train_fail_file(t, name);
+    drl_meta_init(&meta, &t->ctx);
+    drl_state_init(&state, &t->ctx);
+    train_checkpoint_meta(t, &meta);
+    drl_trainer_state(&t->trainer, &state, !t->opt.no_replay);
+    s = drl_state_save(&t->ctx, path, &state, &meta);
+    drl_state_free(&state);
+    drl_meta_free(&meta);
+    if (s != DRL_OK) return train_fail(t, s), RUN_FILE;
+    t->save_step = t->trainer.steps;
+    ckpt_prune(t->dir, t->opt.keep, t->best_step);
+    if (t->opt.quiet) return RUN_OK;
+    run_term_clear(&t->term);
+    fprintf(stderr, "saved  %s (%s, %.0f ms)\n", path,
+            run_bytes(stat(path, &info) ? 0 : (double)info.st_size, size),
+            1000 * (run_now() - start));
+    return RUN_OK;
 }
 
 /* The learning curve so far, to curve.svg. */
@@ -762,9 +1111,9 @@ static int train_evaluate(train *t)
     drl_status s = run_evaluate(&t->ctx, t->agent, &t->eval_env, t->opt.eval_episodes,
                                 RUN_EVAL_SEED, train_eval_episode, t, &eval);
     t->eval_seconds += run_now() - start;
-    t->next_eval = (t->trainer.steps / t->opt.eval_every + 1) * t->opt.eval_every;
     if (s != DRL_OK) return train_fail(t, s);
-    if (train_stop && eval.episodes < t->opt.eval_episodes) return RUN_OK;
+    if (train_stop && eval.episodes < t->opt.eval_episodes) return RUN_OK; /* --resume makes up */
+    t->next_eval = (t->trainer.steps / t->opt.eval_every + 1) * t->opt.eval_every;
     if (!t->opt.eval_episodes) return train_save(t, "policy.safetensors");
     t->eval = eval;
     t->eval_count++;
@@ -794,7 +1143,8 @@ static int train_data_open(train *t)
     char error[512] = "";
     int64_t i, n = 0, c = 0;
     int k, A = t->agent->act_dim;
-    if (!t->opt.data) return RUN_OK;
+    if (!t->opt.data || ((drl_dppo *)t->agent)->epoch >= ((drl_dppo *)t->agent)->cfg.bc_epochs)
+        return RUN_OK;
     for (k = 0; k < 4 && !*error; k++) {
         x[k] = npz_read(t->opt.data, keys[k], &n, &c, error, sizeof error);
         if (k == 0) data->rows = n;
@@ -818,11 +1168,10 @@ static int train_data_open(train *t)
     return RUN_FILE;
 }
 
-/* Clone the data of --data, then evaluate: the start of fine-tuning. */
+/* Clone the data of --data, which train_loop evaluates: the start of fine-tuning. */
 static int train_clone(train *t)
 {
     drl_dppo *d = (drl_dppo *)t->agent;
-    int rc = RUN_OK;
     char rows[32], eta[32];
     drl_status s = DRL_OK;
     while (s == DRL_OK && d->epoch < d->cfg.bc_epochs && !train_stop) {
@@ -834,27 +1183,34 @@ static int train_clone(train *t)
                 d->cfg.bc_epochs, t->agent->metrics[5].value, run_thousands(t->data.rows, rows), eta);
     }
     if (s != DRL_OK) return train_fail(t, s);
-    rc = train_evaluate(t);
-    if (rc == RUN_OK) rc = train_row(t);
-    return rc == RUN_OK ? train_draw(t) : rc;
+    if (!train_stop) t->next_eval = t->trainer.steps;
+    return RUN_OK;
 }
 
 /* Step until done or told to stop; evaluate and write as it goes. Returns the exit code. */
 static int train_loop(train *t)
 {
-    int rc = RUN_OK;
-    while (rc == RUN_OK && t->trainer.steps < t->opt.steps && !train_stop) {
-        drl_status s = drl_trainer_step(&t->trainer);
-        int evaluate = t->trainer.steps >= t->next_eval || t->trainer.steps >= t->opt.steps;
+    const drl_trainer *r = &t->trainer;
+    int rc = RUN_OK, done, evaluate;
+    drl_status s;
+    for (;;) {
+        done = t->clone_only || r->steps >= t->opt.steps;
+        evaluate = !train_stop && (r->steps >= t->next_eval || (done && t->eval_step != r->steps));
+        if (evaluate) rc = train_evaluate(t);
+        evaluate = evaluate && !(train_stop && t->eval_step != r->steps); /* not broken off */
+        if (rc == RUN_OK && (evaluate || (!train_stop && r->steps >= t->next_row)))
+            rc = train_row(t);
+        if (rc == RUN_OK && evaluate) rc = train_draw(t);
+        if (rc == RUN_OK && (done || train_stop || train_save_now || r->steps >= t->next_save))
+            rc = train_checkpoint(t);
+        if (rc != RUN_OK || done || train_stop) break;
+        s = drl_trainer_step(&t->trainer);
         train_faults(t);
         if (s != DRL_OK) return train_fail(t, s);
-        if (evaluate && !train_stop) rc = train_evaluate(t);
-        if (rc == RUN_OK && (evaluate || t->trainer.steps >= t->next_row)) rc = train_row(t);
-        if (rc == RUN_OK && evaluate) rc = train_draw(t);
         train_progress(t, "");
     }
-    if (rc == RUN_OK && train_stop && t->eval_step != t->trainer.steps) {
-        if (t->row_step != t->trainer.steps) rc = train_row(t);
+    if (rc == RUN_OK && train_stop && t->eval_step != r->steps) { /* a row that is not in the way */
+        if (t->row_step != r->steps) rc = train_row(t);
         if (rc == RUN_OK) rc = train_save(t, "policy.safetensors");
         if (rc == RUN_OK) rc = train_draw(t);
     }
@@ -906,6 +1262,8 @@ static void train_tell(train *t, const char *program)
     printf("        progress.csv config.json curve.svg policy.safetensors%s   (%s)\n",
            t->best_step >= 0 ? " best.safetensors" : "",
            run_duration(run_now() - t->start, time_text));
+    if (t->trainer.steps < t->opt.steps && !t->clone_only)
+        printf("        %s --resume %s     goes on\n", program, t->dir);
     if (slash) snprintf(path, sizeof path, "%.*s/eval", (int)(slash - program), program);
 #ifdef TRAIN_NO_MUJOCO
     without = "--no-mujoco ";
@@ -937,6 +1295,7 @@ static void train_free(train *t)
     free(t->data.obs);
     free(t->data.act);
     free(t->data.ends);
+    drl_file_close(&t->from);
     free(t->evals.points);
     free(t->returns.points);
     run_log_close(&t->log);
@@ -961,22 +1320,25 @@ int main(int argc, char **argv)
     int rc = train_parse(&t.opt, argc, argv);
     if (rc >= 0) return rc;
     t.term = run_term_make(2, t.opt.quiet);
-    t.row_step = t.eval_step = t.best_step = -1;
+    t.row_step = t.eval_step = t.best_step = t.save_step = -1;
     t.next_row = TRAIN_ROW;
-    rc = train_open_envs(&t);
     cc.threads = t.opt.threads;
-    if (rc == RUN_OK && drl_context_init(&t.ctx, &cc) != DRL_OK) rc = train_fail(&t, t.ctx.status);
+    rc = drl_context_init(&t.ctx, &cc) == DRL_OK ? RUN_OK : train_fail(&t, t.ctx.status);
+    if (rc == RUN_OK) rc = train_resume(&t);
+    if (rc == RUN_OK) rc = train_open_envs(&t);
     if (rc == RUN_OK) rc = train_configure(&t);
     if (rc == RUN_OK) rc = train_build(&t);
     if (rc == RUN_OK) rc = train_data_open(&t);
     if (rc == RUN_OK) rc = train_open_files(&t);
     if (rc == RUN_OK) {
         train_signals();
-        t.next_eval = t.opt.eval_every;
-        t.start = t.since = run_now();
-        if (!t.term.tty) t.term.last = t.start;
-        if (t.opt.data) rc = train_clone(&t);
-        if (rc == RUN_OK && !t.clone_only) rc = train_loop(&t);
+        t.start = run_now() - t.seconds;
+        t.since = run_now() - t.eval_seconds;
+        t.since_steps = t.trainer.steps;
+        t.since_updates = t.agent->updates;
+        if (!t.term.tty) t.term.last = run_now();
+        if (t.data.rows) rc = train_clone(&t);
+        if (rc == RUN_OK) rc = train_loop(&t);
         if (t.records && train_write_record(&t) && rc == RUN_OK) rc = RUN_FILE;
         if (rc == RUN_OK || rc == RUN_STOPPED) {
             train_show(&t, rc == RUN_STOPPED);
