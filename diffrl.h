@@ -48,7 +48,6 @@
    >>critic     value functions
    >>env        what a task offers, and its check
    >>replay     ring buffer of transitions
-   >>norm       running mean and variance
    >>agent      what algorithms share, training loop, evaluation
    >>dacer      DACER, diffusion actor-critic with entropy regulator
    >>dime       DIME, diffusion-based maximum-entropy RL
@@ -347,10 +346,6 @@ typedef struct drl_epilogue {
 DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a,
     int lda, const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue);
 
-/* The definition of drl_gemm, three plain loops, for tests and reading. */
-DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const float *a, int lda,
-    const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue);
-
 /* out [cols] (+)= sums of the columns of x [rows, cols], in order of rows. */
 DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx,
     float *out, int accumulate);
@@ -423,10 +418,8 @@ DRLDEF void drl_state_free(drl_state *state);
 DRLDEF void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
     const int64_t *shape, void *data);
 
-/* Add a float matrix [rows, cols], or vector [rows] if cols is 0; a generator, as "NAME.key" I32
-   [2] and "NAME.position" U64 [3]. */
+/* Add a float matrix [rows, cols], or vector [rows] if cols is 0. */
 DRLDEF void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows, int cols);
-DRLDEF void drl_state_add_rng(drl_state *state, const char *name, drl_rng *rng);
 
 /* Start with no pairs; free all (idempotent). */
 DRLDEF void drl_meta_init(drl_meta *meta, drl_context *ctx);
@@ -1110,24 +1103,6 @@ DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch 
    overwritten. Sticky error DRL_ERR_FORMAT for places out of range in state->file. */
 DRLDEF void drl_replay_state(drl_replay *replay, drl_state *state, const char *prefix);
 
-/* ==================== >>norm
-   Running mean and variance per element (Welford), in double. */
-typedef struct drl_norm {
-    drl_context *ctx;
-    int dim;
-    double count;
-    double *mean, *m2; /* [dim] m2 = sum of squared deviations */
-} drl_norm;
-
-/* Allocate for dim elements, count 0; free (idempotent); take in a vector x [dim]. */
-DRLDEF drl_status drl_norm_init(drl_norm *norm, drl_context *ctx, int dim);
-DRLDEF void drl_norm_free(drl_norm *norm);
-DRLDEF void drl_norm_update(drl_norm *norm, const float *x);
-
-/* y = clip((x - mean) / sqrt(var + 1e-8), -clip, clip), rows of dim; y may be x. count < 2: y =
-   x. */
-DRLDEF void drl_norm_apply(const drl_norm *norm, int rows, const float *x, float clip, float *y);
-
 /* ==================== >>agent
    What all algorithms share, the training loop, evaluation. The implementation explains each
    algorithm at the head of its section. */
@@ -1244,9 +1219,8 @@ DRLDEF drl_status drl_agent_update(drl_agent *agent, drl_replay *replay);
 /* The configuration, of algo's type. */
 DRLDEF const void *drl_agent_config(const drl_agent *agent);
 
-/* Append all for saving; all 0: what acting needs. Set meta to algorithm and configuration. */
+/* Append all for saving; all 0: what acting needs. */
 DRLDEF void drl_agent_state(drl_agent *agent, drl_state *state, int all);
-DRLDEF void drl_agent_meta(const drl_agent *agent, drl_meta *meta);
 
 #ifndef DIFFRL_NO_STDIO
 /* Write configuration and what acting needs to a safetensors file, atomically, with meta (or NULL)
@@ -2985,30 +2959,6 @@ DRLDEF void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n)
    panels as wide as a tile: the first tile of a panel packs it on the way; B' is transposed into
    panels first. A is never packed. Zen 5: 95 to 98 % of the multiply-add peak at 256^3. */
 
-DRLDEF void drl_gemm_reference(drl_gemm_form form, int m, int n, int k, const float *a, int lda,
-    const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue)
-{
-    const ptrdiff_t a_row = form == DRL_GEMM_TN ? 1 : lda, a_col = form == DRL_GEMM_TN ? lda : 1;
-    const ptrdiff_t b_row = form == DRL_GEMM_NT ? 1 : ldb, b_col = form == DRL_GEMM_NT ? ldb : 1;
-    ptrdiff_t i, j, p;
-    for (i = 0; i < m; i++) {
-        for (j = 0; j < n; j++) {
-            float *y = c + i * ldc + j;
-            float sum = epilogue && epilogue->accumulate ? *y : 0.0f;
-            for (p = 0; p < k; p++) {
-                sum = fmaf(a[i * a_row + p * a_col], b[p * b_row + j * b_col], sum);
-            }
-            if (epilogue && epilogue->bias) sum += epilogue->bias[j];
-            if (epilogue && epilogue->base) sum += epilogue->base[i * epilogue->base_ld + j];
-            if (epilogue && epilogue->pre) epilogue->pre[i * ldc + j] = sum;
-            if (epilogue && epilogue->act != DRL_ACT_NONE) {
-                drli_act_apply(DRL_ISA_SCALAR, epilogue->act, 1, &sum, &sum);
-            }
-            *y = sum;
-        }
-    }
-}
-
 /* One tile of the product: rows x cols of out = start + A B (+ bias) (+ base). */
 typedef struct drli_tile {
     int k, cols;              /* cols: of a tile one vector wide */
@@ -3542,17 +3492,6 @@ DRLDEF void drl_state_add_f32(drl_state *state, const char *name, float *data, i
     shape[0] = rows;
     shape[1] = cols;
     drl_state_add(state, name, DRL_F32, cols ? 2 : 1, shape, data);
-}
-
-DRLDEF void drl_state_add_rng(drl_state *state, const char *name, drl_rng *rng)
-{
-    static const int64_t two = 2, three = 3;
-    char key[80], position[80];
-    drli_text t = drli_text_begin(key, 80), u = drli_text_begin(position, 80);
-    drli_text_format(&t, "%s.key", name);
-    drli_text_format(&u, "%s.position", name);
-    drl_state_add(state, key, DRL_I32, 1, &two, rng->key);
-    drl_state_add(state, position, DRL_U64, 1, &three, &rng->stream); /* and position, normal */
 }
 
 /* Well-formed UTF-8? */
@@ -6618,49 +6557,6 @@ DRLDEF void drl_replay_state(drl_replay *r, drl_state *state, const char *prefix
     drli_state_add_array(state, prefix, "head", DRL_I64, 1, 0, &r->head);
 }
 
-/* ==================== >>norm
-   Running mean and variance. */
-
-DRLDEF drl_status drl_norm_init(drl_norm *norm, drl_context *ctx, int dim)
-{
-    memset(norm, 0, sizeof(*norm));
-    norm->mean = (double *)drl_memory_alloc(ctx, 2 * (size_t)dim * sizeof(double));
-    if (!norm->mean) return DRL_ERR_MEMORY;
-    norm->m2 = norm->mean + dim;
-    norm->ctx = ctx;
-    norm->dim = dim;
-    return DRL_OK;
-}
-
-DRLDEF void drl_norm_free(drl_norm *norm)
-{
-    if (norm->ctx) drl_memory_free(norm->ctx, norm->mean, 2 * (size_t)norm->dim * sizeof(double));
-    memset(norm, 0, sizeof(*norm));
-}
-
-DRLDEF void drl_norm_update(drl_norm *norm, const float *x)
-{
-    int i;
-    norm->count += 1;
-    for (i = 0; i < norm->dim; i++) {
-        double d = (double)x[i] - norm->mean[i];
-        norm->mean[i] += d / norm->count;
-        norm->m2[i] += d * ((double)x[i] - norm->mean[i]);
-    }
-}
-
-DRLDEF void drl_norm_apply(const drl_norm *norm, int rows, const float *x, float clip, float *y)
-{
-    int r, i;
-    for (r = 0; r < rows; r++)
-        for (i = 0; i < norm->dim; i++) {
-            size_t at = (size_t)r * (size_t)norm->dim + (size_t)i;
-            double sd = norm->count > 1 ? sqrt(norm->m2[i] / norm->count + 1e-8) : 0;
-            float v = sd > 0 ? (float)(((double)x[at] - norm->mean[i]) / sd) : x[at];
-            y[at] = sd > 0 ? drli_clampf(v, -clip, clip) : v;
-        }
-}
-
 /* ==================== >>agent
    Algorithms and agents, training, evaluation. Golden tests of algorithms are independent
    computations. */
@@ -7026,33 +6922,15 @@ DRLDEF const void *drl_agent_config(const drl_agent *a)
 
 DRLDEF void drl_agent_state(drl_agent *a, drl_state *state, int all)
 {
-    int64_t shape[1] = {1};
+    static const int64_t one = 1, rng = 4 * sizeof(drl_rng) / 8;
     int i;
     for (i = 0; i < a->set_count; i++)
         if (all || a->sets[i].acting)
             drl_params_state(a->sets[i].params, state, a->sets[i].prefix, all);
     if (a->algo.state_fn) a->algo.state_fn(a, state, all);
     if (!all) return;
-    drl_state_add(state, "count.updates", DRL_I64, 1, shape, &a->updates);
-    drl_state_add_rng(state, "rng.act", &a->rng_act);
-    drl_state_add_rng(state, "rng.eval", &a->rng_eval);
-    drl_state_add_rng(state, "rng.batch", &a->rng_batch);
-    drl_state_add_rng(state, "rng.noise", &a->rng_noise);
-}
-
-static drl_status drli_algo_check(drl_context *ctx, const drl_algo *algo, const drl_file *file,
-    const char *path)
-{
-    const char *name = drl_meta_get(&file->meta, "algo");
-    if (name && strcmp(name, algo->name) == 0) return DRL_OK;
-    return drli_fail(ctx, DRL_ERR_FORMAT, "%s: expected algo %s, got %q", path, algo->name,
-        name ? name : "none");
-}
-
-DRLDEF void drl_agent_meta(const drl_agent *a, drl_meta *meta)
-{
-    drl_meta_set(meta, "algo", a->algo.name);
-    drli_fields_to_meta(a->algo.fields, a->algo.field_count, drl_agent_config(a), meta);
+    drl_state_add(state, "count.updates", DRL_I64, 1, &one, &a->updates);
+    drl_state_add(state, "rng.agent", DRL_U64, 1, &rng, &a->rng_act); /* and those that follow */
 }
 
 #ifndef DIFFRL_NO_STDIO
@@ -7065,7 +6943,8 @@ DRLDEF drl_status drl_agent_save(drl_agent *a, const char *path, const drl_meta 
     drl_meta_init(&all, a->ctx);
     for (i = 0; meta && i < meta->count; i++) drl_meta_set(&all, meta->pairs[i].key,
             meta->pairs[i].value);
-    drl_agent_meta(a, &all);
+    drl_meta_set(&all, "algo", a->algo.name);
+    drli_fields_to_meta(a->algo.fields, a->algo.field_count, drl_agent_config(a), &all);
     drl_state_init(&state, a->ctx);
     drl_agent_state(a, &state, 0);
     s = drl_state_save(a->ctx, path, &state, &all);
@@ -7078,9 +6957,12 @@ DRLDEF drl_status drl_agent_save(drl_agent *a, const char *path, const drl_meta 
 static drl_status drli_agent_from(drl_agent *a, drl_context *ctx, const drl_algo *algo,
     const drl_file *file, void *config, const char *path)
 {
+    const char *name = drl_meta_get(&file->meta, "algo");
     drl_state state;
-    drl_status s = drli_algo_check(ctx, algo, file, path);
-    if (s) return s;
+    drl_status s;
+    if (!name || strcmp(name, algo->name) != 0)
+        return drli_fail(ctx, DRL_ERR_FORMAT, "drl_agent_load: %s: expected algo %s, got %s", path,
+            algo->name, name ? name : "none");
     drl_algo_default(*algo, config, 1, 1);
     s = drli_fields_from_meta(ctx, algo->fields, algo->field_count, config, &file->meta);
     if (!s) s = drl_agent_init(a, ctx, *algo, config);
@@ -7137,6 +7019,13 @@ static drl_status drli_trainer_reset(drl_trainer *t, int e)
     return s;
 }
 
+static drl_status drli_env_fits(drl_context *ctx, const drl_agent *a, const drl_env *env)
+{
+    if (env->obs_dim == a->obs_dim && env->act_dim == a->act_dim) return DRL_OK;
+    return drli_fail(ctx, DRL_ERR_SHAPE, "environment %s has obs %d, act %d; the agent expects %d, "
+        "%d", env->name, env->obs_dim, env->act_dim, a->obs_dim, a->act_dim);
+}
+
 static size_t drli_trainer_bytes(const drl_trainer *t)
 {
     size_t row = 2 * (size_t)t->agent->obs_dim + (size_t)t->agent->act_dim + 4;
@@ -7154,10 +7043,7 @@ DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_t
     memset(t, 0, sizeof(*t));
     for (e = 0; e < env_count; e++) {
         if (envs[e].save_fn) t->env_bytes += envs[e].state_size_fn(envs[e].user);
-        if (envs[e].obs_dim != a->obs_dim || envs[e].act_dim != a->act_dim)
-            return drli_fail(ctx, DRL_ERR_SHAPE,
-                "drl_trainer_init: environment %s has obs %d, act %d; the agent expects %d, %d",
-                envs[e].name, envs[e].obs_dim, envs[e].act_dim, a->obs_dim, a->act_dim);
+        if (drli_env_fits(ctx, a, &envs[e])) return DRL_ERR_SHAPE;
     }
     if (env_count < 1)
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_trainer_init: expected env_count >= 1, got %d",
@@ -7217,10 +7103,10 @@ static drl_status drli_trainer_envs(drl_trainer *t, int load)
 
 DRLDEF void drl_trainer_state(drl_trainer *t, drl_state *state, int replay)
 {
-    static const int64_t one = 1, three = 3, rings = 202;
+    static const int64_t one = 1, three = 3, rng = sizeof(drl_rng) / 8, rings = 202;
     int64_t E = t->env_count, bytes = (int64_t)t->env_bytes;
     drl_agent_state(t->agent, state, 1);
-    drl_state_add_rng(state, "rng.random", &t->random);
+    drl_state_add(state, "rng.trainer", DRL_U64, 1, &rng, &t->random);
     drl_state_add(state, "trainer.seed", DRL_U64, 1, &one, &t->cfg.seed);
     drl_state_add(state, "trainer.counts", DRL_I64, 1, &three, &t->steps);
     drl_state_add(state, "trainer.recent", DRL_F64, 1, &rings, &t->last_return);
@@ -7237,11 +7123,11 @@ DRLDEF void drl_trainer_state(drl_trainer *t, drl_state *state, int replay)
 DRLDEF drl_status drl_trainer_load(drl_trainer *t, const drl_file *file)
 {
     drl_state state;
-    drl_status s = drli_algo_check(t->ctx, &t->agent->algo, file, "drl_trainer_load");
+    drl_status s;
     drl_state_init(&state, t->ctx);
     state.file = file;
-    if (!s) drl_trainer_state(t, &state, drl_file_find(file, "replay.obs") != NULL);
-    if (!s) s = drl_file_load(file, &state, 0);
+    drl_trainer_state(t, &state, drl_file_find(file, "replay.obs") != NULL);
+    s = drl_file_load(file, &state, 0);
     drl_state_free(&state);
     return s ? s : drli_trainer_envs(t, 1);
 }
@@ -7369,10 +7255,7 @@ DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *en
     int i;
     drl_status s = DRL_OK;
     memset(result, 0, sizeof(*result));
-    if (env->obs_dim != a->obs_dim || env->act_dim != a->act_dim)
-        return drli_fail(ctx, DRL_ERR_SHAPE,
-            "drl_evaluate: environment %s has obs %d, act %d; the agent expects %d, %d", env->name,
-            env->obs_dim, env->act_dim, a->obs_dim, a->act_dim);
+    if (drli_env_fits(ctx, a, env)) return DRL_ERR_SHAPE;
     work = (float *)drl_memory_alloc(ctx, size);
     if (!work) return DRL_ERR_MEMORY;
     for (i = 0; i < episodes && !s; i++) {

@@ -14,6 +14,14 @@
 #define PPO_H
 #include "../../diffrl.h"
 
+/* Running mean and variance per element (Welford), in double. */
+typedef struct drl_ppo_norm {
+    drl_context *ctx;
+    int dim;
+    double count;
+    double *mean, *m2; /* [dim] m2 = sum of squared deviations */
+} drl_ppo_norm;
+
 #define DRL_PPO_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
     X(INT, width, 64, 1, 65536, "two hidden layers of policy and of value, tanh") \
@@ -34,7 +42,7 @@ typedef struct drl_ppo {
     drl_mlp policy, value;
     drl_tensor *log_std;    /* [1, A] ln sigma, the same in all states */
     drl_adam_config adam;
-    drl_norm norm, returns; /* of observations, of discounted returns */
+    drl_ppo_norm norm, returns; /* of observations, of discounted returns */
     drl_replay rollout;     /* N rows: act before the cut to +-1, reward scaled */
     float *raw, *sum;       /* per environment: last act, discounted return */
     float *x, *advantage, *target, *old; /* [N] normalized obs, A, A + V, ln pi_old */
@@ -49,7 +57,50 @@ DRL_ALGO_API(ppo)
 #if defined(DIFFRL_IMPLEMENTATION) && !defined(PPO_IMPLEMENTATION_DONE)
 #define PPO_IMPLEMENTATION_DONE
 
-static void drli_ppo_norm_state(drl_norm *norm, drl_state *state, const char *prefix)
+static drl_status drli_norm_init(drl_ppo_norm *norm, drl_context *ctx, int dim)
+{
+    memset(norm, 0, sizeof(*norm));
+    norm->mean = (double *)drl_memory_alloc(ctx, 2 * (size_t)dim * sizeof(double));
+    if (!norm->mean) return DRL_ERR_MEMORY;
+    norm->m2 = norm->mean + dim;
+    norm->ctx = ctx;
+    norm->dim = dim;
+    return DRL_OK;
+}
+
+static void drli_norm_free(drl_ppo_norm *norm)
+{
+    if (norm->ctx) drl_memory_free(norm->ctx, norm->mean, 2 * (size_t)norm->dim * sizeof(double));
+    memset(norm, 0, sizeof(*norm));
+}
+
+static void drli_norm_update(drl_ppo_norm *norm, const float *x)
+{
+    int i;
+    norm->count += 1;
+    for (i = 0; i < norm->dim; i++) {
+        double d = (double)x[i] - norm->mean[i];
+        norm->mean[i] += d / norm->count;
+        norm->m2[i] += d * ((double)x[i] - norm->mean[i]);
+    }
+}
+
+/* y = clip((x - mean) / sqrt(var + 1e-8), -clip, clip), rows of dim; y may be x.
+   count < 2: y = x. */
+static void drli_norm_apply(const drl_ppo_norm *norm, int rows, const float *x, float clip,
+    float *y)
+{
+    int r, i;
+    for (r = 0; r < rows; r++)
+        for (i = 0; i < norm->dim; i++) {
+            size_t at = (size_t)r * (size_t)norm->dim + (size_t)i;
+            double sd = norm->count > 1 ? sqrt(norm->m2[i] / norm->count + 1e-8) : 0;
+            float v = sd > 0 ? (float)(((double)x[at] - norm->mean[i]) / sd) : x[at];
+            y[at] = sd > 0 ? drli_clampf(v, -clip, clip) : v;
+        }
+}
+
+static void drli_ppo_norm_state(drl_ppo_norm *norm, drl_state *state, const char *prefix)
 {
     drli_state_add_array(state, prefix, "count", DRL_F64, 1, 0, &norm->count);
     drli_state_add_array(state, prefix, "mean", DRL_F64, norm->dim, 0, norm->mean);
@@ -78,8 +129,8 @@ static drl_status drli_ppo_start(drl_agent *a)
     p->old = drli_agent_floats(a, c->rollout, 1);
     p->order = (uint32_t *)(void *)drli_agent_floats(a, c->rollout, 1);
     rc.capacity = rc.envs = c->rollout;
-    if (drli_agent_commit(a) || drl_norm_init(&p->norm, a->ctx, c->obs_dim) ||
-        drl_norm_init(&p->returns, a->ctx, 1) || drl_replay_init(&p->rollout, a->ctx, &rc))
+    if (drli_agent_commit(a) || drli_norm_init(&p->norm, a->ctx, c->obs_dim) ||
+        drli_norm_init(&p->returns, a->ctx, 1) || drl_replay_init(&p->rollout, a->ctx, &rc))
         return a->ctx->status;
     drl_mlp_init(&p->policy, DRL_INIT_LECUN_NORMAL, 1.41421356f, &rng);
     drl_mlp_init(&p->value, DRL_INIT_LECUN_NORMAL, 1.41421356f, &rng);
@@ -95,8 +146,8 @@ static drl_status drli_ppo_start(drl_agent *a)
 static void drli_ppo_free(drl_agent *a)
 {
     drl_ppo *p = (drl_ppo *)a;
-    drl_norm_free(&p->norm);
-    drl_norm_free(&p->returns);
+    drli_norm_free(&p->norm);
+    drli_norm_free(&p->returns);
     drl_replay_free(&p->rollout);
 }
 
@@ -122,14 +173,14 @@ static drl_status drli_ppo_observe(drl_agent *a, int env, const float *obs, cons
     float reward, const float *next_obs, int flags)
 {
     drl_ppo *p = (drl_ppo *)a;
-    drl_norm *n = &p->returns;
+    drl_ppo_norm *n = &p->returns;
     (void)act; /* raw is the same before the cut */
     if (env < 0 || env >= p->cfg.rollout)
         return drli_fail(a->ctx, DRL_ERR_RANGE, "ppo: environment %d of rollout = %d", env,
             p->cfg.rollout);
     if (p->cfg.normalize) {
         p->sum[env] = fmaf(p->cfg.gamma, p->sum[env], reward);
-        drl_norm_update(n, &p->sum[env]);
+        drli_norm_update(n, &p->sum[env]);
         reward = (float)((double)reward / sqrt(n->m2[0] / (n->count - 1) + 1e-8));
         reward = drli_clampf(reward, -10.0f, 10.0f);
     }
@@ -144,7 +195,7 @@ static drl_status drli_ppo_observe(drl_agent *a, int env, const float *obs, cons
 static void drli_ppo_see(const drl_ppo *p, int rows, const float *obs, float *y)
 {
     memmove(y, obs, (size_t)rows * (size_t)p->cfg.obs_dim * sizeof(float));
-    if (p->cfg.normalize) drl_norm_apply(&p->norm, rows, y, 10.0f, y);
+    if (p->cfg.normalize) drli_norm_apply(&p->norm, rows, y, 10.0f, y);
 }
 
 /* ln N(act; mu(x), sigma^2) of each row, [B, 1]. */
@@ -227,7 +278,7 @@ static drl_status drli_ppo_update(drl_agent *agent, drl_replay *replay)
             s = drli_ppo_step(p, p->order + i);
     }
     for (i = 0; i < N; i++)
-        drl_norm_update(&p->norm, p->rollout.obs + i * c->obs_dim);
+        drli_norm_update(&p->norm, p->rollout.obs + i * c->obs_dim);
     drli_rollout_clear(&p->rollout);
     return s;
 }

@@ -28,7 +28,7 @@ static inline int64_t ckpt_step(const char *name)
     return strcmp(ckpt_name(step, again), name) ? -1 : step;
 }
 
-/* Return the step of the newest checkpoint in a folder that is older than step `below`, -1: none. */
+/* Return the step of the newest checkpoint in a folder that is before step `below`, -1: none. */
 static inline int64_t ckpt_newest(const char *dir, int64_t below)
 {
     int64_t newest = -1, step;

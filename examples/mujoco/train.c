@@ -61,6 +61,7 @@ static const drl_field train_numbers[] = {
     DRL_FIELD(train_options, eval_episodes, INT, 10, 0, 100000, "episodes"),
     DRL_FIELD(train_options, save_every, INT64, -1, 0, 1e12, "environment steps"),
     DRL_FIELD(train_options, keep, INT, 1, 1, 100000, "checkpoints"),
+    DRL_FIELD(train_options, log, INT, 1, 0, 15, "formats"),
     DRL_FIELD(train_options, threads, INT, 1, 1, 256, "workers"), /* the last: not for a file */
 };
 
@@ -212,7 +213,8 @@ static int train_parse(train_options *o, int argc, char **argv)
         if (flag == FLAG_ALGO) o->algo = value;
         else if (flag == FLAG_PRESET) o->preset = value;
         else if (flag == FLAG_OUT) o->out = value;
-        else if (flag == FLAG_LOG) rc = (o->log = run_log_formats("train", value)) < 0 ? RUN_USAGE : RUN_OK;
+        else if (flag == FLAG_LOG)
+            rc = (o->log = run_log_formats("train", value)) < 0 ? RUN_USAGE : RUN_OK;
         else if (flag == FLAG_DATA) o->data = value;
         else if (flag == FLAG_RECORD) o->record = value;
         else if (flag == FLAG_RESUME) o->resume = value;
@@ -929,7 +931,8 @@ static void train_checkpoint_meta(train *t, drl_meta *meta)
     char text[DRL_FIELD_TEXT], key[64];
     int i;
     t->seconds = run_now() - t->start;
-    drl_agent_meta(t->agent, meta);
+    drl_meta_set(meta, "algo", t->algo.name);
+    run_fields_to_meta(&t->ctx, meta, "config.", t->algo.fields, t->algo.field_count, t->config);
     run_task_to_meta(&t->opt.task, meta);
     drl_meta_set(meta, "library", "diffrl " DIFFRL_VERSION_STRING);
     snprintf(text, sizeof text, "%" PRId64, t->trainer.steps);

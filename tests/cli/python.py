@@ -120,7 +120,7 @@ for algo in diffrl.algorithms():
     policy.save(paths[2])
     check("%s: a loaded policy is saved as it was" % algo, same_file(paths[0], paths[2]))
     full = agent.tensors(every=True)
-    check("%s: tensors" % algo, set(agent.tensors()) < set(full) and "rng.act.key" in full)
+    check("%s: tensors" % algo, set(agent.tensors()) < set(full) and "rng.agent" in full)
     other = diffrl.Agent(algo, 3, 1, "toy", seed=8, **config)
     other.set_tensors(policy.tensors())
     mine = other.tensors()

@@ -204,7 +204,7 @@ TEST(all_dtypes_round_trip)
     drl_state a, b;
     drl_rng rng = {{1, 2}, 3, 4, 0}, other;
     int i, j, zero = 0;
-    int64_t empty[2] = {5, 0};
+    int64_t empty[2] = {5, 0}, four = 4;
     memset(&other, 0, sizeof(other));
     drl_state_init(&a, &ctx);
     drl_state_init(&b, &ctx);
@@ -215,8 +215,8 @@ TEST(all_dtypes_round_trip)
         drl_state_add(&a, name, (drl_dtype)i, 4, shape, from[i]);
         drl_state_add(&b, name, (drl_dtype)i, 4, shape, to[i]);
     }
-    drl_state_add_rng(&a, "rng.noise", &rng);
-    drl_state_add_rng(&b, "rng.noise", &other);
+    drl_state_add(&a, "rng.noise", DRL_U64, 1, &four, &rng);
+    drl_state_add(&b, "rng.noise", DRL_U64, 1, &four, &other);
     drl_state_add(&a, "empty", DRL_I32, 2, empty, NULL);
     drl_state_add(&b, "empty", DRL_I32, 2, empty, &zero);
     CHECK(drl_state_save(&ctx, in_folder("all"), &a, NULL) == DRL_OK);
@@ -226,7 +226,7 @@ TEST(all_dtypes_round_trip)
         CHECK(!memcmp(from[i], to[i], n) && (n == 96 || to[i][n] == 0));
     }
     CHECK(!memcmp(&rng, &other, sizeof(rng)));
-    CHECK(a.count == DRL_DTYPE_COUNT + 3 && drl_entry_bytes(&a.entries[1]) == 24);
+    CHECK(a.count == DRL_DTYPE_COUNT + 2 && drl_entry_bytes(&a.entries[1]) == 32);
     drl_state_free(&a);
     drl_state_free(&b);
 }

@@ -168,5 +168,48 @@ TEST(clipping)
     stop(&p, &ctx);
 }
 
+TEST(norm)
+{
+    enum { DIM = 3, COUNT = 5000 };
+    static float x[COUNT][DIM];
+    drl_context ctx;
+    drl_ppo_norm n;
+    drl_rng rng = drl_rng_make(4, "norm");
+    float y[2 * DIM];
+    int i, j;
+    CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
+    CHECK(drli_norm_init(&n, &ctx, DIM) == DRL_OK);
+    for (i = 0; i < COUNT; i++) {
+        x[i][0] = drl_rng_normal(&rng);
+        x[i][1] = 1e6f + drl_rng_normal(&rng); /* where a sum of squares would lose the variance */
+        x[i][2] = 7;
+        if (i == 1) { /* one vector seen: nothing to go by */
+            drli_norm_apply(&n, 1, x[1], 5, y);
+            CHECK(y[0] == x[1][0] && y[1] == x[1][1] && y[2] == x[1][2]);
+        }
+        drli_norm_update(&n, x[i]);
+    }
+    CHECK(n.count == COUNT);
+    for (j = 0; j < DIM; j++) {
+        double mean = 0, m2 = 0, sd;
+        for (i = 0; i < COUNT; i++) mean += (double)x[i][j] / COUNT;
+        for (i = 0; i < COUNT; i++) m2 += ((double)x[i][j] - mean) * ((double)x[i][j] - mean);
+        CHECK_NEAR(n.mean[j], mean, 1e-9 * (1 + fabs(mean)));
+        CHECK_NEAR(n.m2[j], m2, 1e-7 * (1 + m2));
+        sd = sqrt(m2 / COUNT + 1e-8);
+        drli_norm_apply(&n, 2, x[10], 5, y);
+        CHECK_NEAR(y[j], ((double)x[10][j] - mean) / sd, 1e-5);
+        CHECK_NEAR(y[DIM + j], ((double)x[11][j] - mean) / sd, 1e-5);
+    }
+    y[0] = 1000;
+    y[1] = 0;
+    y[2] = 7;
+    drli_norm_apply(&n, 1, y, 5, y); /* in place, clipped */
+    CHECK(y[0] == 5 && y[1] == -5 && y[2] == 0);
+    drli_norm_free(&n);
+    drli_norm_free(&n);
+    drl_context_free(&ctx);
+}
+
 TEST_MAIN(TEST_ENTRY(constants), TEST_ENTRY(advantages), TEST_ENTRY(reward_scale),
-          TEST_ENTRY(first_ratio), TEST_ENTRY(clipping))
+          TEST_ENTRY(first_ratio), TEST_ENTRY(clipping), TEST_ENTRY(norm))

@@ -339,31 +339,68 @@ TEST(bytes)
     drl_context_free(&ctx);
 }
 
-/* What the state lists, copied over, makes the same replay. */
-TEST(state)
+/* r as a file in bytes [size], with value at index `at` of one tensor changed. */
+static void save(drl_replay *r, const char *tensor, int at, int64_t value, unsigned char *bytes,
+                 size_t capacity, size_t *size)
 {
+    drl_state state;
+    int i;
+    drl_state_init(&state, r->ctx);
+    drl_replay_state(r, &state, "replay.");
+    for (i = 0; i < state.count; i++) {
+        drl_entry *e = &state.entries[i];
+        if (!tensor || strcmp(e->name + 7, tensor) != 0) continue;
+        if (e->dtype == DRL_I32) ((int32_t *)e->data)[at] = (int32_t)value;
+        else ((int64_t *)e->data)[at] = value;
+    }
+    CHECK(drl_state_save_memory(r->ctx, &state, NULL, bytes, capacity, size) == DRL_OK);
+    drl_state_free(&state);
+}
+
+static drl_status load(drl_replay *r, const unsigned char *bytes, size_t size)
+{
+    drl_state state;
+    drl_file file;
+    drl_status s;
+    CHECK(drl_file_open_memory(&file, r->ctx, bytes, size) == DRL_OK);
+    drl_state_init(&state, r->ctx);
+    state.file = &file;
+    drl_replay_state(r, &state, "replay.");
+    s = drl_file_load(&file, &state, 0);
+    drl_state_free(&state);
+    drl_file_close(&file);
+    return s;
+}
+
+/* A file of a replay makes the same replay, also what comes later: rows of it used, pushed, size of
+   the ring that it comes from and of the one that it goes to. */
+static void saved(int pushed, int from, int to)
+{
+    static unsigned char bytes[8192];
     drl_context ctx;
     drl_replay r, q;
-    drl_state a, b;
+    drl_replay_config c;
     drl_rng one = drl_rng_make(9, "state"), two = one;
     float first[3 * 64];
+    size_t size;
     int i;
-    make(&r, &ctx, 16, 2, 2);
-    CHECK(drl_replay_init(&q, &ctx, &r.cfg) == DRL_OK);
-    for (i = 0; i < 21; i++) push(&r, i, i % 7 == 0);
-    drl_state_init(&a, &ctx);
-    drl_state_init(&b, &ctx);
-    drl_replay_state(&r, &a, "replay.");
-    drl_replay_state(&q, &b, "replay.");
-    CHECK(a.status == DRL_OK && a.count == 10 && b.count == 10);
-    CHECK(strcmp(a.entries[0].name, "replay.obs") == 0 && a.entries[0].shape[0] == 16 &&
-          a.entries[0].shape[1] == 2);
-    for (i = 0; i < a.count; i++) {
-        CHECK(drl_entry_bytes(&a.entries[i]) == drl_entry_bytes(&b.entries[i]));
-        memcpy(b.entries[i].data, a.entries[i].data, drl_entry_bytes(&a.entries[i]));
+    make(&r, &ctx, from, 2, 2);
+    c = r.cfg;
+    c.capacity = to;
+    CHECK(drl_replay_init(&q, &ctx, &c) == DRL_OK);
+    for (i = 0; i < 9; i++) push(&q, i, 0);
+    for (i = 0; i < pushed; i++) push(&r, i, i % 7 == 0);
+    save(&r, NULL, 0, 0, bytes, sizeof bytes, &size);
+    CHECK(size < 1500 + (size_t)r.size * 40);
+    CHECK(load(&q, bytes, size) == DRL_OK);
+    CHECK(q.size == r.size && q.head == r.head && q.turn == r.turn);
+    if (from != to) { /* r would wrap elsewhere */
+        drl_replay_free(&r);
+        CHECK(drl_replay_init(&r, &ctx, &c) == DRL_OK);
+        for (i = 0; i < pushed; i++) push(&r, i, i % 7 == 0);
     }
     draw(&r, 64);
-    for (i = 0; i < 30; i++) { /* also what comes later is the same */
+    for (i = 0; i < 30; i++) {
         CHECK(drl_replay_sample(&r, &one, &s.b) == DRL_OK);
         memcpy(first, s.reward, 64 * sizeof(float));
         memcpy(first + 64, s.next, 128 * sizeof(float));
@@ -373,57 +410,73 @@ TEST(state)
         push(&r, 100 + i, 0);
         push(&q, 100 + i, 0);
     }
-    drl_state_free(&a);
-    drl_state_free(&b);
     drl_replay_free(&q);
     drop(&r, &ctx);
 }
 
-TEST(norm)
+TEST(state)
 {
-    enum { DIM = 3, COUNT = 5000 };
-    static float x[COUNT][DIM];
+    saved(21, 16, 16);
+    saved(32, 16, 16);
+    saved(16, 16, 16);
+    saved(16, 16, 24);
+    saved(5, 16, 16);
+    saved(5, 16, 12);
+    saved(5, 16, 100);
+}
+
+/* Places that lie outside are refused, and leave the replay as it is. */
+TEST(state_of_a_bad_file)
+{
+    static const struct {
+        const char *tensor;
+        int at;
+        int64_t value;
+        const char *text;
+    } bad[] = {
+        {"next", 0, 16, "replay.next: expected -1 .. 15, got 16"},
+        {"next", 15, -2, "replay.next: expected -1 .. 15, got -2"},
+        {"next", 3, INT32_MAX, "replay.next: expected -1 .. 15, got 2147483647"},
+        {"last", 1, 16, "replay.last: expected -1 .. 15, got 16"},
+        {"last", 0, INT64_MIN, "replay.last: expected -1 .. 15"},
+        {"turn", 0, 2, "replay.turn: expected 0 .. 1, got 2"},
+        {"turn", 0, -1, "replay.turn: expected 0 .. 1, got -1"},
+        {"size", 0, 17, "replay.size: expected 0 .. 16, got 17"},
+        {"size", 0, -1, "replay.size: expected 0 .. 16, got -1"},
+        {"head", 0, 17, "replay.head: expected 0 .. 16, got 17"},
+        {"head", 0, -1, "replay.head: expected 0 .. 16, got -1"}};
+    static unsigned char bytes[8192];
     drl_context ctx;
-    drl_norm n;
-    drl_rng rng = drl_rng_make(4, "norm");
-    float y[2 * DIM];
-    int i, j;
-    CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
-    CHECK(drl_norm_init(&n, &ctx, DIM) == DRL_OK);
-    for (i = 0; i < COUNT; i++) {
-        x[i][0] = drl_rng_normal(&rng);
-        x[i][1] = 1e6f + drl_rng_normal(&rng); /* where a sum of squares would lose the variance */
-        x[i][2] = 7;
-        if (i == 1) { /* one vector seen: nothing to go by */
-            drl_norm_apply(&n, 1, x[1], 5, y);
-            CHECK(y[0] == x[1][0] && y[1] == x[1][1] && y[2] == x[1][2]);
-        }
-        drl_norm_update(&n, x[i]);
+    drl_replay r, q;
+    size_t size, i;
+    int k;
+    for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        make(&r, &ctx, 16, 2, 2);
+        CHECK(drl_replay_init(&q, &ctx, &r.cfg) == DRL_OK);
+        for (k = 0; k < 21; k++) push(&r, k, 0);
+        push(&q, 1, 0);
+        save(&r, bad[i].tensor, bad[i].at, bad[i].value, bytes, sizeof bytes, &size);
+        CHECK(load(&q, bytes, size) == DRL_ERR_FORMAT);
+        CHECK_TEXT(drl_context_error(&ctx), bad[i].text);
+        CHECK(q.size == 1 && q.head == 1 && q.turn == 1 && q.last[0] == 0 && q.next[0] == -1);
+        drl_replay_free(&q);
+        drop(&r, &ctx);
     }
-    CHECK(n.count == COUNT);
-    for (j = 0; j < DIM; j++) {
-        double mean = 0, m2 = 0, sd;
-        for (i = 0; i < COUNT; i++) mean += (double)x[i][j] / COUNT;
-        for (i = 0; i < COUNT; i++) m2 += ((double)x[i][j] - mean) * ((double)x[i][j] - mean);
-        CHECK_NEAR(n.mean[j], mean, 1e-9 * (1 + fabs(mean)));
-        CHECK_NEAR(n.m2[j], m2, 1e-7 * (1 + m2));
-        sd = sqrt(m2 / COUNT + 1e-8);
-        drl_norm_apply(&n, 2, x[10], 5, y);
-        CHECK_NEAR(y[j], ((double)x[10][j] - mean) / sd, 1e-5);
-        CHECK_NEAR(y[DIM + j], ((double)x[11][j] - mean) / sd, 1e-5);
-    }
-    y[0] = 1000;
-    y[1] = 0;
-    y[2] = 7;
-    drl_norm_apply(&n, 1, y, 5, y); /* in place, clipped */
-    CHECK(y[0] == 5 && y[1] == -5 && y[2] == 0);
-    drl_norm_free(&n);
-    drl_norm_free(&n);
-    drl_context_free(&ctx);
+    /* rows were overwritten: only a ring of the same size takes it */
+    make(&r, &ctx, 16, 2, 2);
+    for (k = 0; k < 21; k++) push(&r, k, 0);
+    save(&r, NULL, 0, 0, bytes, sizeof bytes, &size);
+    r.cfg.capacity = 24;
+    CHECK(drl_replay_init(&q, &ctx, &r.cfg) == DRL_OK);
+    r.cfg.capacity = 16;
+    CHECK(load(&q, bytes, size) == DRL_ERR_FORMAT);
+    CHECK_TEXT(drl_context_error(&ctx), "replay.head: expected 16 .. 16, got 5");
+    drl_replay_free(&q);
+    drop(&r, &ctx);
 }
 
 TEST_MAIN(TEST_ENTRY(ring_keeps_the_newest), TEST_ENTRY(flags), TEST_ENTRY(n_step),
           TEST_ENTRY(n_step_of_several_environments), TEST_ENTRY(skip),
           TEST_ENTRY(n_step_against_a_model), TEST_ENTRY(sampling_is_uniform),
           TEST_ENTRY(sampling_repeats), TEST_ENTRY(errors), TEST_ENTRY(bytes), TEST_ENTRY(state),
-          TEST_ENTRY(norm))
+          TEST_ENTRY(state_of_a_bad_file))

@@ -1,7 +1,7 @@
 /* Tests that training goes on from a file as if there had been no break, for every algorithm, and
    what is refused. Whole runs in processes of their own: tests/cli/resume.sh. */
 #define DIFFRL_IMPLEMENTATION
-#include "../../diffrl.h"
+#include "../../examples/baselines/baselines.h"
 #include "../../examples/envs/pendulum.h"
 #include "../test.h"
 
@@ -72,16 +72,12 @@ static unsigned char *save(run *r, int replay, size_t *size)
 {
     unsigned char *bytes;
     drl_state state;
-    drl_meta meta;
-    drl_meta_init(&meta, &r->ctx);
-    drl_agent_meta(r->agent, &meta);
     drl_state_init(&state, &r->ctx);
     drl_trainer_state(&r->trainer, &state, replay);
-    CHECK(drl_state_save_memory(&r->ctx, &state, &meta, NULL, 0, size) == DRL_OK);
+    CHECK(drl_state_save_memory(&r->ctx, &state, NULL, NULL, 0, size) == DRL_OK);
     bytes = (unsigned char *)malloc(*size);
-    CHECK(drl_state_save_memory(&r->ctx, &state, &meta, bytes, *size, size) == DRL_OK);
+    CHECK(drl_state_save_memory(&r->ctx, &state, NULL, bytes, *size, size) == DRL_OK);
     drl_state_free(&state);
-    drl_meta_free(&meta);
     return bytes;
 }
 
