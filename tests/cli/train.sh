@@ -145,7 +145,8 @@ run=$(echo a/Pendulum__dime__3__*)
 for file in progress.csv config.json curve.svg policy.safetensors best.safetensors; do
     is "the run leaves $file" [ -s "$run/$file" ]
 done
-is "the run leaves nothing else" [ "$(ls "$run" | wc -l)" -eq 5 ]
+is "the run leaves a checkpoint" [ -s "$(echo "$run"/ckpt-*.safetensors)" ]
+is "the run leaves nothing else" [ "$(ls "$run" | wc -l)" -eq 6 ]
 is "csv header" [ "$(head -n 1 "$run/progress.csv")" = "$header" ]
 is "csv has 16 columns in each row" [ -z "$(awk -F, 'NF != 16' "$run/progress.csv")" ]
 is "csv rows" [ "$(cut -d, -f1 "$run/progress.csv" | tr '\n' ' ')" = \
