@@ -1168,6 +1168,7 @@ typedef struct drl_agent {
     int64_t random_steps; /* environment steps with uniform actions at first */
     int64_t update_every; /* environment steps per update */
     int time_limit_terminal; /* 1: the time limit counts as termination */
+    int noiseless; /* 1: DRL_MODE_EVAL takes the mean instead of each draw; 0 at first */
     int64_t updates;      /* gradient updates so far, of the critic if any */
     drl_tape tape;
     drl_arena memory;     /* buffers of fixed size */
@@ -6714,12 +6715,13 @@ DRLI_UNUSED static void drli_standardize(int n, float *x)
     for (i = 0; i < n; i++) x[i] = (float)(((double)x[i] - mean) / sd);
 }
 
-/* Normals [rows, cols]; zeros if rng is NULL. */
+/* Normals [rows, cols]; zeros if rng is NULL, and for an agent without noise. */
 DRLI_UNUSED static drl_tensor *drli_agent_normals(drl_agent *a, drl_rng *rng, int rows, int cols)
 {
     drl_tensor *x = drl_tape_input(&a->tape, rows, cols, NULL);
     if (a->tape.status) return x;
-    if (rng) drl_rng_normal_fill(a->ctx, rng, x->data, drli_tensor_size(x));
+    if (rng && !(a->noiseless && rng == &a->rng_eval))
+        drl_rng_normal_fill(a->ctx, rng, x->data, drli_tensor_size(x));
     else memset(x->data, 0, drli_tensor_size(x) * sizeof(float));
     return x;
 }

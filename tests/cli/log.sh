@@ -191,9 +191,9 @@ if what == "resumed":
     assert [s[0] for s in scalars] == want
 END
 
-cc() { ${CC:-cc} -O1 -DTRAIN_NO_MUJOCO -I. -Iexamples "$@" -lm -lpthread; }
-is "build train" cc examples/mujoco/train.c -o "$build/train_log"
-is "build writer" cc "$work/writer.c" -o "$work/writer"
+compile() { ${CC:-cc} -O1 -DTRAIN_NO_MUJOCO -I. -Iexamples "$@" -lm -lpthread; }
+is "build train" compile examples/mujoco/train.c -o "$build/train_log"
+is "build writer" compile "$work/writer.c" -o "$work/writer"
 cd "$work" || exit 1
 is "protoc" protoc --python_out=. event.proto
 check() { "$python" check.py "$@"; }

@@ -251,6 +251,42 @@ TEST(divergence_is_named)
     }
 }
 
-TEST_MAIN(TEST_ENTRY(same_bits), TEST_ENTRY(nothing_is_allocated_once_it_runs),
+/* Actions of an evaluation from this seed, and exploring ones. */
+static void act_both(run *r, int noiseless, uint64_t seed, float *eval, float *explore)
+{
+    const float obs[3] = {0.6f, 0.8f, -1.0f};
+    r->agent->noiseless = noiseless;
+    drl_agent_begin(r->agent, -1, seed);
+    drl_agent_begin(r->agent, 0, 0);
+    r->agent->rng_act = drl_rng_make(seed, "act");
+    CHECK(drl_agent_act(r->agent, DRL_MODE_EVAL, 1, obs, eval) == DRL_OK);
+    CHECK(drl_agent_act(r->agent, DRL_MODE_EXPLORE, 1, obs, explore) == DRL_OK);
+}
+
+/* Without noise an evaluation's action depends on the state alone; exploring stays as it was. */
+TEST(noiseless)
+{
+    int i;
+    for (i = 0; drl_algo_at(i).name; i++) {
+        const char *name = drl_algo_at(i).name;
+        int gauss = !strcmp(name, "sac") || !strcmp(name, "ppo");
+        float mean[2], sample[2], explore[4];
+        run r;
+        CHECK(begin(&r, drl_algo_at(i), 1, DRL_ISA_AUTO));
+        steps(&r, 60);
+        act_both(&r, 1, 1, &mean[0], &explore[0]);
+        act_both(&r, 1, 2, &mean[1], &explore[1]);
+        act_both(&r, 0, 1, &sample[0], &explore[2]);
+        act_both(&r, 0, 2, &sample[1], &explore[3]);
+        CHECK(memcmp(&mean[0], &mean[1], sizeof(float)) == 0);
+        CHECK(gauss || memcmp(&sample[0], &sample[1], sizeof(float)) != 0);
+        CHECK(!gauss || memcmp(&sample[0], &mean[0], sizeof(float)) == 0);
+        CHECK(memcmp(&explore[0], &explore[2], 2 * sizeof(float)) == 0);
+        CHECK(memcmp(&explore[0], &explore[1], sizeof(float)) != 0);
+        end(&r);
+    }
+}
+
+TEST_MAIN(TEST_ENTRY(noiseless), TEST_ENTRY(same_bits), TEST_ENTRY(nothing_is_allocated_once_it_runs),
           TEST_ENTRY(files_keep_the_policy), TEST_ENTRY(configurations),
           TEST_ENTRY(divergence_is_named))
