@@ -1,7 +1,7 @@
-/* Writes a trained policy as C source; `build/export --help` tells the rest.
+/* Writes a trained policy as C source or as ONNX; `build/export --help` tells the rest.
      cc -O2 tools/export.c -I. -Iexamples -o build/export -lm
 
-   The source comes from one description (model): networks whose first layer is cut into the parts
+   Both formats come from one description (model): networks whose first layer is cut into the parts
    of x, of the state and of the time, as the library evaluates them. What does not depend on the
    observation, the time's part of each step and the constants of the chain, the library computes
    here. Tests: tests/cli/export.sh.
@@ -42,7 +42,7 @@ typedef struct model {
 } model;
 
 typedef struct export {
-    const char *policy, *code, *name;
+    const char *policy, *code, *onnx, *onnx_loop, *name;
     drl_context ctx;
     drl_arena arena; /* tables of the model */
     drl_file file;
@@ -55,6 +55,7 @@ static float *export_floats(export *e, int n)
 }
 
 #include "export_code.h"
+#include "export_onnx.h"
 
 /* The first layer, of which the rows from state_row on are the state's. */
 static void export_first(model_net *n, const drl_dense *first, int state_row)
@@ -236,12 +237,14 @@ static int export_open(export *e)
 
 /* --------------------------------------------------------------------------------- command line */
 
-enum { FLAG_POLICY, FLAG_C, FLAG_NAME, FLAG_HELP, FLAG_VERSION };
+enum { FLAG_POLICY, FLAG_C, FLAG_NAME, FLAG_ONNX, FLAG_ONNX_LOOP, FLAG_HELP, FLAG_VERSION };
 
 static const run_flag export_flags[] = {
     {"policy", "FILE", "policy.safetensors or best.safetensors of a run; --policy may be left out"},
     {"c", "FILE", "write C99 and C++ source: one header that needs nothing"},
     {"name", "NAME", "what its functions begin with (policy)"},
+    {"onnx", "FILE", "write one denoising step: obs, x, noise, step -> x_next"},
+    {"onnx-loop", "FILE", "write the whole chain: obs, noise -> action"},
     {"help", NULL, "this text"},
     {"version", NULL, "of the library"},
 };
@@ -265,6 +268,8 @@ static int export_parse(export *e, int argc, char **argv)
             run_flags_help(export_flags, RUN_COUNT(export_flags));
             printf("\nexamples:\n  build/export runs/Hopper*/best.safetensors --c policy.h\n"
                    "  build/export runs/Walker*/best.safetensors --c walker.h --name walker\n"
+                   "  build/export runs/Hopper*/best.safetensors --onnx step.onnx "
+                   "--onnx-loop policy.onnx\n"
                    "\nexit status: 0 ok, 1 failed, 2 usage, 3 bad file\n");
             return RUN_OK;
         }
@@ -274,10 +279,12 @@ static int export_parse(export *e, int argc, char **argv)
                    RUN_USAGE;
         if (flag == FLAG_POLICY || flag == RUN_ARGS_WORD) e->policy = value;
         else if (flag == FLAG_C) e->code = value;
-        else e->name = value;
+        else if (flag == FLAG_NAME) e->name = value;
+        else if (flag == FLAG_ONNX) e->onnx = value;
+        else e->onnx_loop = value;
     }
-    if (!e->policy || !e->code) {
-        fprintf(stderr, "export: want --policy FILE and --c FILE "
+    if (!e->policy || (!e->code && !e->onnx && !e->onnx_loop)) {
+        fprintf(stderr, "export: want --policy FILE and --c, --onnx or --onnx-loop FILE "
                         "(--help shows all flags)\n");
         return RUN_USAGE;
     }
@@ -322,6 +329,8 @@ int main(int argc, char **argv)
                e.m.task[0] ? " on " : "", e.m.task, e.m.obs, e.m.act, e.m.steps, e.m.noise,
                e.m.chunk > 1 ? "chunk" : "action");
     if (!rc && e.code) rc = export_file(&e, e.code, code_write);
+    if (!rc && e.onnx) rc = export_file(&e, e.onnx, onnx_step);
+    if (!rc && e.onnx_loop) rc = export_file(&e, e.onnx_loop, onnx_loop);
     drl_file_close(&e.file);
     if (e.m.agent) drl_agent_free(e.m.agent);
     free(e.m.agent);

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes a trained policy as C source; see usage below.
+# Writes a trained policy as C source or ONNX; see usage below.
 set -eu
 
 usage()
@@ -15,6 +15,7 @@ the FLAGs. Without --policy it takes the best policy of the latest run in runs/.
 examples:
   tools/export.sh --c policy.h                        the latest run, one C99 header
   tools/export.sh --policy runs/Walker*/best.safetensors --c walker.h --name walker
+  tools/export.sh --onnx step.onnx --onnx-loop policy.onnx
 END
 }
 

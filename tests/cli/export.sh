@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tests tools/export.c: C source to the bit, on several compilers and on ARM; exit codes.
+# Tests tools/export.c: C source to the bit, on several compilers and on ARM; ONNX; exit codes.
 set -u
 
 usage()
@@ -10,7 +10,7 @@ usage: tests/cli/export.sh [DIR]
 Builds export into DIR (default: build/test/cli), makes policies of every algorithm (trained on the
 pendulum for 400 steps, and of other sizes), exports them and holds them against the actions that
 the library chooses on 1,000 observations (export_train.c, export_check.c). Runs the self-test on
-emulated Cortex-M boards; what is not there and cannot be
+emulated Cortex-M boards, and the ONNX files by onnxruntime; what is not there and cannot be
 installed is told and left out. Prints `ok   NAME`, `FAIL NAME` or `skip NAME` and last
 `N passed, N failed`; exit status 1 if one failed.
 END
@@ -180,6 +180,23 @@ else
     echo "skip Cortex-M: no arm-none-eabi-gcc or qemu-system-arm"
 fi
 
+# ----------------------------------------------------------------------------------------- ONNX
+
+if tools/install.sh onnx; then
+    set -- dime qvpo dacer dppo dime2 qvpo2 qvpo3 dacer2 dppo2 dppo3
+    for policy in "$@"; do
+        good "export $policy, ONNX" "$build/export" "$work/$policy.safetensors" \
+            --onnx "$work/$policy.step.onnx" --onnx-loop "$work/$policy.onnx"
+    done
+    PYTHONPATH=build/onnx "${PYTHON:-/usr/bin/python3}" tests/cli/export_onnx.py "$work" "$@" \
+        >"$work/out" 2>"$work/err" || echo "FAIL onnx: $(tail -n 1 "$work/err")" >>"$work/out"
+    cat "$work/out"
+    passed=$((passed + $(grep -c '^ok' "$work/out")))
+    failed=$((failed + $(grep -c '^FAIL' "$work/out")))
+else
+    echo "skip ONNX: no Python packages onnx and onnxruntime"
+fi
+
 # ----------------------------------------------------------------------------------- exit codes
 
 exits() # NAME STATUS TEXT ARGUMENT...
@@ -194,10 +211,10 @@ exits() # NAME STATUS TEXT ARGUMENT...
     fi
 }
 p=$work/dime.safetensors
-exits "help" 0 "--name NAME" --help
+exits "help" 0 "--onnx-loop FILE" --help
 exits "no flags" 2 "want --policy FILE"
 exits "nothing to write" 2 "want --policy FILE" --policy "$p"
-exits "unknown flag" 2 "did you mean --policy" --polcy "$p" --c "$work/x"
+exits "unknown flag" 2 "did you mean --onnx" --policy "$p" --onx "$work/x"
 exits "no identifier" 2 "expected an identifier" "$p" --c "$work/x.h" --name 3d
 exits "no file" 3 "missing.safetensors" --policy "$work/missing.safetensors" --c "$work/x.h"
 exits "no directory" 3 "cannot write" --policy "$p" --c "$work/none/x.h"

@@ -24,7 +24,7 @@ static const make cases[] = {
     {"dime2", "dime", 17, 6, "steps=5 actor_width=45 actor_layers=2 time_frequencies=9 "
                              "critic_width=8 batch=2 prior_std=1.5"},
     {"qvpo2", "qvpo", 11, 3, "steps=20 evaluation=5 actor_width=50 critic_width=37 batch=1"},
-    {"qvpo3", "qvpo", 2, 5, "steps=3 evaluation=1 actor_width=33 batch=1"},
+    {"qvpo3", "qvpo", 2, 5, "steps=8 evaluation=1 actor_width=33 batch=1"},
     {"dacer2", "dacer", 24, 4, "steps=7 actor_width=41 layers=1 critic_width=8 batch=1"},
     {"dppo2", "dppo", 9, 3, "envs=2 steps=20 tuned=10 chunk=4 actor_width=70 rollout=8 batch=2 "
                             "critic_width=8"},
@@ -77,7 +77,7 @@ static void shake(drl_agent *agent)
             if (!agent->sets[i].acting) continue;
             for (j = 0; j < (size_t)x->rows * (size_t)x->cols; j++)
                 x->data[j] = range ? drl_rng_uniform(&rng) + 0.5f
-                                   : fmaf(0.2f, drl_rng_normal(&rng), x->data[j]);
+                                   : fmaf(0.1f, drl_rng_normal(&rng), x->data[j]);
         }
 }
 
