@@ -500,7 +500,7 @@ open:
 static int train_contradicts(const train *t, int flag, const char *is, const char *was)
 {
     char a[100], b[100];
-    if (!(t->opt.given >> flag & 1) || !strcmp(is, was)) return 0;
+    if (!(t->opt.given >> flag & 1) || run_same(is, was)) return 0;
     fprintf(stderr, "train: --%s: expected %s, as in the checkpoint, got %s; leave the flag out, or "
             "start a new run without --resume\n", train_flags[flag].name,
             run_clean(was, a, sizeof a), run_clean(is, b, sizeof b));
@@ -569,7 +569,7 @@ static int train_take_settings(train *t)
     const drl_meta *meta = &t->from.meta;
     void *was = malloc(t->algo.config_size);
     drl_trainer_config trainer;
-    int64_t before = 0, whole;
+    int64_t before = 0, whole, grown;
     const char *v = drl_meta_get(meta, "run.steps");
     int i, rc = RUN_OK;
     if (run_fields_from_meta(&t->ctx, meta, "config.", t->algo.fields, t->algo.field_count,
@@ -591,9 +591,10 @@ static int train_take_settings(train *t)
     if (v) before = strtoll(v, NULL, 10);
     whole = train_capacity(t, before);
     v = drl_meta_get(meta, "env_steps");
-    if (t->trainer_config.replay_capacity == whole && v && strtoll(v, NULL, 10) <= whole)
-        t->trainer_config.replay_capacity = train_capacity(t, t->opt.steps); /* it is not full */
-    if (t->trainer_config.replay_capacity < whole) t->trainer_config.replay_capacity = whole;
+    grown = train_capacity(t, t->opt.steps);
+    if (t->trainer_config.replay_capacity == whole && whole < grown && v &&
+        strtoll(v, NULL, 10) <= whole) /* nothing was overwritten yet */
+        t->trainer_config.replay_capacity = grown;
     return rc;
 }
 
