@@ -51,7 +51,8 @@
    >>agent      what algorithms share, training loop, evaluation
    >>dacer      DACER, diffusion actor-critic with entropy regulator
    >>dime       DIME, diffusion-based maximum-entropy RL
-   >>dppo       DPPO, diffusion policies cloned, then tuned by PPO
+   >>dppo       DPPO, diffusion policies cloned from data
+   >>tune       and tuned by PPO
    >>qvpo       QVPO, Q-weighted variational policy optimization
    >>algos      all algorithms by name
 
@@ -1477,16 +1478,20 @@ typedef struct drl_dppo {
     uint32_t *order;
 } drl_dppo;
 
-/* Presets "paper", "cpu" (smaller), "scratch" (without data), "toy". Row r of act is
-   environment r. Both modes sample, (K + 1) chunk act_dim normals a plan. */
-DRL_ALGO_API(dppo)
-
 /* Clone data for one epoch, bc_epochs times before fine-tuning; the first sets the data's range for
    good. Metric bc_loss is the mean loss.
      obs [rows, S], act [rows, A] in [-1, 1], ends [rows] not 0 in the last row of an episode
    Errors  DRL_ERR_SHAPE if no episode has `chunk` actions, DRL_ERR_NAN, the tape's. */
 DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const float *act,
     const uint8_t *ends);
+#endif
+
+/* ==================== >>tune
+   DPPO's second half, the algorithm. */
+#ifndef DIFFRL_NO_DPPO
+/* Presets "paper", "cpu" (smaller), "scratch" (without data), "toy". Row r of act is
+   environment r. Both modes sample, (K + 1) chunk act_dim normals a plan. */
+DRL_ALGO_API(dppo)
 #endif
 
 /* ==================== >>qvpo
@@ -7947,25 +7952,19 @@ DRLI_ALGO(dime, DRL_DIME_CONFIG,
    DPPO - diffusion policy policy optimization
    Paper     Ren et al., ICLR 2025, arXiv:2409.00588
    Code      github.com/irom-princeton/dppo
-   Idea      Clone data with a diffusion policy, then tune it: a denoising step is a Gaussian action
-             in a longer MDP, where PPO applies. Only the last K' steps change; a floor of their
-             noise keeps exploring near the data.
-   Symbols   s obs, x_t noisy chunk, x_0 executed, i = K' - t tuned step, V value, A advantage
-   Steps     drl_dppo_pretrain   denoising loss on chunks of the data, EMA of the weights
-             drli_dppo_plans     x_K ~ N(0, I) .. x_0, by the frozen net, then by the tuned one
-             drli_dppo_observe   a chunk: s, x_K' .. x_0, sum of its rewards, s'
-             drli_dppo_targets   rewards over the spread of returns; A by GAE, R = V + A, eq. (A2)
-             drli_dppo_log_prob  ln N(x_{t-1}; mu(x_t, t, s), sigma_t^2), eq. (4.1)
-             drli_dppo_step      PPO on pairs (chunk, i), A weighted by gamma_den^t, eq. (A3), (A4)
+   Idea      Clone data with a diffusion policy, then tune it (>>tune).
+   Symbols   s obs, x_t noisy chunk, x_0 executed, K' steps of the chain that are tuned
+   Steps     drl_dppo_pretrain  denoising loss on chunks of the data, EMA of the weights
+             drli_dppo_plans    x_K ~ N(0, I) .. x_0, by the frozen net, then by the tuned one
+             drli_dppo_act      the plan's next action
+             drli_dppo_observe  a chunk: s, x_K' .. x_0, sum of its rewards, s'
    Deviates  A plan that an iteration's end interrupts is made anew. Actions are cut to [-1, 1].
-             Cloning draws with replacement. With bc_coef a pair takes one step of the base policy's
-             chain, not all K': same mean. Biases start at 0.
+             Cloning draws with replacement. Biases start at 0.
    Verified  tests/golden and unit/dppo.c; README.md */
 
 /* A plan: its next action, rewards so far, 1 if the episode begins with it, the environment's
    discounted return; then s [S] and x_K' .. x_0. */
 enum { DRLI_DPPO_AT, DRLI_DPPO_REWARD, DRLI_DPPO_FIRST, DRLI_DPPO_RETURN, DRLI_DPPO_OBS };
-#define DRLI_DPPO_PIECE 500 /* rows of a graph: its layers stay in the cache */
 
 static float *drli_dppo_plan(const drl_dppo *d, drl_mode mode, int env)
 {
@@ -7980,73 +7979,6 @@ static void drli_dppo_net(drl_dppo *d, drl_denoiser *net, drl_params *params, co
         d->cfg.actor_width, 0, 1, DRL_ACT_RELU);
 }
 
-static drl_status drli_dppo_layout(drl_dppo *d)
-{
-    const drl_dppo_config *c = &d->cfg;
-    drl_agent *a = &d->agent;
-    drl_replay_config rc = drl_replay_config_default(c->obs_dim, 1);
-    int N = c->rollout;
-    d->dim = c->chunk * c->act_dim;
-    rc.act_dim = (c->tuned + 1) * d->dim;
-    rc.envs = c->envs;
-    rc.capacity = DRLI_MAX(c->rollout, c->envs);
-    d->stride = DRLI_DPPO_OBS + c->obs_dim + rc.act_dim;
-    drli_dppo_net(d, &d->student_net, &d->student, "student.", 1, 0);
-    drli_dppo_net(d, &d->base_net, &d->base, "base.", 0, 1);
-    drli_dppo_net(d, &d->net, &d->actor, "actor.", 1, 1);
-    drli_agent_set(a, &d->critic, "critic.", 8, 1, 0);
-    drl_resmlp_add(&d->value, &d->critic, "", c->obs_dim, c->critic_width, 1, 1, DRL_ACT_MISH);
-    drli_agent_set(a, &d->norm, "norm.", 4, 0, 1);
-    drl_dense_add(&d->obs_range, &d->norm, "", "obs", 1, c->obs_dim);
-    drl_dense_add(&d->act_range, &d->norm, "", "act", 1, c->act_dim);
-    d->plans = drli_agent_floats(a, 2 * c->envs, d->stride);
-    d->v = drli_agent_floats(a, N, 1);
-    d->next_v = drli_agent_floats(a, N, 1);
-    d->advantage = drli_agent_floats(a, N, 1);
-    d->target = drli_agent_floats(a, N, 1);
-    d->old = drli_agent_floats(a, N, c->tuned);
-    d->gain = drli_agent_floats(a, N, c->tuned);
-    d->order = (uint32_t *)(void *)drli_agent_floats(a, N, c->tuned);
-    return drli_agent_commit(a) ? a->ctx->status : drl_replay_init(&d->rollout, a->ctx, &rc);
-}
-
-static void drli_dppo_free(drl_agent *agent)
-{
-    drl_replay_free(&((drl_dppo *)agent)->rollout);
-}
-
-/* The chains with their floors; weight and bounds of the ratio for each tuned step. */
-static drl_status drli_dppo_tables(drl_dppo *d)
-{
-    const drl_dppo_config *c = &d->cfg;
-    drl_context *ctx = d->agent.ctx;
-    int i, t, last = c->tuned - 1;
-    float w = 1.0f;
-    drl_status s = drl_ddpm_init(&d->full, ctx, DRL_SCHEDULE_COSINE, c->steps);
-    d->explore = d->eval = d->full;
-    if (!s && c->ddim_steps) {
-        s = drl_ddim_init(&d->explore, ctx, &d->full, c->ddim_steps, c->eta);
-        if (!s) s = drl_ddim_init(&d->eval, ctx, &d->full, c->ddim_steps, 0.0f);
-    }
-    if (!s && c->tuned > d->explore.steps)
-        s = drli_fail(ctx, DRL_ERR_RANGE, "dppo: expected tuned <= %d, got %d", d->explore.steps,
-            c->tuned);
-    for (t = 1; t <= d->explore.steps; t++) {
-        d->sigma[t] = DRLI_MAX(d->explore.std[t], c->prob_floor);
-        d->explore.std[t] = DRLI_MAX(d->explore.std[t], c->sample_floor);
-        if (t > 1 && !c->ddim_steps) d->eval.std[t] = DRLI_MAX(d->eval.std[t], 1e-3f);
-    }
-    for (i = last; i >= 0; i--, w *= c->gamma_den) { /* width: base + (clip - base) growth */
-        float growth = last ? (drl_expf(c->clip_rate * (float)i / (float)last) - 1.0f) /
-                                  (drl_expf(c->clip_rate) - 1.0f) : 1.0f;
-        float width = fmaf(growth, c->clip - c->clip_base, c->clip_base);
-        d->weight[i] = w;
-        d->low[i] = 1.0f - width;
-        d->high[i] = 1.0f + width;
-    }
-    return s;
-}
-
 /* Drop the plan of an environment, or all of evaluation. */
 static void drli_dppo_begin(drl_agent *agent, int env)
 {
@@ -8058,41 +7990,6 @@ static void drli_dppo_begin(drl_agent *agent, int env)
         plan[DRLI_DPPO_AT] = (float)d->cfg.chunk;
         plan[DRLI_DPPO_FIRST] = 1.0f;
     }
-}
-
-static drl_status drli_dppo_start(drl_agent *agent)
-{
-    drl_dppo *d = (drl_dppo *)agent;
-    drl_rng rng = drli_agent_stream(agent, d->cfg.seed, "weights");
-    int e;
-    if (drli_dppo_tables(d) || drli_dppo_layout(d)) return agent->ctx->status;
-    drl_denoiser_init(&d->student_net, DRL_INIT_KAIMING_UNIFORM, 1.0f, &rng);
-    drl_resmlp_init(&d->value, DRL_INIT_KAIMING_UNIFORM, 1.0f, &rng);
-    drl_params_copy(&d->base, &d->student);
-    drl_params_copy(&d->actor, &d->student);
-    drl_dense_init(&d->obs_range, DRL_INIT_CONSTANT, 1.0f, &rng);
-    drl_dense_init(&d->act_range, DRL_INIT_CONSTANT, 1.0f, &rng);
-    for (e = -1; e < d->cfg.envs; e++) drli_dppo_begin(agent, e);
-    d->adam_student = drli_adam_lr(d->cfg.bc_lr);
-    d->adam_student.weight_decay = d->cfg.bc_decay;
-    d->adam_actor = drli_adam_lr(d->cfg.lr_actor);
-    d->adam_critic = drli_adam_lr(d->cfg.lr_critic);
-    d->scale[1] = 1;
-    d->scale[2] = 1e-4;
-    return DRL_OK;
-}
-
-static void drli_dppo_state(drl_agent *agent, drl_state *state, int all)
-{
-    drl_dppo *d = (drl_dppo *)agent;
-    int64_t two = 2, three = 3;
-    if (!all) return;
-    drl_state_add(state, "count.dppo", DRL_I64, 1, &two, &d->epoch);
-    drl_state_add(state, "reward_scale", DRL_F64, 1, &three, d->scale);
-    drl_state_add_f32(state, "plans", d->plans, 2 * d->cfg.envs, d->stride);
-    drl_state_add_f32(state, "returns", d->target, d->cfg.rollout, 0);
-    if (state->file) drli_state_range(state, "rollout.", "size", 0, d->cfg.rollout);
-    drl_replay_state(&d->rollout, state, "rollout.");
 }
 
 /* (x - b) / w: the range of the data to [-1, 1]. */
@@ -8181,6 +8078,210 @@ static drl_status drli_dppo_observe(drl_agent *agent, int env, const float *obs,
     plan[DRLI_DPPO_AT] = (float)d->cfg.chunk;
     plan[DRLI_DPPO_FIRST] = flags ? 1.0f : 0.0f;
     return DRL_OK;
+}
+
+/* 1 if the chunk from this row stays in its episode. */
+static int drli_dppo_whole(const drl_dppo *d, int64_t rows, int64_t row, const uint8_t *ends)
+{
+    int64_t last = row + d->cfg.chunk - 1;
+    while (row < last && last < rows && !ends[row]) row++;
+    return row == last && last < rows;
+}
+
+/* One update of the student on chunks x [B, D] with noise at steps t, and of the average. */
+static drl_status drli_dppo_clone(drl_dppo *d, drl_tensor *obs, drl_tensor *x, const int *t,
+    drl_tensor *noise)
+{
+    const drl_dppo_config *c = &d->cfg;
+    drl_tape *tape = &d->agent.tape;
+    drl_tensor *loss = drl_denoiser_loss(tape, &d->student_net, &d->full, obs, x, t, noise, NULL);
+    drl_status s;
+    d->adam_student.lr = d->epoch ? drl_lr_cosine(c->bc_lr, c->bc_lr_last, d->epoch - 1,
+        c->bc_epochs - 1) : c->bc_lr_last;
+    s = drli_agent_learn(&d->agent, &d->student, &d->adam_student, loss, 5);
+    if (!s && d->batches++ % c->ema_every == 0)
+        drl_params_polyak(&d->base, &d->student, d->epoch + 1 < c->ema_first ? 1.0f : 1.0f -
+            c->ema);
+    return s;
+}
+
+/* An update on random chunks. */
+static drl_status drli_dppo_draw(drl_dppo *d, int64_t rows, const float *obs, const float *act,
+    const uint8_t *ends)
+{
+    drl_tape *t = drli_agent_tape(&d->agent, 1);
+    drl_rng *rng = &d->agent.rng_batch;
+    int r, B = d->cfg.bc_batch, S = d->cfg.obs_dim, A = d->cfg.act_dim, D = d->dim;
+    int *at = (int *)drl_arena_alloc(&t->arena, (size_t)B * sizeof(int));
+    drl_tensor *s = drl_tape_input(t, B, S, NULL);
+    drl_tensor *x = drl_tape_input(t, B * d->cfg.chunk, A, NULL);
+    drl_tensor *noise = drli_agent_normals(&d->agent, &d->agent.rng_noise, B, D);
+    if (t->status || !at) return DRL_ERR_MEMORY;
+    for (r = 0; r < B; r++) {
+        int64_t row = rows;
+        while (!drli_dppo_whole(d, rows, row, ends)) row = drl_rng_integer(rng, (uint32_t)rows);
+        at[r] = 1 + (int)drl_rng_integer(rng, (uint32_t)d->cfg.steps);
+        drli_copy(s->data + r * S, obs + row * S, S);
+        drli_copy(x->data + r * D, act + row * A, D);
+    }
+    x = drli_dppo_normal(d, &d->act_range, x);
+    return drli_dppo_clone(d, drli_dppo_normal(d, &d->obs_range, s), drl_tape_input(t, B, D,
+        x->data), at, noise);
+}
+
+/* w = (largest - least + 1e-6) / 2, b = least + w of each column. */
+static void drli_dppo_range(drl_dense *range, int64_t rows, const float *x)
+{
+    int i, n = range->w->cols;
+    int64_t r;
+    for (i = 0; i < n; i++) {
+        float low = x[i], high = low;
+        for (r = 1; r < rows; r++) {
+            low = DRLI_MIN(low, x[r * n + i]);
+            high = DRLI_MAX(high, x[r * n + i]);
+        }
+        range->w->data[i] = 0.5f * (high - low + 1e-6f);
+        range->b->data[i] = low + range->w->data[i];
+    }
+}
+
+DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const float *act,
+    const uint8_t *ends)
+{
+    const drl_dppo_config *c = &d->cfg;
+    int64_t i = 0, n = c->bc_updates ? c->bc_updates : DRLI_MAX(rows / c->bc_batch, 1);
+    double sum = 0, *loss = &d->agent.metrics[5].value;
+    drl_status s = DRL_OK;
+    while (i < rows && !drli_dppo_whole(d, rows, i, ends)) i++;
+    if (i >= rows || rows > UINT32_MAX)
+        return drli_fail(d->agent.ctx, DRL_ERR_SHAPE, "drl_dppo_pretrain: expected an episode of "
+            "%d actions, got none in %l rows", c->chunk, rows);
+    if (d->epoch == 0) {
+        drli_dppo_range(&d->obs_range, rows, obs);
+        drli_dppo_range(&d->act_range, rows, act);
+    }
+    for (i = 0; i < n && !s; i++, sum += *loss)
+        s = drli_dppo_draw(d, rows, obs, act, ends);
+    *loss = sum / (double)n;
+    drl_params_copy(&d->actor, &d->base);
+    d->epoch++;
+    return s ? s : drli_agent_finite(&d->agent);
+}
+#endif
+
+#ifndef DIFFRL_NO_DPPO
+/* ==================== >>tune
+   DPPO's second half
+   Idea      A denoising step is a Gaussian action in a longer MDP, where PPO applies. Only the last
+             K' steps change; a floor of their noise keeps exploring near the data.
+   Symbols   i = K' - t tuned step, V value, A advantage
+   Steps     drli_dppo_targets   rewards over the spread of returns; A by GAE, R = V + A, eq. (A2)
+             drli_dppo_log_prob  ln N(x_{t-1}; mu(x_t, t, s), sigma_t^2), eq. (4.1)
+             drli_dppo_step      PPO on pairs (chunk, i), A weighted by gamma_den^t, eq. (A3), (A4)
+   Deviates  With bc_coef a pair takes one step of the base policy's chain, not all K': same mean */
+
+#define DRLI_DPPO_PIECE 500 /* rows of a graph: its layers stay in the cache */
+
+static drl_status drli_dppo_layout(drl_dppo *d)
+{
+    const drl_dppo_config *c = &d->cfg;
+    drl_agent *a = &d->agent;
+    drl_replay_config rc = drl_replay_config_default(c->obs_dim, 1);
+    int N = c->rollout;
+    d->dim = c->chunk * c->act_dim;
+    rc.act_dim = (c->tuned + 1) * d->dim;
+    rc.envs = c->envs;
+    rc.capacity = DRLI_MAX(c->rollout, c->envs);
+    d->stride = DRLI_DPPO_OBS + c->obs_dim + rc.act_dim;
+    drli_dppo_net(d, &d->student_net, &d->student, "student.", 1, 0);
+    drli_dppo_net(d, &d->base_net, &d->base, "base.", 0, 1);
+    drli_dppo_net(d, &d->net, &d->actor, "actor.", 1, 1);
+    drli_agent_set(a, &d->critic, "critic.", 8, 1, 0);
+    drl_resmlp_add(&d->value, &d->critic, "", c->obs_dim, c->critic_width, 1, 1, DRL_ACT_MISH);
+    drli_agent_set(a, &d->norm, "norm.", 4, 0, 1);
+    drl_dense_add(&d->obs_range, &d->norm, "", "obs", 1, c->obs_dim);
+    drl_dense_add(&d->act_range, &d->norm, "", "act", 1, c->act_dim);
+    d->plans = drli_agent_floats(a, 2 * c->envs, d->stride);
+    d->v = drli_agent_floats(a, N, 1);
+    d->next_v = drli_agent_floats(a, N, 1);
+    d->advantage = drli_agent_floats(a, N, 1);
+    d->target = drli_agent_floats(a, N, 1);
+    d->old = drli_agent_floats(a, N, c->tuned);
+    d->gain = drli_agent_floats(a, N, c->tuned);
+    d->order = (uint32_t *)(void *)drli_agent_floats(a, N, c->tuned);
+    return drli_agent_commit(a) ? a->ctx->status : drl_replay_init(&d->rollout, a->ctx, &rc);
+}
+
+static void drli_dppo_free(drl_agent *agent)
+{
+    drl_replay_free(&((drl_dppo *)agent)->rollout);
+}
+
+/* The chains with their floors; weight and bounds of the ratio for each tuned step. */
+static drl_status drli_dppo_tables(drl_dppo *d)
+{
+    const drl_dppo_config *c = &d->cfg;
+    drl_context *ctx = d->agent.ctx;
+    int i, t, last = c->tuned - 1;
+    float w = 1.0f;
+    drl_status s = drl_ddpm_init(&d->full, ctx, DRL_SCHEDULE_COSINE, c->steps);
+    d->explore = d->eval = d->full;
+    if (!s && c->ddim_steps) {
+        s = drl_ddim_init(&d->explore, ctx, &d->full, c->ddim_steps, c->eta);
+        if (!s) s = drl_ddim_init(&d->eval, ctx, &d->full, c->ddim_steps, 0.0f);
+    }
+    if (!s && c->tuned > d->explore.steps)
+        s = drli_fail(ctx, DRL_ERR_RANGE, "dppo: expected tuned <= %d, got %d", d->explore.steps,
+            c->tuned);
+    for (t = 1; t <= d->explore.steps; t++) {
+        d->sigma[t] = DRLI_MAX(d->explore.std[t], c->prob_floor);
+        d->explore.std[t] = DRLI_MAX(d->explore.std[t], c->sample_floor);
+        if (t > 1 && !c->ddim_steps) d->eval.std[t] = DRLI_MAX(d->eval.std[t], 1e-3f);
+    }
+    for (i = last; i >= 0; i--, w *= c->gamma_den) { /* width: base + (clip - base) growth */
+        float growth = last ? (drl_expf(c->clip_rate * (float)i / (float)last) - 1.0f) /
+                                  (drl_expf(c->clip_rate) - 1.0f) : 1.0f;
+        float width = fmaf(growth, c->clip - c->clip_base, c->clip_base);
+        d->weight[i] = w;
+        d->low[i] = 1.0f - width;
+        d->high[i] = 1.0f + width;
+    }
+    return s;
+}
+
+static drl_status drli_dppo_start(drl_agent *agent)
+{
+    drl_dppo *d = (drl_dppo *)agent;
+    drl_rng rng = drli_agent_stream(agent, d->cfg.seed, "weights");
+    int e;
+    if (drli_dppo_tables(d) || drli_dppo_layout(d)) return agent->ctx->status;
+    drl_denoiser_init(&d->student_net, DRL_INIT_KAIMING_UNIFORM, 1.0f, &rng);
+    drl_resmlp_init(&d->value, DRL_INIT_KAIMING_UNIFORM, 1.0f, &rng);
+    drl_params_copy(&d->base, &d->student);
+    drl_params_copy(&d->actor, &d->student);
+    drl_dense_init(&d->obs_range, DRL_INIT_CONSTANT, 1.0f, &rng);
+    drl_dense_init(&d->act_range, DRL_INIT_CONSTANT, 1.0f, &rng);
+    for (e = -1; e < d->cfg.envs; e++) drli_dppo_begin(agent, e);
+    d->adam_student = drli_adam_lr(d->cfg.bc_lr);
+    d->adam_student.weight_decay = d->cfg.bc_decay;
+    d->adam_actor = drli_adam_lr(d->cfg.lr_actor);
+    d->adam_critic = drli_adam_lr(d->cfg.lr_critic);
+    d->scale[1] = 1;
+    d->scale[2] = 1e-4;
+    return DRL_OK;
+}
+
+static void drli_dppo_state(drl_agent *agent, drl_state *state, int all)
+{
+    drl_dppo *d = (drl_dppo *)agent;
+    int64_t two = 2, three = 3;
+    if (!all) return;
+    drl_state_add(state, "count.dppo", DRL_I64, 1, &two, &d->epoch);
+    drl_state_add(state, "reward_scale", DRL_F64, 1, &three, d->scale);
+    drl_state_add_f32(state, "plans", d->plans, 2 * d->cfg.envs, d->stride);
+    drl_state_add_f32(state, "returns", d->target, d->cfg.rollout, 0);
+    if (state->file) drli_state_range(state, "rollout.", "size", 0, d->cfg.rollout);
+    drl_replay_state(&d->rollout, state, "rollout.");
 }
 
 /* Pair p = chunk K' + i: chunk, i, t, places of x_t and x_{t-1} in the chains, p. */
@@ -8376,94 +8477,6 @@ static drl_status drli_dppo_update(drl_agent *agent, drl_replay *replay)
     for (e = 0; e < d->cfg.envs; e++) /* the new policy makes new plans */
         drli_dppo_plan(d, DRL_MODE_EXPLORE, e)[DRLI_DPPO_AT] = (float)d->cfg.chunk;
     return s;
-}
-
-/* 1 if the chunk from this row stays in its episode. */
-static int drli_dppo_whole(const drl_dppo *d, int64_t rows, int64_t row, const uint8_t *ends)
-{
-    int64_t last = row + d->cfg.chunk - 1;
-    while (row < last && last < rows && !ends[row]) row++;
-    return row == last && last < rows;
-}
-
-/* One update of the student on chunks x [B, D] with noise at steps t, and of the average. */
-static drl_status drli_dppo_clone(drl_dppo *d, drl_tensor *obs, drl_tensor *x, const int *t,
-    drl_tensor *noise)
-{
-    const drl_dppo_config *c = &d->cfg;
-    drl_tape *tape = &d->agent.tape;
-    drl_tensor *loss = drl_denoiser_loss(tape, &d->student_net, &d->full, obs, x, t, noise, NULL);
-    drl_status s;
-    d->adam_student.lr = d->epoch ? drl_lr_cosine(c->bc_lr, c->bc_lr_last, d->epoch - 1,
-        c->bc_epochs - 1) : c->bc_lr_last;
-    s = drli_agent_learn(&d->agent, &d->student, &d->adam_student, loss, 5);
-    if (!s && d->batches++ % c->ema_every == 0)
-        drl_params_polyak(&d->base, &d->student, d->epoch + 1 < c->ema_first ? 1.0f : 1.0f -
-            c->ema);
-    return s;
-}
-
-/* An update on random chunks. */
-static drl_status drli_dppo_draw(drl_dppo *d, int64_t rows, const float *obs, const float *act,
-    const uint8_t *ends)
-{
-    drl_tape *t = drli_agent_tape(&d->agent, 1);
-    drl_rng *rng = &d->agent.rng_batch;
-    int r, B = d->cfg.bc_batch, S = d->cfg.obs_dim, A = d->cfg.act_dim, D = d->dim;
-    int *at = (int *)drl_arena_alloc(&t->arena, (size_t)B * sizeof(int));
-    drl_tensor *s = drl_tape_input(t, B, S, NULL);
-    drl_tensor *x = drl_tape_input(t, B * d->cfg.chunk, A, NULL);
-    drl_tensor *noise = drli_agent_normals(&d->agent, &d->agent.rng_noise, B, D);
-    if (t->status || !at) return DRL_ERR_MEMORY;
-    for (r = 0; r < B; r++) {
-        int64_t row = rows;
-        while (!drli_dppo_whole(d, rows, row, ends)) row = drl_rng_integer(rng, (uint32_t)rows);
-        at[r] = 1 + (int)drl_rng_integer(rng, (uint32_t)d->cfg.steps);
-        drli_copy(s->data + r * S, obs + row * S, S);
-        drli_copy(x->data + r * D, act + row * A, D);
-    }
-    x = drli_dppo_normal(d, &d->act_range, x);
-    return drli_dppo_clone(d, drli_dppo_normal(d, &d->obs_range, s), drl_tape_input(t, B, D,
-        x->data), at, noise);
-}
-
-/* w = (largest - least + 1e-6) / 2, b = least + w of each column. */
-static void drli_dppo_range(drl_dense *range, int64_t rows, const float *x)
-{
-    int i, n = range->w->cols;
-    int64_t r;
-    for (i = 0; i < n; i++) {
-        float low = x[i], high = low;
-        for (r = 1; r < rows; r++) {
-            low = DRLI_MIN(low, x[r * n + i]);
-            high = DRLI_MAX(high, x[r * n + i]);
-        }
-        range->w->data[i] = 0.5f * (high - low + 1e-6f);
-        range->b->data[i] = low + range->w->data[i];
-    }
-}
-
-DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const float *act,
-    const uint8_t *ends)
-{
-    const drl_dppo_config *c = &d->cfg;
-    int64_t i = 0, n = c->bc_updates ? c->bc_updates : DRLI_MAX(rows / c->bc_batch, 1);
-    double sum = 0, *loss = &d->agent.metrics[5].value;
-    drl_status s = DRL_OK;
-    while (i < rows && !drli_dppo_whole(d, rows, i, ends)) i++;
-    if (i >= rows || rows > UINT32_MAX)
-        return drli_fail(d->agent.ctx, DRL_ERR_SHAPE, "drl_dppo_pretrain: expected an episode of "
-            "%d actions, got none in %l rows", c->chunk, rows);
-    if (d->epoch == 0) {
-        drli_dppo_range(&d->obs_range, rows, obs);
-        drli_dppo_range(&d->act_range, rows, act);
-    }
-    for (i = 0; i < n && !s; i++, sum += *loss)
-        s = drli_dppo_draw(d, rows, obs, act, ends);
-    *loss = sum / (double)n;
-    drl_params_copy(&d->actor, &d->base);
-    d->epoch++;
-    return s ? s : drli_agent_finite(&d->agent);
 }
 
 DRLI_ALGO(dppo, DRL_DPPO_CONFIG,
