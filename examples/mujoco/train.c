@@ -269,11 +269,11 @@ typedef struct train {
     char preset[32];
     int resumed, in_place; /* 1: goes on; in the folder of the checkpoint */
     double seconds;      /* that the run took, until the last checkpoint */
-    double start;        /* time */
+    double start;        /* time, less what the run took before --resume */
     double eval_seconds; /* of all evaluations */
     int eval_count;
     double steps_rate, updates_rate; /* speed since `since`, evaluations left out */
-    double since;
+    double since, began; /* began: this process */
     int64_t since_steps, since_updates;
 } train;
 
@@ -1252,7 +1252,7 @@ static void train_show(train *t, int stopped)
                run_short(t->eval.std, b), t->eval.episodes);
         printf("  (best %s at step %s)\n", run_short(t->best, a), run_thousands(t->best_step, b));
     }
-    if (t->opt.profile) profile_print(run_now() - t->start - t->eval_seconds);
+    if (t->opt.profile) profile_print(run_now() - t->eval_seconds - t->began);
 }
 
 /* Where things are, and what to type next. */
@@ -1337,7 +1337,7 @@ int main(int argc, char **argv)
     if (rc == RUN_OK) {
         train_signals();
         t.start = run_now() - t.seconds;
-        t.since = run_now() - t.eval_seconds;
+        t.since = t.began = run_now() - t.eval_seconds;
         t.since_steps = t.trainer.steps;
         t.since_updates = t.agent->updates;
         if (!t.term.tty) t.term.last = run_now();

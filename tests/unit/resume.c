@@ -28,8 +28,7 @@ static drl_status set(run *r, drl_algo algo, void *config, const char *key, cons
     return drl_fields_set(&r->ctx, algo.fields, algo.field_count, config, key, value);
 }
 
-static void start(run *r, drl_algo algo, int threads, int64_t capacity, const char *key,
-                  const char *value)
+static void start(run *r, drl_algo algo, int threads, int64_t capacity, int envs)
 {
     drl_context_config cc = drl_context_config_default();
     drl_trainer_config tc = drl_trainer_config_default();
@@ -41,8 +40,7 @@ static void start(run *r, drl_algo algo, int threads, int64_t capacity, const ch
     drl_algo_default(algo, config, 3, 1);
     for (i = 0; i < (int)(sizeof small / sizeof small[0]); i++)
         set(r, algo, config, small[i][0], small[i][1]);
-    if (key) CHECK(set(r, algo, config, key, value) == DRL_OK);
-    for (i = 0; i < 3; i++) {
+    for (i = 0; i < envs; i++) {
         r->env[i] = pendulum_env(&r->task[i]);
         r->env[i].time_limit = 13;
     }
@@ -50,7 +48,7 @@ static void start(run *r, drl_algo algo, int threads, int64_t capacity, const ch
     tc.n_step = 2;
     r->agent = (drl_agent *)calloc(1, algo.size);
     CHECK(drl_agent_init(r->agent, &r->ctx, algo, config) == DRL_OK);
-    CHECK(drl_trainer_init(&r->trainer, &r->ctx, &tc, r->env, 3, r->agent) == DRL_OK);
+    CHECK(drl_trainer_init(&r->trainer, &r->ctx, &tc, r->env, envs, r->agent) == DRL_OK);
     free(config);
 }
 
@@ -112,12 +110,12 @@ static void same_bits(drl_algo algo)
     for (round = 0; round < 6; round++) {
         int64_t capacity = round % 2 ? 40 : 1000;
         int n = 60, a = (int)drl_rng_integer(&rng, 60);
-        start(&whole, algo, 1, capacity, NULL, NULL);
+        start(&whole, algo, 1, capacity, 3);
         step(&whole, a);
         middle = save(&whole, 1, &size);
         step(&whole, n - a);
         want = save(&whole, 1, &want_size);
-        start(&part, algo, 2, capacity, NULL, NULL);
+        start(&part, algo, 2, capacity, 3);
         step(&part, 7 * round); /* all that it did is replaced */
         CHECK(load(&part, middle, size) == DRL_OK);
         step(&part, n - a);
@@ -130,4 +128,163 @@ static void same_bits(drl_algo algo)
 }
 TEST(resume_gives_the_same_bits) { all_algorithms(same_bits); }
 
-TEST_MAIN(TEST_ENTRY(resume_gives_the_same_bits))
+/* What loading takes beside the file, which is a copy here: 1 MiB. */
+static void little_memory(drl_algo algo)
+{
+    run r;
+    unsigned char *bytes;
+    size_t size, before;
+    start(&r, algo, 1, 5000, 3);
+    step(&r, 1500);
+    bytes = save(&r, 1, &size);
+    before = r.ctx.bytes;
+    r.ctx.bytes_peak = before;
+    CHECK(load(&r, bytes, size) == DRL_OK);
+    CHECK(r.ctx.bytes == before && r.ctx.bytes_peak <= before + size + (1 << 20));
+    end(&r);
+    free(bytes);
+}
+TEST(loading_takes_little_memory) { all_algorithms(little_memory); }
+
+/* Without the replay all else is the same, and training goes on. */
+TEST(without_the_replay)
+{
+    run a, b;
+    unsigned char *bytes;
+    size_t size;
+    start(&a, drl_dime_algo(), 1, 1000, 3);
+    start(&b, drl_dime_algo(), 1, 1000, 3);
+    step(&a, 40);
+    bytes = save(&a, 0, &size);
+    CHECK(load(&b, bytes, size) == DRL_OK);
+    CHECK(b.trainer.replay.size == 0 && b.trainer.steps == 120 && b.agent->updates > 0);
+    CHECK(memcmp(a.trainer.obs, b.trainer.obs, 9 * sizeof(float)) == 0);
+    step(&b, 10);
+    CHECK(b.trainer.replay.size == 30);
+    end(&a);
+    end(&b);
+    free(bytes);
+}
+
+/* Load b's file into a, which refuses it with the text and stays as it is. */
+static void refuses(run *a, run *b, drl_status status, const char *text)
+{
+    size_t before_size, size, after_size;
+    unsigned char *before = save(a, 1, &before_size), *bytes = save(b, 1, &size), *after;
+    CHECK(load(a, bytes, size) == status);
+    CHECK_TEXT(drl_context_error(&a->ctx), text);
+    after = save(a, 1, &after_size);
+    CHECK(after_size == before_size && memcmp(after, before, size < before_size ? size : before_size)
+          == 0);
+    step(a, 1);
+    free(before), free(bytes), free(after);
+    end(b);
+}
+
+TEST(what_is_refused)
+{
+    run a, b;
+    start(&a, drl_dime_algo(), 1, 500, 3);
+    step(&a, 20);
+    start(&b, drl_dacer_algo(), 1, 500, 3);
+    refuses(&a, &b, DRL_ERR_NAME, "but the file has none of that name");
+    start(&b, drl_dime_algo(), 1, 500, 2);
+    refuses(&a, &b, DRL_ERR_SHAPE, "tensor env.episode: expected I64 [3], got I64 [2]");
+    start(&b, drl_dime_algo(), 1, 500, 3);
+    b.trainer.steps = -1;
+    refuses(&a, &b, DRL_ERR_FORMAT, "trainer.counts: expected 0 .. ");
+    start(&b, drl_dime_algo(), 1, 1000, 3);
+    step(&b, 300);
+    refuses(&a, &b, DRL_ERR_FORMAT, "replay.size: expected 0 .. 500, got 900");
+    start(&b, drl_dime_algo(), 1, 500, 3);
+    b.trainer.obs[4] = (float)NAN;
+    refuses(&a, &b, DRL_ERR_NAN, "tensor env.obs: the number at index 4 is not finite");
+    start(&b, drl_dime_algo(), 1, 500, 3);
+    step(&b, 30);
+    b.trainer.replay.next[7] = 90;
+    refuses(&a, &b, DRL_ERR_FORMAT, "replay.next: expected -1 .. 89, got 90");
+    end(&a);
+}
+
+/* A file's positions in plans and rollouts of DPPO reach no foreign memory. */
+TEST(hostile_plans)
+{
+    run a, b;
+    unsigned char *bytes;
+    size_t size;
+    drl_dppo *d;
+    int i, value;
+    for (value = -2; value < 3; value++) {
+        start(&a, drl_dppo_algo(), 1, 500, 3);
+        start(&b, drl_dppo_algo(), 1, 500, 3);
+        step(&a, 20);
+        d = (drl_dppo *)a.agent;
+        for (i = 0; i < 2 * d->cfg.envs; i++)
+            d->plans[i * d->stride] = value < 0 ? -0.3f : value > 1 ? 1e30f : 1.5f * (float)value;
+        if (value == -2)
+            for (i = 0; i < 2 * d->cfg.envs; i++) d->plans[i * d->stride] = -1e9f;
+        bytes = save(&a, 1, &size);
+        CHECK(load(&b, bytes, size) == DRL_OK);
+        step(&b, 40);
+        free(bytes);
+        end(&a);
+        end(&b);
+    }
+    start(&a, drl_dppo_algo(), 1, 500, 3);
+    start(&b, drl_dppo_algo(), 1, 500, 3);
+    step(&b, 9);
+    ((drl_dppo *)b.agent)->rollout.head = 99;
+    refuses(&a, &b, DRL_ERR_FORMAT, "rollout.head: expected ");
+    end(&a);
+}
+
+static int broken;
+static int fails(const void *user, void *state, size_t size)
+{
+    (void)user, (void)state, (void)size;
+    return broken;
+}
+static int fails_too(void *user, const void *state, size_t size)
+{
+    (void)user, (void)state, (void)size;
+    return broken;
+}
+
+/* An environment without the functions begins an episode; a function that fails is told. */
+TEST(environments)
+{
+    run a, b;
+    unsigned char *bytes;
+    size_t size;
+    drl_state state;
+    start(&a, drl_qvpo_algo(), 1, 500, 1);
+    step(&a, 18);
+    CHECK(a.trainer.length[0] == 5);
+    drl_trainer_free(&a.trainer);
+    a.env[0].save_fn = NULL;
+    CHECK(drl_trainer_init(&a.trainer, &a.ctx, NULL, a.env, 1, a.agent) == DRL_OK);
+    step(&a, 5);
+    bytes = save(&a, 1, &size);
+    CHECK(load(&a, bytes, size) == DRL_OK);
+    CHECK(a.trainer.length[0] == 0 && a.trainer.episode[0] == 2 && a.trainer.replay.size == 5);
+    free(bytes);
+    start(&b, drl_qvpo_algo(), 1, 500, 1);
+    b.env[0].save_fn = fails;
+    b.env[0].load_fn = fails_too;
+    bytes = save(&b, 1, &size);
+    broken = 7;
+    drl_state_init(&state, &b.ctx);
+    drl_trainer_state(&b.trainer, &state, 1);
+    CHECK(state.status == DRL_ERR_ENV);
+    CHECK_TEXT(drl_context_error(&b.ctx), "failed with code 7");
+    drl_state_free(&state);
+    CHECK(load(&b, bytes, size) == DRL_ERR_ENV);
+    broken = 0;
+    free(bytes);
+    end(&a);
+    end(&b);
+}
+
+TEST_MAIN(TEST_ENTRY(resume_gives_the_same_bits), TEST_ENTRY(loading_takes_little_memory),
+          TEST_ENTRY(without_the_replay), TEST_ENTRY(what_is_refused), TEST_ENTRY(hostile_plans),
+          TEST_ENTRY(environments))
