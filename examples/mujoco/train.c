@@ -468,7 +468,8 @@ static int train_find(train *t)
         train_prefix(t, run_same(t->opt.algo, "bc-diffusion") ? "dppo" : t->opt.algo, text);
         if (ckpt_find_run(t->opt.out, text, t->from_dir, sizeof t->from_dir)) {
             if (!t->opt.quiet)
-                fprintf(stderr, "resume no checkpoint in %s/%s*: a fresh start\n", t->opt.out, text);
+                fprintf(stderr, "resume no checkpoint in %s/%s*: a fresh start\n", t->opt.out,
+                        text);
             return RUN_OK;
         }
     } else if (stat(name, &info) == 0 && S_ISDIR(info.st_mode)) {
@@ -481,7 +482,8 @@ static int train_find(train *t)
         goto open;
     }
     step = ckpt_newest(t->from_dir, INT64_MAX);
-    if (step < 0) return train_bad_checkpoint(t, "no checkpoint (ckpt-*.safetensors) in this folder");
+    if (step < 0)
+        return train_bad_checkpoint(t, "no checkpoint (ckpt-*.safetensors) in this folder");
     snprintf(path, sizeof path, "%s/%s", t->from_dir, ckpt_name(step, text));
 open:
     if (drl_file_open(&t->from, &t->ctx, path) != DRL_OK) {
@@ -501,8 +503,8 @@ static int train_contradicts(const train *t, int flag, const char *is, const cha
 {
     char a[100], b[100];
     if (!(t->opt.given >> flag & 1) || run_same(is, was)) return 0;
-    fprintf(stderr, "train: --%s: expected %s, as in the checkpoint, got %s; leave the flag out, or "
-            "start a new run without --resume\n", train_flags[flag].name,
+    fprintf(stderr, "train: --%s: expected %s, as in the checkpoint, got %s; leave the flag out, "
+            "or start a new run without --resume\n", train_flags[flag].name,
             run_clean(was, a, sizeof a), run_clean(is, b, sizeof b));
     return 1;
 }

@@ -143,8 +143,8 @@ static int header(const char *path, int every)
         }
         bytes[i / 8] ^= (unsigned char)(1u << i % 8);
     }
-    printf("header of %lu bytes: each length up to it and %lu more; %d bits flipped, %d refused, %d "
-           "change nothing; %d faults\n", (unsigned long)n, (unsigned long)(i_max - n), flipped,
+    printf("header of %lu bytes: each length up to it and %lu more; %d bits flipped, %d refused, "
+           "%d change nothing; %d faults\n", (unsigned long)n, (unsigned long)(i_max - n), flipped,
            refused, flipped - refused, bad);
     return bad != 0;
 }

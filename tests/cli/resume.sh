@@ -8,8 +8,8 @@ usage()
     cat <<'END'
 usage: tests/cli/resume.sh [--full] [DIR]
 
-Builds train and tests/cli/checkpoint.c into DIR (default: build/test/cli/resume.build) and runs them
-there. Without MuJoCo only built-in tasks are trained.
+Builds train and tests/cli/checkpoint.c into DIR (default: build/test/cli/resume.build) and runs
+them there. Without MuJoCo only built-in tasks are trained.
 
   quick (default)  one random break per algorithm and task, 6 kill -9 during saves, 300 bit flips
   --full           20 breaks per algorithm and task, 200 kill -9, 10,000 bit flips, each bit of the
@@ -115,8 +115,8 @@ tiny() # ALGO
     done
 }
 
-# 2 n steps against n and, in another process with more threads, n more; n, the number of environments
-# and whether the ring is overwritten are random. Prints what differs.
+# 2 n steps against n and, in another process with more threads, n more; n, how many environments
+# there are and whether the ring is overwritten are random. Prints what differs.
 broken() # ALGO TASK
 {
     random 230
@@ -209,7 +209,7 @@ exits "auto without a checkpoint begins anew" 0 "a fresh start" "$build/train" -
 is "in a folder of its own" [ "$(echo f/* | wc -w)" = 2 ]
 rm -r f/*__5__*
 exits "a finished run is at its end" 0 "" train --resume f/*
-touch f/x.csv "$(echo f/Pend*)/ckpt-000000000007.safetensors.tmp.0" "$(echo f/Pend*)/config.json.tmp"
+touch "$(echo f/Pend*)/ckpt-000000000007.safetensors.tmp.0" "$(echo f/Pend*)/config.json.tmp"
 exits "after a crash" 0 "" train --resume f/Pend* --steps 3200
 is "half written files go" [ -z "$(ls f/Pend* | grep tmp)" ]
 is "the others stay" [ -s "$(echo f/Pend*/policy.safetensors)" ]
@@ -229,6 +229,9 @@ is "to the same end" same "$(file g)" "$(file h)" run.best_step run.best
 exits "another number of evaluations" 0 "" train --resume h/* --steps 1600 --eval-every 50 --keep 3
 small --steps 300 --out i --no-replay --eval-episodes 0 >/dev/null
 exits "without a replay" 0 "it starts empty" "$build/train" --resume i/* --steps 400
+
+exits "a checkpoint of format version 1" 0 "" train --out v1 --steps 130 \
+    --resume "$top/tests/golden/checkpoint_v1.safetensors"
 
 # --------------------------------------------------------------------------------- what is refused
 
@@ -293,8 +296,8 @@ step=$((step + 50))
 train --resume k/* --steps $step >/dev/null
 # shellcheck disable=SC2086 # several words
 train $small --steps $step --eval-episodes 0 --out l --set replay_capacity=100000 >/dev/null
-is "and it ends as the run that was not killed" same "$(file k)" "$(file l)" run.save_every run.keep \
-    run.eval_every run.next_eval
+is "and it ends as the run that was not killed" same "$(file k)" "$(file l)" \
+    run.save_every run.keep run.eval_every run.next_eval
 
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
