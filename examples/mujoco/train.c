@@ -10,6 +10,7 @@
      build/train --task Hopper-v5 --steps 1M --seed 2 --set lr_actor=1e-4
      build/train --algo dppo --task Hopper-v5 --data hopper.npz --steps 2M      clones data first
      build/train --task Hopper-v5 --resume auto      goes on where a run was interrupted
+     build/train --task Hopper-v5 --seeds 5 --jobs 2     five runs, their mean and intervals
 
    Teaches   how a whole training program is put together: context, environments, agent, trainer,
              the loop (train_loop), evaluation on an environment of its own, files, a clean stop
@@ -30,11 +31,14 @@
 #define _POSIX_C_SOURCE 200809L
 #define DIFFRL_IMPLEMENTATION
 #include "run.h"
+#include "config.h"
 #include "curve.h"
+#include "dry.h"
 #include "log.h"
 #include "npz.h"
 #include "profile.h"
 #include "recorder.h"
+#include "seeds.h"
 #include "checkpoint.h"
 #include <signal.h>
 
@@ -49,7 +53,8 @@ typedef struct train_options {
     int64_t save_every;        /* -1: steps / 10, at least 10000; 0: only at the end */
     uint64_t seed, given;      /* given: bit FLAG_... */
     int threads, envs, eval_episodes, keep, no_replay, quiet, list, log, profile; /* log: formats */
-    const char *sets[64];
+    int dump_config, dry_run, seeds, jobs;
+    const char *sets[128];
     int set_count;
 } train_options;
 
@@ -61,6 +66,8 @@ static const drl_field train_numbers[] = {
     DRL_FIELD(train_options, eval_episodes, INT, 10, 0, 100000, "episodes"),
     DRL_FIELD(train_options, save_every, INT64, -1, 0, 1e12, "environment steps"),
     DRL_FIELD(train_options, keep, INT, 1, 1, 100000, "checkpoints"),
+    DRL_FIELD(train_options, seeds, INT, 1, 1, SEEDS_MAX, "seeds"),
+    DRL_FIELD(train_options, jobs, INT, 0, 0, SEEDS_MAX, "processes"),
     DRL_FIELD(train_options, log, INT, 1, 0, 15, "formats"),
     DRL_FIELD(train_options, threads, INT, 1, 1, 256, "workers"), /* the last: not for a file */
 };
@@ -72,10 +79,10 @@ static const drl_field train_fields[] = {
 };
 
 enum {
-    FLAG_ALGO, FLAG_TASK, FLAG_STEPS, FLAG_SEED, FLAG_PRESET, FLAG_SET, FLAG_THREADS, FLAG_ENVS,
+    FLAG_ALGO, FLAG_TASK, FLAG_STEPS, FLAG_SEED, FLAG_SEEDS, FLAG_JOBS, FLAG_PRESET, FLAG_SET, FLAG_THREADS, FLAG_ENVS,
     FLAG_OUT, FLAG_LOG, FLAG_DATA, FLAG_RECORD, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC,
     FLAG_EVAL_EVERY, FLAG_EVAL_EPISODES, FLAG_RESUME, FLAG_SAVE_EVERY, FLAG_KEEP, FLAG_NO_REPLAY,
-    FLAG_PROFILE, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
+    FLAG_CONFIG, FLAG_DUMP_CONFIG, FLAG_DRY_RUN, FLAG_PROFILE, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
 };
 
 static const run_flag train_flags[] = {
@@ -83,6 +90,8 @@ static const run_flag train_flags[] = {
     {"task", "NAME", "task (HalfCheetah-v5); --list shows all"},
     {"steps", "N", "environment steps, also 200k, 1M (30k)"},
     {"seed", "N", "of weights, noise and tasks (1)"},
+    {"seeds", "N", "a run each of N seeds from --seed on, and what they say together (1)"},
+    {"jobs", "N", "so many of them side by side (one per core)"},
     {"preset", "NAME", "settings to start from (cpu; toy for built-in tasks)"},
     {"set", "KEY=VALUE", "change a setting; may be repeated; --list shows all"},
     {"threads", "N", "workers (one per core); does not change results"},
@@ -99,6 +108,9 @@ static const run_flag train_flags[] = {
     {"save-every", "N", "steps between checkpoints, 0: only at the end (steps / 10, at least 10k)"},
     {"keep", "N", "newest checkpoints that stay, beside that of the best evaluation (1)"},
     {"no-replay", NULL, "checkpoints without replay: small, but not exact"},
+    {"config", "FILE", "flags from a file: FLAG = VALUE in lines, sections [set], [task-set]"},
+    {"dump-config", NULL, "print such a file with all that would be set, and stop"},
+    {"dry-run", NULL, "tell weights, memory and time, and stop; writes nothing"},
     {"profile", NULL, "tell at the end where the time went"},
     {"quiet", NULL, "only the result and errors"},
     {"list", NULL, "algorithms, tasks, settings, constants of --task"},
@@ -115,6 +127,8 @@ static void train_help(void)
            "  build/train --task Pendulum        a small task, built in\n"
            "  build/train --task Hopper-v5 --steps 1M --seed 2 --set lr_actor=1e-4\n"
            "  build/train --task Hopper-v5 --steps 2M --seed 2 --resume auto\n"
+           "  build/train --task Hopper-v5 --steps 100k --seeds 5 --jobs 2\n"
+           "  build/train --task Hopper-v5 --steps 1M --dry-run\n"
            "\nexit status: 0 ok, 1 run failed, 2 usage, 3 bad file, 4 stopped by nan, 130 "
            "interrupted\n");
 }
@@ -220,6 +234,9 @@ static int train_parse(train_options *o, int argc, char **argv)
         else if (flag == FLAG_RESUME) o->resume = value;
         else if (flag == FLAG_NO_REPLAY) o->no_replay = 1;
         else if (flag == FLAG_PROFILE) o->profile = 1;
+        else if (flag == FLAG_DUMP_CONFIG) o->dump_config = o->quiet = 1;
+        else if (flag == FLAG_DRY_RUN) o->dry_run = 1;
+        else if (flag == FLAG_CONFIG) continue; /* is read already */
         else if (flag == FLAG_QUIET) o->quiet = 1;
         else if (flag == FLAG_LIST) o->list = 1;
         else if (flag == FLAG_SET && o->set_count < RUN_COUNT(o->sets))
@@ -672,6 +689,68 @@ static int train_configure(train *t)
     if (t->opt.save_every < 0)
         t->opt.save_every = t->opt.steps / 10 < 10000 ? 10000 : t->opt.steps / 10;
     return rc;
+}
+
+/* All settings as a file for --config. */
+static void train_dump_config(train *t)
+{
+    static const char *const names[] = {"csv", "jsonl", "tensorboard", "table"};
+    const char *texts[][2] = {{"task", t->opt.task.name}, {"physics", t->opt.task.physics},
+                              {"reward", t->opt.task.reward}, {"dmc", t->opt.task.dmc},
+                              {"algo", t->clone_only ? "bc-diffusion" : t->algo.name},
+                              {"preset", t->opt.preset}, {"out", t->opt.out},
+                              {"data", t->opt.data}, {"record", t->opt.record}};
+    char text[DRL_FIELD_TEXT], sets[sizeof t->opt.task.sets], *at;
+    int i;
+    printf("# train --config; diffrl %s\n", DIFFRL_VERSION_STRING);
+    for (i = 0; i < RUN_COUNT(texts); i++)
+        if (texts[i][1] && texts[i][1][0]) printf("%s = %s\n", texts[i][0], texts[i][1]);
+    for (i = 0; i < RUN_COUNT(train_numbers); i++) {
+        drl_fields_get(&t->ctx, train_numbers, RUN_COUNT(train_numbers), &t->opt,
+                       train_numbers[i].name, text);
+        if (strcmp(train_numbers[i].name, "log")) printf("%s = %s\n", train_numbers[i].name, text);
+    }
+    printf("log = csv");
+    for (i = 1; i < 4; i++)
+        if (t->opt.log >> i & 1) printf(",%s", names[i]);
+    printf("%s\n\n[set]\n", t->opt.no_replay ? "\nno-replay" : "");
+    config_print(&t->ctx, train_fields, RUN_COUNT(train_fields), &t->trainer_config);
+    config_print(&t->ctx, t->algo.fields, t->algo.field_count, t->config);
+    memcpy(sets, t->opt.task.sets, sizeof sets);
+    if (*sets) printf("\n[task-set]\n");
+    for (at = strtok(sets, " "); at; at = strtok(NULL, " "))
+        printf("%.*s = %s\n", (int)strcspn(at, "="), at, at + strcspn(at, "=") + 1);
+}
+
+/* One run per seed by processes of this program; the flags are known to be right. */
+static int train_seeds(const train *t, int argc, char **argv)
+{
+    static seeds s;
+    char task[64];
+    int cores = train_defaults().threads;
+    if (t->opt.resume || t->opt.record) {
+        fprintf(stderr, "train: --seeds does not go with --%s\n", t->opt.resume ? "resume" : "record");
+        return RUN_USAGE;
+    }
+    snprintf(s.name, sizeof s.name, "%s__%s", run_task_file(&t->opt.task, task), t->algo.name);
+    snprintf(s.title, sizeof s.title, "%s on %s, %d seeds (%s preset)", t->algo.name, task,
+             t->opt.seeds, t->opt.preset);
+    s.first = t->opt.seed;
+    s.count = t->opt.seeds;
+    s.jobs = t->opt.jobs ? t->opt.jobs : cores < s.count ? cores : s.count;
+    if (!(t->opt.given >> FLAG_THREADS & 1)) cores = cores > s.jobs ? cores / s.jobs : 1;
+    else cores = t->opt.threads;
+    snprintf(s.threads, sizeof s.threads, "%d", cores);
+    s.quiet = t->opt.quiet;
+    s.total = (double)t->opt.steps;
+    s.y = t->opt.eval_episodes ? "eval/mean_reward" : "rollout/ep_rew_mean";
+    s.argc = argc;
+    s.argv = argv;
+    if (!s.quiet)
+        fprintf(stderr, "diffrl %s  %s on %s, %d seeds from %" PRIu64 ", %d at a time, each with %s "
+                "thread%s\n", DIFFRL_VERSION_STRING, t->algo.name, t->opt.task.name, s.count, s.first,
+                s.jobs, s.threads, cores > 1 ? "s" : "");
+    return seeds_train(&s, t->opt.out);
 }
 
 /* Refuse a replay that does not fit before it is allocated. */
@@ -1193,22 +1272,49 @@ static int train_clone(train *t)
     return RUN_OK;
 }
 
+/* Before anything is kept: is all that the agent holds finite? */
+static int train_finite(train *t)
+{
+    drl_state state;
+    int64_t k, n;
+    int i, rc = RUN_OK;
+    drl_state_init(&state, &t->ctx);
+    drl_agent_state(t->agent, &state, 1);
+    for (i = 0; i < state.count && rc == RUN_OK; i++) {
+        const drl_entry *entry = &state.entries[i];
+        const float *x = (const float *)entry->data;
+        n = entry->dtype == DRL_F32 ? (int64_t)(drl_entry_bytes(entry) / sizeof *x) : 0;
+        for (k = 0; k < n && fabsf(x[k]) < INFINITY;) k++;
+        if (k == n) continue;
+        run_term_clear(&t->term);
+        fprintf(stderr, "train: tensor %s is not finite after %" PRId64 " updates; lower the learning "
+                "rate\n", entry->name, t->agent->updates);
+        rc = RUN_NAN;
+    }
+    drl_state_free(&state);
+    if (rc && t->save_step >= 0)
+        fprintf(stderr, "train: stopped; the checkpoint of step %" PRId64 " is in %s\n", t->save_step,
+                t->dir);
+    return rc;
+}
+
 /* Step until done or told to stop; evaluate and write as it goes. Returns the exit code. */
 static int train_loop(train *t)
 {
     const drl_trainer *r = &t->trainer;
-    int rc = RUN_OK, done, evaluate;
+    int rc = RUN_OK, done, evaluate, save;
     drl_status s;
     for (;;) {
         done = t->clone_only || r->steps >= t->opt.steps;
         evaluate = !train_stop && (r->steps >= t->next_eval || (done && t->eval_step != r->steps));
-        if (evaluate) rc = train_evaluate(t);
+        save = done || train_stop || train_save_now || r->steps >= t->next_save;
+        if (evaluate || save) rc = train_finite(t);
+        if (rc == RUN_OK && evaluate) rc = train_evaluate(t);
         evaluate = evaluate && !(train_stop && t->eval_step != r->steps); /* not broken off */
         if (rc == RUN_OK && (evaluate || (!train_stop && r->steps >= t->next_row)))
             rc = train_row(t);
         if (rc == RUN_OK && evaluate) rc = train_draw(t);
-        if (rc == RUN_OK && (done || train_stop || train_save_now || r->steps >= t->next_save))
-            rc = train_checkpoint(t);
+        if (rc == RUN_OK && (save || train_stop)) rc = train_checkpoint(t);
         if (rc != RUN_OK || done || train_stop) break;
         s = drl_trainer_step(&t->trainer);
         train_faults(t);
@@ -1322,8 +1428,10 @@ static int train_write_record(train *t)
 int main(int argc, char **argv)
 {
     static train t;
+    static config_args args;
     drl_context_config cc = drl_context_config_default();
-    int rc = train_parse(&t.opt, argc, argv);
+    int rc = config_open(&args, "train", argc, argv);
+    if (rc == RUN_OK) rc = train_parse(&t.opt, args.argc, args.argv);
     if (rc >= 0) return rc;
     t.term = run_term_make(2, t.opt.quiet);
     t.row_step = t.eval_step = t.best_step = t.save_step = -1;
@@ -1333,7 +1441,20 @@ int main(int argc, char **argv)
     if (rc == RUN_OK) rc = train_resume(&t);
     if (rc == RUN_OK) rc = train_open_envs(&t);
     if (rc == RUN_OK) rc = train_configure(&t);
+    if (rc == RUN_OK && (t.opt.dump_config || (t.opt.seeds > 1 && !t.opt.dry_run))) {
+        if (t.opt.dump_config) train_dump_config(&t);
+        else rc = train_seeds(&t, argc, argv);
+        train_free(&t);
+        return rc;
+    }
     if (rc == RUN_OK) rc = train_build(&t);
+    if (rc == RUN_OK && t.opt.dry_run) {
+        drl_status s = dry_run(&t.trainer, &t.eval_env, t.opt.steps, t.opt.eval_every,
+                               t.opt.eval_episodes);
+        rc = s == DRL_OK ? RUN_OK : train_fail(&t, s);
+        train_free(&t);
+        return rc;
+    }
     if (rc == RUN_OK) rc = train_data_open(&t);
     if (rc == RUN_OK) rc = train_open_files(&t);
     if (rc == RUN_OK) {
