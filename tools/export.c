@@ -4,7 +4,7 @@
    Both formats come from one description (model): networks whose first layer is cut into the parts
    of x, of the state and of the time, as the library evaluates them. What does not depend on the
    observation, the time's part of each step and the constants of the chain, the library computes
-   here. Tests: tests/cli/export.sh.
+   here. SAC and PPO, which have no chain, act by their mean. Tests: tests/cli/export.sh.
    Exit   0 ok, 1 failed, 2 usage, 3 bad file */
 #define _POSIX_C_SOURCE 200809L
 #define DIFFRL_IMPLEMENTATION
@@ -18,7 +18,7 @@
 typedef struct model_net {
     int width, layers, residual;    /* layers after the first */
     drl_act act;
-    const float *wx, *ws, *bias;    /* [dim, width], [obs, width], [width] or NULL */
+    const float *wx, *ws, *bias;    /* [dim, width] or NULL, [obs, width], [width] or NULL */
     const float *time;              /* [steps, width] in the order of the chain; NULL: none */
     drl_dense rest[DRL_MLP_LAYERS]; /* last: to the output */
 } model_net;
@@ -30,7 +30,7 @@ typedef struct model {
     int dim, chunk;       /* of the chain: chunk actions */
     int steps, switched;  /* the first `switched` steps are nets[0]'s, the others the last net's */
     int candidates;       /* > 1: the one with the largest min(critic[0], critic[1]) is taken */
-    int noise;            /* normals of an action or chunk, [steps + 1, candidates, dim] */
+    int noise;            /* normals of an action or chunk, [steps + 1, candidates, dim]; or 0 */
     int nets;             /* 1 or 2 */
     model_net net[2], critic[2];
     int ou;               /* 1: DIME's process, 0: steps of drl_ddpm */
@@ -39,6 +39,9 @@ typedef struct model {
     float pull, prior;    /* 1 / sigma_0^2, sigma_0 */
     float noise_clip;     /* 0: none */
     const drl_dense *obs_range, *act_range; /* DPPO: (obs - b) / w, a w + b; else NULL */
+    int direct, squash;   /* no chain: x is the net's output; tanh(x), or x cut to +-1 */
+    drl_tensor mean_w, mean_b; /* of its last layer */
+    double *mean, *sd;    /* [obs] (obs - mean) / sd, cut to +-10; NULL: none */
 } model;
 
 typedef struct export {
@@ -189,6 +192,52 @@ static int export_dime(export *e, const drl_dime *d)
     return export_time(e, n, rows, row);
 }
 
+/* The first columns of a matrix. */
+static int export_columns(export *e, drl_tensor *to, const drl_tensor *from, int cols)
+{
+    int r;
+    to->rows = from->rows;
+    to->cols = cols;
+    to->data = export_floats(e, from->rows * cols);
+    for (r = 0; r < from->rows && to->data; r++)
+        memcpy(to->data + r * cols, from->data + r * from->cols, (size_t)cols * sizeof(float));
+    return to->data ? RUN_OK : RUN_FAILED;
+}
+
+/* An actor without a chain, of whose outputs the first are the mean. */
+static int export_direct(export *e, const drl_mlp *mlp, int squash)
+{
+    model *m = &e->m;
+    model_net *n = &m->net[0];
+    drl_dense *last = &n->rest[mlp->layers - 2];
+    export_mlp(n, mlp, 0);
+    n->wx = NULL;
+    n->bias = mlp->layer[0].b->data;
+    m->direct = 1;
+    m->squash = squash;
+    if (export_columns(e, &m->mean_w, last->w, m->act)) return RUN_FAILED;
+    if (export_columns(e, &m->mean_b, last->b, m->act)) return RUN_FAILED;
+    last->w = &m->mean_w;
+    last->b = &m->mean_b;
+    return RUN_OK;
+}
+
+static int export_ppo(export *e, const drl_ppo *p)
+{
+    model *m = &e->m;
+    int i;
+    if (p->cfg.normalize && p->norm.count > 1) {
+        m->mean = (double *)drl_arena_alloc(&e->arena, 2 * (size_t)m->obs * sizeof(double));
+        if (!m->mean) return RUN_FAILED;
+        m->sd = m->mean + m->obs;
+        for (i = 0; i < m->obs; i++) {
+            m->mean[i] = p->norm.mean[i];
+            m->sd[i] = sqrt(p->norm.m2[i] / p->norm.count + 1e-8);
+        }
+    }
+    return export_direct(e, &p->policy, 0);
+}
+
 /* Letters, digits and a few signs of a text from the file: harmless in a comment. */
 static void export_word(char *out, size_t n, const char *text)
 {
@@ -229,8 +278,11 @@ static int export_open(export *e)
     else if (!strcmp(a.name, "qvpo")) bad = export_qvpo(e, (const drl_qvpo *)m->agent);
     else if (!strcmp(a.name, "dppo")) bad = export_dppo(e, (const drl_dppo *)m->agent);
     else if (!strcmp(a.name, "dacer")) bad = export_dacer(e, (const drl_dacer *)m->agent);
+    else if (!strcmp(a.name, "ppo")) bad = export_ppo(e, (const drl_ppo *)m->agent);
+    else if (!strcmp(a.name, "sac"))
+        bad = export_direct(e, &((const drl_sac *)m->agent)->policy, 1);
     else bad = (fprintf(stderr, "export: %s is not supported yet\n", a.name), RUN_FAILED);
-    m->noise = (m->steps + 1) * m->candidates * m->dim;
+    m->noise = m->direct ? 0 : (m->steps + 1) * m->candidates * m->dim;
     if (bad && e->ctx.status) run_policy_fail("export", &e->ctx);
     return bad ? RUN_FAILED : RUN_OK;
 }
@@ -244,7 +296,7 @@ static const run_flag export_flags[] = {
     {"c", "FILE", "write C99 and C++ source: one header that needs nothing"},
     {"name", "NAME", "what its functions begin with (policy)"},
     {"onnx", "FILE", "write one denoising step: obs, x, noise, step -> x_next"},
-    {"onnx-loop", "FILE", "write the whole chain: obs, noise -> action"},
+    {"onnx-loop", "FILE", "write the whole policy: obs, noise -> action"},
     {"help", NULL, "this text"},
     {"version", NULL, "of the library"},
 };

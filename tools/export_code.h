@@ -122,14 +122,16 @@ static const char code_math[] =
     "\n";
 
 /* exp(r) - 1 near 0, for tanh, mish, gelu */
-static const char code_exp[] =
+static const char code_near[] =
     "@_INLINE float @_expm1_near(float r)\n"
     "{\n"
     "    float p = @_horner(r, 0.001386831631f, 0.008366423659f, 0.04166746512f, 0.1666654497f,\n"
     "                       0.4999999702f);\n"
     "    return @_fma(r * r, p, r);\n"
     "}\n"
-    "\n"
+    "\n";
+
+static const char code_power[] =
     "/* 2^n = a b, t = n + 1.5 2^23 */\n"
     "@_INLINE void @_power(float t, float *a, float *b)\n"
     "{\n"
@@ -172,7 +174,9 @@ static const char code_gelu[] =
     "    n = @_fma((1.0f + q) * u, v, 1.0f);\n"
     "    return (x < 0.0f ? @_fma(low, q, low) * u : x) / n * (x < 0.0f ? v : 1.0f);\n"
     "}\n"
-    "\n"
+    "\n";
+
+static const char code_tanh[] =
     "@_INLINE float @_tanh1(float x)\n"
     "{\n"
     "    float a = @_float(@_bits(x) & 0x7fffffffu), t, n, r, scale, e;\n"
@@ -363,6 +367,14 @@ static void code_table(const export *e, FILE *f, const char *name, const char *s
     fprintf(f, " %s\n};\n", line);
 }
 
+static void code_doubles(const export *e, FILE *f, const char *name, int n, const double *x)
+{
+    int i;
+    code_put(e, f, "static const double @_%s[%d] = {\n", name, n);
+    for (i = 0; i < n; i++) fprintf(f, " %a,%s", x[i], i % 4 == 3 || i == n - 1 ? "\n" : "");
+    fprintf(f, "};\n");
+}
+
 /* The tables of a net with `out` outputs. */
 static void code_net_tables(const export *e, FILE *f, const char *net, const model_net *n, int in)
 {
@@ -370,7 +382,7 @@ static void code_net_tables(const export *e, FILE *f, const char *net, const mod
     int i;
     snprintf(name, sizeof name, "%s_x", net);
     snprintf(shape, sizeof shape, "%d x %d, of x", in, n->width);
-    code_table(e, f, name, shape, in * n->width, n->wx);
+    if (n->wx) code_table(e, f, name, shape, in * n->width, n->wx);
     snprintf(name, sizeof name, "%s_s", net);
     snprintf(shape, sizeof shape, "%d x %d, of the state", e->m.obs, n->width);
     code_table(e, f, name, shape, e->m.obs * n->width, n->ws);
@@ -404,12 +416,14 @@ static void code_net(const export *e, FILE *f, const char *net, const model_net 
     static const char *const h[] = {"p->h0", "p->h1"};
     int i, W = n->width;
     code_put(e, f, "static inline void @_%s(@_policy *p%s)\n{\n", net,
-             n->time ? ", const float *time" : ", float *q");
+             n->time ? ", const float *time" : n->wx ? ", float *q" : "");
     if (n->residual) code_put(e, f, "    int i;\n");
-    code_put(e, f, "    @_linear(%d, %d, p->x, @_%s_x, %s, p->%s_state, p->h0);\n", in, W, net,
-             n->time ? "time" : "0", net);
+    if (n->wx)
+        code_put(e, f, "    @_linear(%d, %d, p->x, @_%s_x, %s, p->%s_state, p->h0);\n", in, W, net,
+                 n->time ? "time" : "0", net);
     for (i = 0; i < n->layers - 1 && !n->residual; i++) {
-        code_put(e, f, "    @_activate(%d, %s, %s);\n", W, h[i % 2], h[i % 2]);
+        code_put(e, f, "    @_activate(%d, %s, %s);\n", W,
+                 i || n->wx ? h[i % 2] : "p->net0_state", h[i % 2]);
         code_layer(e, f, net, n, i, h[i % 2], h[(i + 1) % 2]);
     }
     for (i = 0; i < n->layers - 1 && n->residual; i += 2) {
@@ -432,25 +446,32 @@ static void code_head(const export *e, FILE *f)
     code_put(e, f, "/* A policy trained by diffrl %s: %s%s%s. Written by tools/export.\n\n",
              DIFFRL_VERSION_STRING, m->algo, m->task[0] ? " on " : "", m->task);
     code_put(e, f,
-             "     #include \"%s\"                   in one C99 or C++ file; no library\n"
-             "     static @_policy p;                    working memory, %s\n"
-             "     @_rng rng;\n"
-             "     float obs[%d], act[%d], noise[%d];\n"
-             "     if (@_selftest(&p)) ...               not 0: it is computed otherwise here\n"
-             "     @_begin(&p);                          an episode begins\n"
-             "     @_rng_begin(&rng, seed);\n"
-             "     ... each time step:\n"
-             "     if (@_wants(&p)) @_rng_normals(&rng, @_NOISE, noise);\n"
-             "     @_act(&p, obs, noise, act);           act in [-1, 1]\n\n",
+             "     #include \"%s\"                   in one C99 or C++ file\n"
+             "     static @_policy p;                    working memory%s\n"
+             "     float obs[%d], act[%d];\n",
              strrchr(e->code, '/') ? strrchr(e->code, '/') + 1 : e->code,
-             m->chunk > 1 ? "and the plan" : "nothing to keep", m->obs, m->act, m->noise);
+             m->chunk > 1 ? ", and the plan" : "", m->obs, m->act);
+    if (m->noise) code_put(e, f, "     float noise[%d];\n     @_rng rng;\n", m->noise);
     code_put(e, f,
-             "   noise: %d x %d x %d standard normals, of any generator; with those of @_rng the\n"
-             "   actions are those of drl_agent_act(DRL_MODE_EVAL) after drl_agent_begin(-1,\n"
-             "   seed), bit for bit. No allocation, no writable data, no call of libc or libm.\n"
-             "   With fused multiply-add (x86: -mfma, -march=native) it is several times as fast.\n"
-             "*/\n",
-             m->steps + 1, m->candidates, m->dim);
+             "     if (@_selftest(&p)) ...               not 0: it is computed otherwise here\n"
+             "     @_begin(&p);                          an episode begins\n");
+    if (m->noise) code_put(e, f, "     @_rng_begin(&rng, seed);\n");
+    code_put(e, f, "     ... each time step:\n");
+    if (m->noise)
+        code_put(e, f, "     if (@_wants(&p)) @_rng_normals(&rng, @_NOISE, noise);\n");
+    code_put(e, f, "     @_act(&p, obs, %s, act);%s act in [-1, 1]\n\n", m->noise ? "noise" : "0",
+             m->noise ? "          " : "              ");
+    code_put(e, f, "   The actions are those of drl_agent_act(DRL_MODE_EVAL), bit for bit.%s\n",
+             m->noise ? " noise:" : "");
+    if (m->noise)
+        code_put(e, f,
+                 "   %d x %d x %d standard normals, of any generator; those of @_rng are the\n"
+                 "   library's after drl_agent_begin(-1, seed).\n",
+                 m->steps + 1, m->candidates, m->dim);
+    code_put(e, f,
+             "   No allocation, no writable data, no call of libc or libm. With fused multiply-add\n"
+             "   (x86: -mfma, -march=native) it is several times as fast. Not with clang's\n"
+             "   -ffp-contract=fast: then @_selftest fails. */\n");
 }
 
 static int code_width(const model *m)
@@ -472,8 +493,8 @@ static void code_types(const export *e, FILE *f)
              m->obs, m->act, m->noise, m->steps, m->dim, m->chunk, m->candidates);
     code_put(e, f, "typedef struct @_policy {\n"
                    "    float x[@_DIM], y[@_DIM]; /* of the chain, of the net */\n");
-    if (m->obs_range)
-        code_put(e, f, "    float s[@_OBS];\n    int left; /* of the plan in x */\n");
+    if (m->obs_range || m->mean) code_put(e, f, "    float s[@_OBS];\n");
+    if (m->act_range) code_put(e, f, "    int left; /* of the plan in x */\n");
     for (i = 0; i < m->nets; i++)
         code_put(e, f, "    float net%d_state[%d];\n", i, m->net[i].width);
     for (i = 0; i < 2 && m->candidates > 1; i++)
@@ -488,13 +509,17 @@ static void code_types(const export *e, FILE *f)
 static void code_state(const export *e, FILE *f)
 {
     const model *m = &e->m;
-    const char *s = m->obs_range ? "p->s" : "obs";
+    const char *s = m->obs_range || m->mean ? "p->s" : "obs";
     char bias[64];
     int i;
     code_put(e, f, "static inline void @_observe(@_policy *p, const float *obs)\n{\n");
     if (m->obs_range)
         code_put(e, f, "    int i;\n    for (i = 0; i < @_OBS; i++)\n"
                        "        p->s[i] = (obs[i] - @_obs_b[i]) / @_obs_w[i];\n");
+    if (m->mean)
+        code_put(e, f, "    int i;\n    for (i = 0; i < @_OBS; i++)\n"
+                       "        p->s[i] = @_clip((float)(((double)obs[i] - @_obs_mean[i]) / "
+                       "@_obs_sd[i]), -10.0f,\n                         10.0f);\n");
     for (i = 0; i < m->nets; i++) {
         snprintf(bias, sizeof bias, "%s_net%d_b", e->name, i);
         code_put(e, f, "    @_linear(@_OBS, %d, %s, @_net%d_s, %s, 0, p->net%d_state);\n",
@@ -514,7 +539,7 @@ static void code_steps(const export *e, FILE *f)
         code_put(e, f, code_step_ou, (double)m->prior, W, (double)-m->pull);
         return;
     }
-    if (m->noise_clip > 0 || m->obs_range)
+    if (m->act_range)
         code_put(e, f, "@_INLINE float @_noise(float z) { return @_clip(z, %af, %af); }\n\n",
                  (double)-m->noise_clip, (double)m->noise_clip);
     else code_put(e, f, "@_INLINE float @_noise(float z) { return z; }\n\n");
@@ -562,6 +587,13 @@ static const char code_act_end[] =
     "    @_chain(p, noise);\n"
     "    for (i = 0; i < @_ACT; i++) act[i] = ";
 
+static const char code_act_direct[] =
+    "    int i;\n"
+    "    (void)noise;\n"
+    "    @_observe(p, obs);\n"
+    "    @_net0(p);\n"
+    "    for (i = 0; i < @_ACT; i++) act[i] = ";
+
 static void code_act(const export *e, FILE *f)
 {
     const model *m = &e->m;
@@ -578,8 +610,11 @@ static void code_act(const export *e, FILE *f)
     if (m->candidates > 1) code_put(e, f, code_act_best);
     else if (m->act_range) code_put(e, f, code_act_plan);
     else {
-        code_put(e, f, code_act_end);
+        code_put(e, f, m->direct ? code_act_direct : code_act_end);
         if (m->ou) code_put(e, f, "@_tanh1(p->x[i]);\n}\n\n");
+        else if (m->squash) code_put(e, f, "@_tanh1(p->y[i] + 0.0f);\n}\n\n");
+        else if (m->direct)
+            code_put(e, f, "@_clip(p->y[i] + 0.0f, -1.0f, 1.0f);\n}\n\n");
         else if (!strcmp(m->algo, "dacer"))
             code_put(e, f, "@_clip(p->x[i] + 0.0f, -1.0f, 1.0f);\n}\n\n");
         else code_put(e, f, "p->x[i];\n}\n\n");
@@ -590,17 +625,21 @@ static const char code_selftest[] =
     "/* Return 0 if all is as in the library, 1 if an action differs, 2 if the noise does. */\n"
     "static inline int @_selftest(@_policy *p)\n"
     "{\n"
-    "    @_rng rng;\n"
     "    float x[@_ACT];\n"
-    "    int i, k;\n"
+    "    int i, k;\n";
+
+static const char code_selftest_rng[] =
+    "    @_rng rng;\n"
     "    @_rng_begin(&rng, %d);\n"
     "    for (i = 0; i < @_NOISE; i++) {\n"
     "        @_rng_normals(&rng, 1, x);\n"
     "        if (@_bits(x[0]) != @_bits(@_test_noise[i])) return 2;\n"
-    "    }\n"
+    "    }\n";
+
+static const char code_selftest_end[] =
     "    @_begin(p);\n"
     "    for (k = 0; k < %d; k++) {\n"
-    "        @_act(p, @_test_obs + k * @_OBS, @_test_noise, x);\n"
+    "        @_act(p, @_test_obs + k * @_OBS, %s, x);\n"
     "        for (i = 0; i < @_ACT; i++)\n"
     "            if (@_bits(x[i]) != @_bits(@_test_act[k * @_ACT + i])) return 1;\n"
     "    }\n"
@@ -616,8 +655,9 @@ static int code_test(export *e, FILE *f)
     enum { SEED = 1 };
     int k, rows = 2 * m->chunk;
     float *obs = export_floats(e, rows * m->obs), *act = export_floats(e, rows * m->act);
-    float *noise = export_floats(e, m->noise);
+    float *noise = export_floats(e, m->noise + 1);
     drl_rng rng = drl_rng_make(SEED, "export");
+    char name[64];
     if (!obs || !act || !noise) return RUN_FAILED;
     drl_rng_normal_fill(&e->ctx, &rng, obs, (size_t)rows * (size_t)m->obs);
     for (k = 0; k < rows; k++) {
@@ -631,10 +671,13 @@ static int code_test(export *e, FILE *f)
     drl_rng_normal_fill(&e->ctx, &rng, noise, (size_t)m->noise);
     code_put(e, f, "/* ---- self-test ---- */\n\n");
     code_table(e, f, "test_obs", "some observations", rows * m->obs, obs);
-    code_table(e, f, "test_noise", "the noise for each", m->noise, noise);
+    if (m->noise) code_table(e, f, "test_noise", "the noise for each", m->noise, noise);
     code_table(e, f, "test_act", "the library's actions", rows * m->act, act);
     code_put(e, f, "\n");
-    code_put(e, f, code_selftest, SEED, rows);
+    code_put(e, f, code_selftest);
+    if (m->noise) code_put(e, f, code_selftest_rng, SEED);
+    snprintf(name, sizeof name, "%s_test_noise", e->name);
+    code_put(e, f, code_selftest_end, rows, m->noise ? name : "0");
     return RUN_OK;
 }
 
@@ -648,10 +691,14 @@ static void code_tables(const export *e, FILE *f)
         code_net_tables(e, f, "q0", &m->critic[0], m->dim);
         code_net_tables(e, f, "q1", &m->critic[1], m->dim);
     }
+    if (m->mean) {
+        code_doubles(e, f, "obs_mean", m->obs, m->mean);
+        code_doubles(e, f, "obs_sd", m->obs, m->sd);
+    }
     if (m->ou) {
         code_table(e, f, "eta", "step size of each step and dimension", m->steps * m->dim, m->eta);
         code_table(e, f, "noise_scale", "sqrt(2 eta)", m->steps * m->dim, m->root);
-    } else {
+    } else if (!m->direct) {
         code_table(e, f, "step", "x0 = clip(c0 x + c1 eps), x' = c2 x0 + c3 x + c4 z", 5 * m->steps,
                    m->ddpm[0]);
     }
@@ -662,6 +709,22 @@ static void code_tables(const export *e, FILE *f)
         code_table(e, f, "act_w", "", m->act, m->act_range->w->data);
     }
     code_put(e, f, "\n");
+}
+
+/* The activation of the nets, act1, and what else is needed of exp and tanh. */
+static void code_functions(const export *e, FILE *f)
+{
+    drl_act act = e->m.net[0].act;
+    int squash = e->m.ou || e->m.squash || act == DRL_ACT_TANH;
+    if (squash || act != DRL_ACT_RELU) code_put(e, f, code_near);
+    if (squash) code_put(e, f, code_tanh);
+    if (act == DRL_ACT_MISH || act == DRL_ACT_GELU) code_put(e, f, code_power);
+    if (act == DRL_ACT_MISH) code_put(e, f, code_mish);
+    if (act == DRL_ACT_GELU) code_put(e, f, code_gelu);
+    if (act == DRL_ACT_RELU) code_put(e, f, code_relu);
+    if (act == DRL_ACT_TANH)
+        code_put(e, f, "@_INLINE float @_act1(float x) { return @_tanh1(x); }\n\n");
+    code_put(e, f, code_activate);
 }
 
 /* Write the header. */
@@ -678,11 +741,9 @@ static int code_write(export *e, FILE *f)
     code_types(e, f);
     code_tables(e, f);
     code_put(e, f, code_math);
-    if (m->net[0].act != DRL_ACT_RELU) code_put(e, f, code_exp);
-    if (m->net[0].act == DRL_ACT_RELU) code_put(e, f, code_relu);
-    else code_put(e, f, m->ou ? code_gelu : code_mish);
-    code_put(e, f, code_activate);
-    code_put(e, f, code_rng, (unsigned)(stream & 0xffffffffu), (unsigned)(stream >> 32));
+    code_functions(e, f);
+    if (m->noise)
+        code_put(e, f, code_rng, (unsigned)(stream & 0xffffffffu), (unsigned)(stream >> 32));
     code_put(e, f, "/* ---- policy ---- */\n\n");
     code_net(e, f, "net0", &m->net[0], m->dim, "p->y");
     if (m->nets == 2) code_net(e, f, "net1", &m->net[1], m->dim, "p->y");
@@ -691,7 +752,7 @@ static int code_write(export *e, FILE *f)
         code_net(e, f, "q1", &m->critic[1], m->dim, "q");
     }
     code_state(e, f);
-    code_steps(e, f);
+    if (!m->direct) code_steps(e, f);
     code_act(e, f);
     bad = code_test(e, f);
     code_put(e, f, code_end);

@@ -61,7 +61,7 @@ static void onnx_message(onnx_bytes *b, unsigned field, onnx_bytes *part)
 
 /* ---- graph ---- */
 
-enum { ONNX_FLOAT = 1, ONNX_INT64 = 7, ONNX_BATCH = -1, ONNX_ROWS = -2 };
+enum { ONNX_FLOAT = 1, ONNX_INT64 = 7, ONNX_DOUBLE = 11, ONNX_BATCH = -1, ONNX_ROWS = -2 };
 
 typedef struct onnx {
     const model *m;
@@ -83,23 +83,36 @@ static onnx_value onnx_named(const char *format, ...)
     return v;
 }
 
-/* Append y = type(a, b, c), inputs with empty names at the end left out. */
+/* Append y = type(a, b, c), inputs with empty names at the end left out; Cast: to a kind. */
 static void onnx_node_to(onnx *o, const char *type, const onnx_value *y, onnx_value a, onnx_value b,
-                         onnx_value c)
+                         onnx_value c, int kind)
 {
-    onnx_bytes node = {NULL, 0, 0, 0};
+    onnx_bytes node = {NULL, 0, 0, 0}, to = node;
     onnx_text(&node, 1, a.name);
     if (b.name[0]) onnx_text(&node, 1, b.name);
     if (c.name[0]) onnx_text(&node, 1, c.name);
     onnx_text(&node, 2, y->name);
     onnx_text(&node, 4, type);
+    if (kind) { /* an attribute, an integer */
+        onnx_text(&to, 1, "to");
+        onnx_int(&to, 3, kind);
+        onnx_int(&to, 20, 2);
+        onnx_message(&node, 5, &to);
+    }
     onnx_message(&o->graph, 1, &node);
 }
 
 static onnx_value onnx_3(onnx *o, const char *type, onnx_value a, onnx_value b, onnx_value c)
 {
     onnx_value y = onnx_named("v%d", o->count++);
-    onnx_node_to(o, type, &y, a, b, c);
+    onnx_node_to(o, type, &y, a, b, c, 0);
+    return y;
+}
+
+static onnx_value onnx_cast(onnx *o, onnx_value x, int kind)
+{
+    onnx_value y = onnx_named("v%d", o->count++);
+    onnx_node_to(o, "Cast", &y, x, onnx_named(""), onnx_named(""), kind);
     return y;
 }
 
@@ -123,7 +136,7 @@ static onnx_value onnx_tensor(onnx *o, onnx_value name, int kind, int rows, int 
     if (cols) onnx_int(&t, 1, cols);
     onnx_int(&t, 2, kind);
     onnx_text(&t, 8, name.name);
-    onnx_data(&t, 9, data, n * (kind == ONNX_FLOAT ? sizeof(float) : sizeof(int64_t)));
+    onnx_data(&t, 9, data, n * (kind == ONNX_FLOAT ? 4u : 8u));
     onnx_message(&o->graph, 5, &t);
     return name;
 }
@@ -171,6 +184,7 @@ static onnx_value onnx_act(onnx *o, drl_act act, onnx_value x)
 {
     onnx_value y;
     if (act == DRL_ACT_RELU) return onnx_1(o, "Relu", x);
+    if (act == DRL_ACT_TANH) return onnx_1(o, "Tanh", x);
     if (act == DRL_ACT_MISH)
         return onnx_2(o, "Mul", x, onnx_1(o, "Tanh", onnx_1(o, "Softplus", x)));
     y = onnx_2(o, "Mul", onnx_2(o, "Mul", x, x), onnx_number(o, 0.0713548163f)); /* GELU */
@@ -182,7 +196,7 @@ static onnx_value onnx_act(onnx *o, drl_act act, onnx_value x)
 static void onnx_weights(onnx *o, const char *net, const model_net *n)
 {
     int i, W = n->width;
-    onnx_tensor(o, onnx_named("%s.x", net), ONNX_FLOAT, o->m->dim, W, n->wx);
+    if (n->wx) onnx_tensor(o, onnx_named("%s.x", net), ONNX_FLOAT, o->m->dim, W, n->wx);
     onnx_tensor(o, onnx_named("%s.s", net), ONNX_FLOAT, o->m->obs, W, n->ws);
     if (n->bias) onnx_tensor(o, onnx_named("%s.b", net), ONNX_FLOAT, 1, W, n->bias);
     if (n->time) onnx_tensor(o, onnx_named("%s.time", net), ONNX_FLOAT, o->m->steps, W, n->time);
@@ -212,10 +226,10 @@ static onnx_value onnx_layer(onnx *o, const char *net, int i, onnx_value x)
 static onnx_value onnx_net(onnx *o, const char *net, const model_net *n, onnx_value x,
                            onnx_value state, const onnx_value *k)
 {
-    onnx_value h = onnx_2(o, "MatMul", x, onnx_named("%s.x", net)), y;
+    onnx_value h = n->wx ? onnx_2(o, "MatMul", x, onnx_named("%s.x", net)) : state, y;
     int i;
     if (k) h = onnx_2(o, "Add", h, onnx_2(o, "Gather", onnx_named("%s.time", net), *k));
-    h = onnx_2(o, "Add", h, state);
+    if (n->wx) h = onnx_2(o, "Add", h, state);
     for (i = 0; i < n->layers - 1 && n->residual; i += 2) {
         y = onnx_layer(o, net, i, onnx_act(o, n->act, h));
         h = onnx_2(o, "Add", h, onnx_layer(o, net, i + 1, onnx_act(o, n->act, y)));
@@ -249,7 +263,7 @@ static onnx_value onnx_chain(onnx *o, onnx_value x, onnx_value z, const onnx_val
         x = onnx_2(o, "Add", x, onnx_scale(o, "eta", k, e));
         return onnx_2(o, "Add", x, onnx_scale(o, "root", k, z));
     }
-    if (m->noise_clip > 0) z = onnx_clip(o, z, m->noise_clip);
+    if (m->act_range) z = onnx_clip(o, z, m->noise_clip);
     x0 = onnx_2(o, "Add", onnx_scale(o, "x_scale", k, x), onnx_scale(o, "eps_scale", k, e));
     x0 = onnx_clip(o, x0, 1.0f);
     x = onnx_2(o, "Add", onnx_scale(o, "c0", k, x0), onnx_scale(o, "c1", k, x));
@@ -268,7 +282,7 @@ static void onnx_begin(onnx *o, const export *e, onnx_value *obs, onnx_value *st
     memset(o, 0, sizeof *o);
     o->m = m;
     for (i = 0; i < m->nets; i++) onnx_weights(o, i ? "net1" : "net0", &m->net[i]);
-    for (i = 0; i < 5 && !m->ou; i++) {
+    for (i = 0; i < 5 && m->ddpm; i++) {
         for (k = 0; k < m->steps; k++) column[k] = m->ddpm[k][i];
         onnx_tensor(o, onnx_named("%s", names[i]), ONNX_FLOAT, m->steps, 1, column);
     }
@@ -283,6 +297,14 @@ static void onnx_begin(onnx *o, const export *e, onnx_value *obs, onnx_value *st
         onnx_tensor(o, onnx_named("obs.w"), ONNX_FLOAT, 1, m->obs, m->obs_range->w->data);
         *obs = onnx_2(o, "Sub", *obs, onnx_named("obs.b"));
         *obs = onnx_2(o, "Div", *obs, onnx_named("obs.w"));
+    }
+    if (m->mean) { /* in double, as the library does it */
+        onnx_tensor(o, onnx_named("obs.mean"), ONNX_DOUBLE, 1, m->obs, m->mean);
+        onnx_tensor(o, onnx_named("obs.sd"), ONNX_DOUBLE, 1, m->obs, m->sd);
+        *obs = onnx_cast(o, *obs, ONNX_DOUBLE);
+        *obs = onnx_2(o, "Sub", *obs, onnx_named("obs.mean"));
+        *obs = onnx_cast(o, onnx_2(o, "Div", *obs, onnx_named("obs.sd")), ONNX_FLOAT);
+        *obs = onnx_clip(o, *obs, 10.0f);
     }
     for (i = 0; i < m->nets; i++) state[i] = onnx_named("");
 }
@@ -315,6 +337,10 @@ static int onnx_step(export *e, FILE *f)
     onnx_value obs, state[2], y = onnx_named("x_next"), x;
     char what[512], begin[64] = "noise[0]", end[64] = "x";
     int i;
+    if (m->direct) {
+        fprintf(stderr, "export: %s has no denoising steps; --onnx-loop writes all\n", m->algo);
+        return 1;
+    }
     onnx_begin(&o, e, &obs, state);
     onnx_port(&o, 11, "x", ONNX_FLOAT, ONNX_BATCH, m->dim, 0);
     onnx_port(&o, 11, "noise", ONNX_FLOAT, ONNX_BATCH, m->dim, 0);
@@ -323,7 +349,7 @@ static int onnx_step(export *e, FILE *f)
     for (i = 0; i < m->nets; i++)
         state[i] = onnx_state(&o, i ? "net1" : "net0", &m->net[i], obs, 1);
     x = onnx_chain(&o, onnx_named("x"), onnx_named("noise"), state, onnx_named("step"), -1);
-    onnx_node_to(&o, "Identity", &y, x, onnx_named(""), onnx_named(""));
+    onnx_node_to(&o, "Identity", &y, x, onnx_named(""), onnx_named(""), 0);
     if (m->ou) snprintf(begin, sizeof begin, "%.9g noise[0]", (double)m->prior);
     if (m->ou) snprintf(end, sizeof end, "tanh(x)");
     if (m->act_range) snprintf(end, sizeof end, "clip(x w + b), %d actions", m->chunk);
@@ -341,7 +367,8 @@ static onnx_value onnx_action(onnx *o, onnx_value x, onnx_value obs)
     const model *m = o->m;
     onnx_value q[2], s;
     int j, K = m->candidates;
-    if (m->ou) return onnx_1(o, "Tanh", x);
+    if (m->ou || m->squash) return onnx_1(o, "Tanh", x);
+    if (m->direct) return onnx_clip(o, x, 1.0f);
     if (m->act_range) {
         onnx_tensor(o, onnx_named("act.b"), ONNX_FLOAT, 1, m->act, m->act_range->b->data);
         onnx_tensor(o, onnx_named("act.w"), ONNX_FLOAT, 1, m->act, m->act_range->w->data);
@@ -369,18 +396,23 @@ static int onnx_loop(export *e, FILE *f)
     onnx_value obs, state[2], x, z, y = onnx_named("action");
     int i, k, K = m->candidates;
     onnx_begin(&o, e, &obs, state);
-    onnx_port(&o, 11, "noise", ONNX_FLOAT, m->steps + 1, K > 1 ? ONNX_ROWS : ONNX_BATCH, m->dim);
+    if (m->noise)
+        onnx_port(&o, 11, "noise", ONNX_FLOAT, m->steps + 1, K > 1 ? ONNX_ROWS : ONNX_BATCH,
+                  m->dim);
     if (m->act_range) onnx_port(&o, 12, y.name, ONNX_FLOAT, ONNX_BATCH, m->chunk, m->act);
     else onnx_port(&o, 12, y.name, ONNX_FLOAT, ONNX_BATCH, m->act, 0);
     for (i = 0; i < m->nets; i++)
         state[i] = onnx_state(&o, i ? "net1" : "net0", &m->net[i], obs, K);
-    x = onnx_2(&o, "Gather", onnx_named("noise"), onnx_integers(&o, 0, 0, 0, 0));
+    if (m->direct) x = onnx_net(&o, "net0", &m->net[0], obs, state[0], NULL);
+    else x = onnx_2(&o, "Gather", onnx_named("noise"), onnx_integers(&o, 0, 0, 0, 0));
     if (m->ou) x = onnx_2(&o, "Mul", x, onnx_number(&o, m->prior));
     for (k = 0; k < m->steps; k++) {
         z = onnx_2(&o, "Gather", onnx_named("noise"), onnx_integers(&o, 0, k + 1, 0, 0));
         x = onnx_chain(&o, x, z, state, onnx_integers(&o, 1, k, 0, 0), k);
     }
-    onnx_node_to(&o, "Identity", &y, onnx_action(&o, x, obs), onnx_named(""), onnx_named(""));
+    x = onnx_action(&o, x, obs);
+    onnx_node_to(&o, "Identity", &y, x, onnx_named(""), onnx_named(""), 0);
+    if (m->direct) return onnx_end(&o, f, "The policy, by its mean");
     return onnx_end(&o, f, K > 1 ? "The policy. noise: standard normals; row k batch + b is of "
                                    "candidate k in state b"
                                  : "The policy. noise: standard normals");

@@ -74,7 +74,7 @@ check() # CASE COMPILER FLAG...
     if [ $status = 0 ]; then ok "$policy: $*"; else bad "$policy: $*" "$(cat "$work/log")"; fi
 }
 
-for policy in dime qvpo dacer dppo dime2 qvpo2 qvpo3 dacer2 dppo2 dppo3; do
+for policy in dime qvpo dacer dppo dime2 qvpo2 qvpo3 dacer2 dppo2 dppo3 sac ppo; do
     good "export $policy" "$build/export" --policy "$work/$policy.safetensors" \
         --c "$work/$policy.h" --name $policy
 done
@@ -85,6 +85,10 @@ done
 for policy in dime2 qvpo2 qvpo3 dacer2 dppo2 dppo3; do
     check "$policy" gcc -std=c99 -O1 -Wstrict-prototypes
     check "$policy" clang -std=c99 -O2 -march=native
+done
+for policy in sac ppo; do
+    check "$policy" gcc -std=c99 -O1 -Wstrict-prototypes -DNO_NOISE
+    check "$policy" clang++ -x c++ -std=c++17 -O2 -march=native -DNO_NOISE
 done
 check dime clang++ -x c++ -std=c++17 -O0
 check dppo2 clang -std=c99 -O0 -march=native
@@ -188,7 +192,12 @@ if tools/install.sh onnx; then
         good "export $policy, ONNX" "$build/export" "$work/$policy.safetensors" \
             --onnx "$work/$policy.step.onnx" --onnx-loop "$work/$policy.onnx"
     done
+    for policy in sac ppo; do
+        good "export $policy, ONNX" "$build/export" "$work/$policy.safetensors" \
+            --onnx-loop "$work/$policy.onnx"
+    done
     PYTHONPATH=build/onnx "${PYTHON:-/usr/bin/python3}" tests/cli/export_onnx.py "$work" "$@" \
+        sac ppo \
         >"$work/out" 2>"$work/err" || echo "FAIL onnx: $(tail -n 1 "$work/err")" >>"$work/out"
     cat "$work/out"
     passed=$((passed + $(grep -c '^ok' "$work/out")))
@@ -216,6 +225,7 @@ exits "no flags" 2 "want --policy FILE"
 exits "nothing to write" 2 "want --policy FILE" --policy "$p"
 exits "unknown flag" 2 "did you mean --onnx" --policy "$p" --onx "$work/x"
 exits "no identifier" 2 "expected an identifier" "$p" --c "$work/x.h" --name 3d
+exits "no chain" 1 "no denoising steps" "$work/ppo.safetensors" --onnx "$work/x.onnx"
 exits "no file" 3 "missing.safetensors" --policy "$work/missing.safetensors" --c "$work/x.h"
 exits "no directory" 3 "cannot write" --policy "$p" --c "$work/none/x.h"
 head -c 5000 "$p" >"$work/short.safetensors"

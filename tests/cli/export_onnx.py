@@ -19,8 +19,8 @@ def rows(path):
     table = np.frombuffer(data[32:], np.float32).reshape(n, obs + noise + act)
     table = table[: n // chunk * chunk]
     first = table[::chunk]
-    return (steps, K, dim, chunk, first[:, :obs],
-            first[:, obs:obs + noise].reshape(-1, steps + 1, K, dim),
+    shape = (len(first), steps + 1, K, dim) if noise else (len(first), 0, K, dim)
+    return (steps, K, dim, chunk, first[:, :obs], first[:, obs:obs + noise].reshape(shape),
             table[:, obs + noise:].reshape(-1, chunk, act))
 
 
@@ -85,6 +85,9 @@ def loop(path, case, data):
     steps, K, dim, chunk, obs, noise, act = data
     model, run = session(path)
     # [plan, step, candidate, dim] -> [step, candidate plan, dim]
+    if steps == 0:
+        worst(f"{case}: onnx, the loop", run.run(["action"], {"obs": obs})[0], act)
+        return
     z = noise.transpose(1, 2, 0, 3).reshape(steps + 1, -1, dim)
     many, = run.run(["action"], {"obs": obs, "noise": z})
     worst(f"{case}: onnx, the loop", many, act,
@@ -126,7 +129,8 @@ def main():
         data = rows(f"{folder}/{case}.rows")
         model, _ = session(f"{folder}/{case}.onnx")
         loop(f"{folder}/{case}.onnx", case, data)
-        step(f"{folder}/{case}.step.onnx", case, data, model)
+        if data[0]:
+            step(f"{folder}/{case}.step.onnx", case, data, model)
 
 
 main()

@@ -3,6 +3,7 @@
    A file of rows: int32 rows, obs, act, noise, chunk, steps, candidates, dim; then for each row
    obs, the normals that the plan was made of (noise), act; float32. */
 #define DIFFRL_IMPLEMENTATION
+#include "../../examples/baselines/baselines.h"
 #include "../../diffrl.h"
 #include "../../examples/envs/pendulum.h"
 #include <stdio.h>
@@ -21,6 +22,8 @@ static const make cases[] = {
     {"qvpo", "qvpo", 0, 0, "random_steps=100 batch=32 candidates=4 uniform=2"},
     {"dacer", "dacer", 0, 0, "random_steps=100 batch=32 mixtures=2 samples=30"},
     {"dppo", "dppo", 0, 0, "envs=1 rollout=64 batch=64 epochs=2 actor_width=64"},
+    {"sac", "sac", 0, 0, "random_steps=100 batch=32"},
+    {"ppo", "ppo", 0, 0, "rollout=128 batch=32"},
     {"dime2", "dime", 17, 6, "steps=5 actor_width=45 actor_layers=2 time_frequencies=9 "
                              "critic_width=8 batch=2 prior_std=1.5"},
     {"qvpo2", "qvpo", 11, 3, "steps=20 evaluation=5 actor_width=50 critic_width=37 batch=1"},
@@ -140,7 +143,7 @@ static int run(drl_context *ctx, const make *c, const char *dir)
     if (!h[5]) h[5] = field(&algo, config, "steps", 0);
     h[6] = field(&algo, config, "evaluation", 1);
     h[7] = h[2] * h[4];
-    h[3] = (h[5] + 1) * h[6] * h[7];
+    h[3] = h[5] ? (h[5] + 1) * h[6] * h[7] : 0;
     snprintf(path, sizeof(path), "%s/%s.rows", dir, c->name);
     f = fopen(path, "wb");
     if (!f) return 1;
