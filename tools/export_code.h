@@ -439,29 +439,44 @@ static void code_net(const export *e, FILE *f, const char *net, const model_net 
     code_put(e, f, "}\n\n");
 }
 
+/* A line of the example in the head. */
+static void code_line(const export *e, FILE *f, const char *code, const char *comment)
+{
+    char text[256];
+    size_t n = 0, name = strlen(e->name);
+    for (; *code && n + name + 1 < sizeof text; code++)
+        if (*code == '@') memcpy(text + n, e->name, name), n += name;
+        else text[n++] = *code;
+    text[n] = 0;
+    if (*comment) fprintf(f, "     %-40s %s\n", text, comment);
+    else fprintf(f, "     %s\n", text);
+}
+
 /* The head of the file: what it is and how to use it. */
 static void code_head(const export *e, FILE *f)
 {
     const model *m = &e->m;
+    char text[256];
     code_put(e, f, "/* A policy trained by diffrl %s: %s%s%s. Written by tools/export.\n\n",
              DIFFRL_VERSION_STRING, m->algo, m->task[0] ? " on " : "", m->task);
-    code_put(e, f,
-             "     #include \"%s\"                   in one C99 or C++ file\n"
-             "     static @_policy p;                    working memory%s\n"
-             "     float obs[%d], act[%d];\n",
-             strrchr(e->code, '/') ? strrchr(e->code, '/') + 1 : e->code,
-             m->chunk > 1 ? ", and the plan" : "", m->obs, m->act);
-    if (m->noise) code_put(e, f, "     float noise[%d];\n     @_rng rng;\n", m->noise);
-    code_put(e, f,
-             "     if (@_selftest(&p)) ...               not 0: it is computed otherwise here\n"
-             "     @_begin(&p);                          an episode begins\n");
-    if (m->noise) code_put(e, f, "     @_rng_begin(&rng, seed);\n");
-    code_put(e, f, "     ... each time step:\n");
-    if (m->noise)
-        code_put(e, f, "     if (@_wants(&p)) @_rng_normals(&rng, @_NOISE, noise);\n");
-    code_put(e, f, "     @_act(&p, obs, %s, act);%s act in [-1, 1]\n\n", m->noise ? "noise" : "0",
-             m->noise ? "          " : "              ");
-    code_put(e, f, "   The actions are those of drl_agent_act(DRL_MODE_EVAL), bit for bit.%s\n",
+    snprintf(text, sizeof text, "#include \"%s\"",
+             strrchr(e->code, '/') ? strrchr(e->code, '/') + 1 : e->code);
+    code_line(e, f, text, "in one C99 or C++ file");
+    code_line(e, f, "static @_policy p;",
+              m->chunk > 1 ? "working memory, and the plan" : "working memory");
+    snprintf(text, sizeof text, "float obs[%d], act[%d];", m->obs, m->act);
+    code_line(e, f, text, "");
+    snprintf(text, sizeof text, "float noise[%d];", m->noise);
+    if (m->noise) code_line(e, f, text, "");
+    if (m->noise) code_line(e, f, "@_rng rng;", "");
+    code_line(e, f, "if (@_selftest(&p)) ...", "not 0: it is computed otherwise here");
+    code_line(e, f, "@_begin(&p);", "an episode begins");
+    if (m->noise) code_line(e, f, "@_rng_begin(&rng, seed);", "");
+    code_line(e, f, "... each time step:", "");
+    if (m->noise) code_line(e, f, "if (@_wants(&p)) @_rng_normals(&rng, @_NOISE, noise);", "");
+    code_line(e, f, m->noise ? "@_act(&p, obs, noise, act);" : "@_act(&p, obs, 0, act);",
+              "act in [-1, 1]");
+    code_put(e, f, "\n   The actions are those of drl_agent_act(DRL_MODE_EVAL), bit for bit.%s\n",
              m->noise ? " noise:" : "");
     if (m->noise)
         code_put(e, f,
@@ -469,9 +484,9 @@ static void code_head(const export *e, FILE *f)
                  "   library's after drl_agent_begin(-1, seed).\n",
                  m->steps + 1, m->candidates, m->dim);
     code_put(e, f,
-             "   No allocation, no writable data, no call of libc or libm. With fused multiply-add\n"
-             "   (x86: -mfma, -march=native) it is several times as fast. Not with clang's\n"
-             "   -ffp-contract=fast: then @_selftest fails. */\n");
+             "   No allocation, no writable data, no call of libc or libm. With fused\n"
+             "   multiply-add (x86: -mfma, -march=native) it is several times as fast. Not with\n"
+             "   clang's -ffp-contract=fast: then @_selftest fails. */\n");
 }
 
 static int code_width(const model *m)
