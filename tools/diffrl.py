@@ -253,15 +253,47 @@ int py_tensor(const handle *h, int i, const char **name, int64_t *shape, void **
     return 16 * (int)e->dtype + e->rank;
 }
 
+/* Everything of training but the task; counts [2] go with it. */
+static void py_everything(handle *h, drl_state *state, int64_t *counts)
+{
+    static const int64_t two = 2, rng = sizeof(drl_rng) / 8;
+    drl_agent_state(h->agent, state, 1);
+    drl_state_add(state, "python.random", DRL_U64, 1, &rng, &h->random);
+    drl_state_add(state, "python.counts", DRL_I64, 1, &two, counts);
+    if (!h->agent->algo.observe_fn) drl_replay_state(&h->replay, state, "replay.");
+}
+
+/* counts NULL: a policy; else a checkpoint. */
 int py_save(handle *h, const char *path, int n, const char *const *keys,
-            const char *const *values)
+            const char *const *values, int64_t *counts)
 {
     drl_meta meta;
+    drl_state state;
     int i, s;
     drl_meta_init(&meta, &h->ctx);
     for (i = 0; i < n; i++) drl_meta_set(&meta, keys[i], values[i]);
-    s = meta.status ? (int)meta.status : (int)drl_agent_save(h->agent, path, &meta);
+    if (meta.status || !counts) {
+        s = meta.status ? (int)meta.status : (int)drl_agent_save(h->agent, path, &meta);
+    } else {
+        drl_state_init(&state, &h->ctx);
+        py_everything(h, &state, counts);
+        s = drl_state_save(&h->ctx, path, &state, &meta);
+        drl_state_free(&state);
+    }
     drl_meta_free(&meta);
+    return s;
+}
+
+/* From the file of py_open. */
+int py_resume(handle *h, int64_t *counts)
+{
+    drl_state state;
+    int s;
+    drl_state_init(&state, &h->ctx);
+    state.file = &h->file;
+    py_everything(h, &state, counts);
+    s = drl_file_load(&h->file, &state, 0);
+    drl_state_free(&state);
     return s;
 }
 
@@ -273,7 +305,7 @@ float py_rng_normal(drl_rng *r) { return drl_rng_normal(r); }
 int py_rng_size(void) { return (int)sizeof(drl_rng); }
 """
 
-_FLAGS = ["-O2", "-shared", "-fPIC"]
+_FLAGS = ["-O2", "-shared", "-fPIC", "-Werror=implicit-function-declaration"]
 _INT64, _UINT64, _PTR = ctypes.c_int64, ctypes.c_uint64, ctypes.c_void_p
 _RESULTS = {  # of functions that do not return int
     "py_new": _PTR, "py_error": ctypes.c_char_p, "py_version": ctypes.c_char_p,
@@ -456,20 +488,37 @@ class Policy:
         return "<diffrl %s %s, obs %d, act %d>" % (self.algo, type(self).__name__.lower(),
                                                    self.obs_dim, self.act_dim)
 
-    @property
-    def config(self):
-        """The algorithm's settings, {name: number or word}."""
+    def _settings(self):
+        """{name: text}"""
         out, name, i = {}, ctypes.c_char_p(), 0
         text = ctypes.create_string_buffer(64)
         while _lib.py_setting(self._h, i, ctypes.byref(name), text):
-            value, i = text.value.decode(), i + 1
+            out[name.value.decode()] = text.value.decode()
+            i += 1
+        return out
+
+    @property
+    def config(self):
+        """The algorithm's settings, {name: number or word}."""
+        out = {}
+        for name, text in self._settings().items():
             for kind in (int, float, str):
                 try:
-                    out[name.value.decode()] = kind(value)
+                    out[name] = kind(text)
                     break
                 except ValueError:
                     pass
         return out
+
+    def _open(self, path):
+        """Open a file: its algorithm and {key: value} of its metadata."""
+        algo = _lib.py_open(self._h, os.fsencode(path))
+        if algo is None:
+            self._check(_lib.py_status(self._h))
+        key, value, meta = ctypes.c_char_p(), ctypes.c_char_p(), {}
+        while _lib.py_meta(self._h, len(meta), ctypes.byref(key), ctypes.byref(value)):
+            meta[key.value.decode()] = value.value.decode()
+        return algo.decode() if algo else "none", meta
 
     def begin(self, seed=0):
         """Start an episode of evaluation: all noise comes from the seed. Call it at every reset.
@@ -524,26 +573,20 @@ class Policy:
     def save(self, path, **meta):
         """Write settings and what acting needs; meta (such as task="Hopper-v5") goes with it."""
         keys, values = _strings({**self.meta, **meta})
-        self._check(_lib.py_save(self._h, os.fsencode(path), len(keys), keys, values))
+        self._check(_lib.py_save(self._h, os.fsencode(path), len(keys), keys, values, None))
 
 
 def load(path, threads=1):
     """Load a policy file of train, Agent.save or import_torch."""
     policy = Policy(threads)
-    algo = _lib.py_open(policy._h, os.fsencode(path))
-    policy._check(_lib.py_status(policy._h))
-    if algo is None or algo.decode(errors="replace") not in algorithms():
-        raise Error("%s: expected a policy of %s, got %s" % (
-            path, ", ".join(algorithms()), algo.decode(errors="replace") if algo else "none"))
-    policy._check(_lib.py_load(policy._h, algo, os.fsencode(path)))
-    policy._adopt(algo.decode())
-    key, value, i = ctypes.c_char_p(), ctypes.c_char_p(), 0
-    known = ("algo", "format", "version", "crc32c", "meta_crc32c")
-    while _lib.py_meta(policy._h, i, ctypes.byref(key), ctypes.byref(value)):
-        word, i = key.value.decode(), i + 1
-        if word not in known and not word.startswith("config."):
-            policy.meta[word] = value.value.decode()
+    algo, meta = policy._open(path)
     _lib.py_file_close(policy._h)
+    if algo not in algorithms():
+        raise Error("%s: expected a policy of %s, got %s" % (path, ", ".join(algorithms()), algo))
+    policy._check(_lib.py_load(policy._h, algo.encode(), os.fsencode(path)))
+    policy._adopt(algo)
+    own = ("algo", "format", "version", "crc32c", "meta_crc32c")
+    policy.meta = {k: v for k, v in meta.items() if k not in own and not k.startswith("config.")}
     return policy
 
 
@@ -639,6 +682,33 @@ class Agent(Policy):
             figures[name.value.decode()] = value.value
             i += 1
         return figures
+
+    def checkpoint(self, path):
+        """Write everything but the task: weights, optimizer, replay, random numbers, counters."""
+        self._train()
+        meta = {"algo": self.algo}
+        meta.update({"config." + name: text for name, text in self._settings().items()})
+        keys, values = _strings(meta)
+        counts = (_INT64 * 2)(self.steps, self._paid)
+        self._check(_lib.py_save(self._h, os.fsencode(path), len(keys), keys, values, counts))
+
+    def resume(self, path):
+        """Go on from a checkpoint, to the same bits; this agent must have been made like that one.
+
+        The task is the caller's: go on in the same state of it, or with a new episode.
+        """
+        self._train()
+        algo, meta = self._open(path)
+        try:
+            for name, text in [("algo", self.algo)] + sorted(self._settings().items()):
+                then = meta.get(name if name == "algo" else "config." + name)
+                if then != text:
+                    raise Error("%s: %s: expected %s, got %s" % (path, name, text, then))
+            counts = (_INT64 * 2)()
+            self._check(_lib.py_resume(self._h, counts))
+        finally:
+            _lib.py_file_close(self._h)
+        self.steps, self._paid = counts
 
     def pretrain(self, obs, act, ends):
         """DPPO: clone data for one epoch; return the mean loss.

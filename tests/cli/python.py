@@ -70,9 +70,12 @@ class Pendulum:
         return self.observe(), reward, False, self.length >= 200
 
 
-def train(algo, preset, seed, envs, steps, path, **config):
-    """What drl_trainer_step does, by Python."""
-    agent = diffrl.Agent(algo, 3, 1, preset, envs=envs, replay=4000, seed=seed, **config)
+def train(algo, preset, seed, envs, steps, path, cut=0, **config):
+    """What drl_trainer_step does, by Python; after step cut by a new agent."""
+    def make():
+        return diffrl.Agent(algo, 3, 1, preset, envs=envs, replay=4000, seed=seed, **config)
+
+    agent = make()
     tasks = [Pendulum(seed, e) for e in range(envs)]
     obs = np.stack([task.reset() for task in tasks])
     figures = {}
@@ -83,6 +86,10 @@ def train(algo, preset, seed, envs, steps, path, **config):
         agent.observe(obs, act, reward, next_obs, ends, cuts)
         obs = np.stack([task.reset() if cut else x for task, x, cut in zip(tasks, next_obs, cuts)])
         figures = agent.update() or figures
+        if agent.steps == cut:
+            agent.checkpoint(path + ".ckpt")
+            agent = make()
+            agent.resume(path + ".ckpt")
     agent.save(path)
     return agent, figures
 
@@ -106,6 +113,8 @@ for algo in diffrl.algorithms():
     check("%s: Python's training has the bits of C's" % algo, same_file(paths[0], paths[1]))
     check("%s: it learned" % algo, agent.updates > 5 and figures and
           all(math.isfinite(v) for v in figures.values()), (agent.updates, figures))
+    train(algo, "toy", 3, envs, steps, paths[2], cut=steps // 2 + 4, **config)
+    check("%s: resumed in mid-episode, the same bits" % algo, same_file(paths[0], paths[2]))
     rows, calls = (3, 4)
     want = np.frombuffer(c("act", paths[0], rows, calls), np.float32).reshape(calls, rows, 1)
     policy = diffrl.load(paths[0])
@@ -159,6 +168,11 @@ refused("no file", diffrl.Error, "none.safetensors", diffrl.load, "none.safetens
 with open(os.path.join(work, "bad"), "wb") as f:
     f.write(open(os.path.join(work, "dime.c"), "rb").read()[:-9])
 refused("file that is cut off", diffrl.Error, "bad", diffrl.load, os.path.join(work, "bad"))
+agent.checkpoint(os.path.join(work, "ckpt"))
+refused("checkpoint of other settings", diffrl.Error, "gamma: expected 0.5, got 0.99",
+        diffrl.Agent("qvpo", 3, 1, "toy", gamma=0.5).resume, os.path.join(work, "ckpt"))
+refused("checkpoint of another algorithm", diffrl.Error, "algo: expected dime, got qvpo",
+        diffrl.Agent("dime", 3, 1, "toy").resume, os.path.join(work, "ckpt"))
 refused("tensor of another name", KeyError, "no tensor x", agent.set_tensors, {"x": ok})
 refused("tensor of another shape", ValueError, "expected shape", agent.set_tensors,
         {"actor.t0.b": ok})
