@@ -60,7 +60,7 @@ static void plot_help(void)
            "\nexit status: 0 ok, 1 failed, 2 usage, 3 bad file\n");
 }
 
-/* ------------------------------------------------------------------------------------------ runs */
+/* ----------------------------------------------------------------------------------------- runs */
 
 /* Cut TASK__ALGO__SEED__TIME, or TASK_ALGO_SEED, or what there is of it, into its parts. */
 static void plot_name(plot_run *run, const char *name, size_t n)
@@ -70,13 +70,13 @@ static void plot_name(plot_run *run, const char *name, size_t n)
     if ((at = strstr(text, "__"))) {
         *at = 0;
         algo = at + 2;
-        if ((at = strstr(algo, "__"))) *at = 0, snprintf(run->seed, 24, "%s", at + 2);
+        if ((at = strstr(algo, "__"))) *at = 0, snprintf(run->seed, 24, "%.23s", at + 2);
         snprintf(run->algo, sizeof run->algo, "%.63s", algo);
         if ((at = strstr(run->seed, "__"))) *at = 0;
     } else {
         at = strrchr(text, '_');
         if (at && at[1] && strspn(at + 1, "0123456789") == strlen(at + 1))
-            *at = 0, snprintf(run->seed, 24, "%s", at + 1);
+            *at = 0, snprintf(run->seed, 24, "%.23s", at + 1);
         at = strrchr(text, '_');
         if (at && drl_algo_find(at + 1).name)
             *at = 0, snprintf(run->algo, sizeof run->algo, "%s", at + 1);
@@ -142,7 +142,8 @@ static int plot_group(plot *p)
     if (!names || !panel || !group || !p->panels) return RUN_FAILED;
     for (i = 0; i < p->count; i++) {
         const plot_run *run = &p->runs[i];
-        const char *title = by_task ? run->algo : run->task, *label = by_task ? run->task : run->algo;
+        const char *title = by_task ? run->algo : run->task;
+        const char *label = by_task ? run->task : run->algo;
         snprintf(text, sizeof text, by_seed ? "%s%s%s" : "%s", title, *run->algo ? ", " : "",
                  run->algo);
         panel[i] = plot_number(titles, &panels, text);
@@ -174,7 +175,7 @@ static int plot_group(plot *p)
     return RUN_OK;
 }
 
-/* ---------------------------------------------------------------------------------------- output */
+/* --------------------------------------------------------------------------------------- output */
 
 /* End of the x axes; time in the unit that suits it, which is returned as the label. */
 static const char *plot_axes(plot *p)

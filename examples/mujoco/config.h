@@ -51,8 +51,8 @@ static inline int config_line(config_args *c, int number, char *text, char *sect
     value = equals ? config_trim(equals + 1) : NULL;
     if (equals) *equals = 0;
     text = config_trim(text);
-    if (!*text || strlen(text) + (value ? strlen(value) : 0) > 280 || run_same(text, "config")) return 1;
-    if (*section && !value) return 1;
+    if (!*text || run_same(text, "config") || (*section && !value)) return 1;
+    if (strlen(text) + (value ? strlen(value) : 0) > 280) return 1;
     if (*section) snprintf(line, sizeof c->lines[0], "--%s=%s=%s", section, text, value);
     else if (value) snprintf(line, sizeof c->lines[0], "--%s=%s", text, value);
     else snprintf(line, sizeof c->lines[0], "--%s", text);
@@ -106,7 +106,8 @@ static inline void config_print(drl_context *ctx, const drl_field *fields, int c
     int i;
     for (i = 0; i < count; i++) {
         const char *name = fields[i].name;
-        if (run_same(name, "obs_dim") || run_same(name, "act_dim") || run_same(name, "seed")) continue;
+        if (run_same(name, "obs_dim") || run_same(name, "act_dim") || run_same(name, "seed"))
+            continue;
         drl_fields_get(ctx, fields, count, config, name, text);
         printf("%s = %s\n", name, text);
     }

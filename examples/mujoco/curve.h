@@ -6,7 +6,7 @@
 
 #include "mujoco/run.h"
 
-/* ---------------------------------------------------------------------------------------- series */
+/* --------------------------------------------------------------------------------------- series */
 
 typedef struct curve_point {
     double x, mean, std; /* std NAN: none */
@@ -97,7 +97,7 @@ static inline void curve_mean(curve_series *out, const curve_series *runs, int n
     }
 }
 
-/* ---------------------------------------------------------------------------------- progress.csv */
+/* --------------------------------------------------------------------------------- progress.csv */
 
 /* The file as numbers; what is empty there is NAN. */
 typedef struct curve_table {
@@ -197,7 +197,7 @@ static inline void curve_table_series(const curve_table *t, const char *x, const
     if (s->count) qsort(s->points, (size_t)s->count, sizeof *s->points, curve_order);
 }
 
-/* --------------------------------------------------------------------------------------- figures */
+/* -------------------------------------------------------------------------------------- figures */
 
 #define CURVE_COLORS 8
 
@@ -235,7 +235,7 @@ static inline void curve_panel_range(const curve_panel *p, int bands, double *lo
     if (!(*high - *low > 1e-9 * (1 + fabs(*high)))) *low -= 1, *high += 1;
 }
 
-/* -------------------------------------------------------------------------------------- terminal */
+/* ------------------------------------------------------------------------------------- terminal */
 
 /* The series in `columns` letters to text [4 * columns + 1]. */
 static inline void curve_sparkline(const run_term *t, const curve_series *s, int columns,
@@ -329,7 +329,7 @@ static inline void curve_terminal(FILE *f, const run_term *t, const curve_panel 
     fputs("\n", f);
 }
 
-/* ------------------------------------------------------------------------------------------- SVG */
+/* ------------------------------------------------------------------------------------------ SVG */
 
 /* The drawing of a panel: where its axes lie and what they show. */
 typedef struct curve_svg {

@@ -55,8 +55,8 @@ static inline drl_status dry_run(drl_trainer *t, const drl_env *env, int64_t ste
                run_bytes(1024 * resident, text[0]), run_bytes(1024 * resident + replay, text[1]));
     printf("time    about %s for %s steps, as busy as this machine is now:\n",
            run_duration(total, text[0]), run_thousands((int64_t)left, text[1]));
-    printf("        %.3f ms a step%s, %.3f ms with %.3g updates, %.3g s an evaluation\n", 1e3 * plain,
-           random > 0 ? " with random actions" : "", 1e3 * learning,
+    printf("        %.3f ms a step%s, %.3f ms with %.3g updates, %.3g s an evaluation\n",
+           1e3 * plain, random > 0 ? " with random actions" : "", 1e3 * learning,
            (double)(a->updates - updates) / (double)(t->steps - first),
            eval_episodes * episode);
     if (a->updates == updates && left > random)

@@ -34,7 +34,8 @@ static const drl_field eval_numbers[] = {
 
 enum {
     FLAG_POLICY, FLAG_EPISODES, FLAG_SEEDS, FLAG_SEED, FLAG_MODE, FLAG_STEPS, FLAG_TASK,
-    FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC, FLAG_CSV, FLAG_QUIET, FLAG_HELP, FLAG_VERSION
+    FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC, FLAG_CSV, FLAG_QUIET, FLAG_HELP,
+    FLAG_VERSION
 };
 
 static const run_flag eval_flags[] = {
@@ -79,7 +80,7 @@ static void eval_help(void)
     run_flags_help(eval_flags + FLAG_MODE + 1, RUN_COUNT(eval_flags) - FLAG_MODE - 1);
     printf("\nexamples:\n  build/eval runs/Hopper*/best.safetensors\n"
            "  build/eval runs/Hopper*/policy.safetensors --episodes 100 --quiet\n"
-           "  build/eval runs/Hopper*/policy.safetensors --seeds 5 --mode deterministic --csv t.csv\n"
+           "  build/eval runs/Hopper*/policy.safetensors --mode deterministic --csv t.csv\n"
            "\nexit status: 0 ok, 1 run failed, 2 usage, 3 bad file, 4 stopped by nan\n");
 }
 
@@ -312,8 +313,8 @@ static double eval_seeds(eval *e, drl_status *status)
         int played = e->played;
         drl_evaluation all;
         stats s;
-        *status = run_evaluate(&e->ctx, e->policy.agent, &e->policy.env, e->opt.episodes, first_seed,
-                               eval_episode, e, &all);
+        *status = run_evaluate(&e->ctx, e->policy.agent, &e->policy.env, e->opt.episodes,
+                               first_seed, eval_episode, e, &all);
         if (*status != DRL_OK) return -1;
         s = stats_of(e->returns + played, e->opt.episodes);
         snprintf(seed, sizeof seed, "%" PRIu64, first_seed);

@@ -55,7 +55,7 @@ static inline int run_log_formats(const char *program, const char *text)
     return formats;
 }
 
-/* -------------------------------------------------------------------------------- bytes and text */
+/* ------------------------------------------------------------------------------- bytes and text */
 
 static inline void log_put(log_text *t, const void *bytes, size_t n)
 {
@@ -214,7 +214,7 @@ static inline int log_open_events(run_log *l, const char *dir, double keep)
     return keep >= 0 ? log_event(l, keep + 1, 7, start, sizeof start) : 0;
 }
 
-/* ----------------------------------------------------------------------------------------- table */
+/* ---------------------------------------------------------------------------------------- table */
 
 static inline int log_order(const void *a, const void *b)
 {
@@ -257,7 +257,7 @@ static inline void log_table(run_log *l, const double *values)
     fflush(stdout);
 }
 
-/* ------------------------------------------------------------------------------------------ rows */
+/* ----------------------------------------------------------------------------------------- rows */
 
 /* Cut the file off after its last whole line whose first number is at most keep. Lines without a
    number stay. Returns 0, or -1 with errno set. */

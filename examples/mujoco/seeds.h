@@ -195,9 +195,9 @@ static inline int seeds_write_csv(const seeds *s)
     fprintf(file.f, "seed,steps,return,std,best,exit_status\n");
     for (i = 0; i < s->begun; i++) {
         const seeds_run *run = &s->runs[i];
+        int n = run->series.count;
         fprintf(file.f, "%" PRIu64 ",", s->first + (uint64_t)i);
-        if (run->series.count)
-            fprintf(file.f, "%s", run_number(&ctx, run->series.points[run->series.count - 1].x, text));
+        if (n) fprintf(file.f, "%s", run_number(&ctx, run->series.points[n - 1].x, text));
         fprintf(file.f, ",%s", run_number(&ctx, run->last, text));
         fprintf(file.f, ",%s", run_number(&ctx, run->std, text));
         fprintf(file.f, ",%s,%d\n", run_number(&ctx, run->best, text), run->code);
@@ -263,8 +263,8 @@ static inline int seeds_tell(seeds *s)
     return rc ? RUN_FILE : RUN_OK;
 }
 
-/* Make the folder, run the seeds, tell. s has name, title, threads, first, count, jobs, quiet, total, y,
-   argc and argv. Returns an exit code. */
+/* Make the folder, run the seeds, tell. s has name, title, threads, first, count, jobs, quiet, total,
+   y, argc and argv. Returns an exit code. */
 static inline int seeds_train(seeds *s, const char *out)
 {
     struct sigaction action;
@@ -278,8 +278,8 @@ static inline int seeds_train(seeds *s, const char *out)
         return RUN_FILE;
     }
     do {
-        n = snprintf(s->dir, sizeof s->dir, "%s/%s__%" PRIu64 "-%" PRIu64 "__%" PRId64, out, s->name,
-                     s->first, s->first + (uint64_t)s->count - 1, when++);
+        n = snprintf(s->dir, sizeof s->dir, "%s/%s__%" PRIu64 "-%" PRIu64 "__%" PRId64, out,
+                     s->name, s->first, s->first + (uint64_t)s->count - 1, when++);
         errno = ENAMETOOLONG;
     } while (n < (int)sizeof s->dir && (n = mkdir(s->dir, 0777)) && errno == EEXIST);
     if (n) {

@@ -79,10 +79,11 @@ static const drl_field train_fields[] = {
 };
 
 enum {
-    FLAG_ALGO, FLAG_TASK, FLAG_STEPS, FLAG_SEED, FLAG_SEEDS, FLAG_JOBS, FLAG_PRESET, FLAG_SET, FLAG_THREADS, FLAG_ENVS,
-    FLAG_OUT, FLAG_LOG, FLAG_DATA, FLAG_RECORD, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC,
+    FLAG_ALGO, FLAG_TASK, FLAG_STEPS, FLAG_SEED, FLAG_SEEDS, FLAG_JOBS, FLAG_PRESET, FLAG_SET,
+    FLAG_THREADS, FLAG_ENVS, FLAG_OUT, FLAG_LOG, FLAG_DATA, FLAG_RECORD, FLAG_TASK_SET, FLAG_PHYSICS, FLAG_REWARD, FLAG_DMC,
     FLAG_EVAL_EVERY, FLAG_EVAL_EPISODES, FLAG_RESUME, FLAG_SAVE_EVERY, FLAG_KEEP, FLAG_NO_REPLAY,
-    FLAG_CONFIG, FLAG_DUMP_CONFIG, FLAG_DRY_RUN, FLAG_PROFILE, FLAG_QUIET, FLAG_LIST, FLAG_HELP, FLAG_VERSION
+    FLAG_CONFIG, FLAG_DUMP_CONFIG, FLAG_DRY_RUN, FLAG_PROFILE, FLAG_QUIET, FLAG_LIST, FLAG_HELP,
+    FLAG_VERSION
 };
 
 static const run_flag train_flags[] = {
@@ -729,7 +730,8 @@ static int train_seeds(const train *t, int argc, char **argv)
     char task[64];
     int cores = train_defaults().threads;
     if (t->opt.resume || t->opt.record) {
-        fprintf(stderr, "train: --seeds does not go with --%s\n", t->opt.resume ? "resume" : "record");
+        fprintf(stderr, "train: --seeds does not go with --%s\n",
+                t->opt.resume ? "resume" : "record");
         return RUN_USAGE;
     }
     snprintf(s.name, sizeof s.name, "%s__%s", run_task_file(&t->opt.task, task), t->algo.name);
@@ -747,9 +749,11 @@ static int train_seeds(const train *t, int argc, char **argv)
     s.argc = argc;
     s.argv = argv;
     if (!s.quiet)
-        fprintf(stderr, "diffrl %s  %s on %s, %d seeds from %" PRIu64 ", %d at a time, each with %s "
-                "thread%s\n", DIFFRL_VERSION_STRING, t->algo.name, t->opt.task.name, s.count, s.first,
-                s.jobs, s.threads, cores > 1 ? "s" : "");
+        fprintf(stderr,
+                "diffrl %s  %s on %s, %d seeds from %" PRIu64 ", %d at a time, each with %s "
+                "thread%s\n",
+                DIFFRL_VERSION_STRING, t->algo.name, t->opt.task.name, s.count, s.first, s.jobs,
+                s.threads, cores > 1 ? "s" : "");
     return seeds_train(&s, t->opt.out);
 }
 
@@ -1287,14 +1291,15 @@ static int train_finite(train *t)
         for (k = 0; k < n && fabsf(x[k]) < INFINITY;) k++;
         if (k == n) continue;
         run_term_clear(&t->term);
-        fprintf(stderr, "train: tensor %s is not finite after %" PRId64 " updates; lower the learning "
-                "rate\n", entry->name, t->agent->updates);
+        fprintf(stderr,
+                "train: tensor %s is not finite after %" PRId64 " updates; lower the learning rate\n",
+                entry->name, t->agent->updates);
         rc = RUN_NAN;
     }
     drl_state_free(&state);
     if (rc && t->save_step >= 0)
-        fprintf(stderr, "train: stopped; the checkpoint of step %" PRId64 " is in %s\n", t->save_step,
-                t->dir);
+        fprintf(stderr, "train: stopped; the checkpoint of step %" PRId64 " is in %s\n",
+                t->save_step, t->dir);
     return rc;
 }
 

@@ -7,9 +7,9 @@ usage()
     cat <<'END'
 usage: tests/cli/log.sh [DIR]
 
-Builds train without MuJoCo into DIR (default: build/test/cli), runs it with all formats of --log and
-decodes the files: TensorBoard's with protoc and an own CRC. Then a program that writes rows without
-end is killed 50 times with kill -9; each file must have whole rows and at most one torn one. Prints
+Builds train without MuJoCo into DIR (default: build/test/cli), runs it with all formats of --log
+and decodes the files: TensorBoard's with protoc and an own CRC. Then a program that writes rows
+without end is killed 50 times with kill -9; each file must have whole rows and at most one torn one. Prints
 `ok   NAME` or `FAIL NAME` and last `N passed, N failed`; exit status 1 if one failed, 77 without
 protoc and its Python module (tools/install.sh protoc).
 END
@@ -39,13 +39,14 @@ is() # NAME COMMAND...: the command must succeed
 {
     name=$1
     shift
-    if "$@" >"$work/is.log" 2>&1; then ok "$name"; else bad "$name" "$(tail -n 1 "$work/is.log")"; fi
+    if "$@" >"$work/is.log" 2>&1; then ok "$name"
+    else bad "$name" "$(tail -n 1 "$work/is.log")"; fi
 }
 
 rm -rf "$work"
 mkdir -p "$work"
 cat >"$work/writer.c" <<'END'
-/* writer DIR [KEEP ROWS]: rows in all formats, from step KEEP + 1 on (KEEP -1: anew); without the two: for ever */
+/* writer DIR [KEEP ROWS]: rows in all formats, from step KEEP + 1 on (KEEP -1: anew); for ever */
 #define _POSIX_C_SOURCE 200809L
 #define DIFFRL_IMPLEMENTATION
 #include "mujoco/log.h"
