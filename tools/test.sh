@@ -142,9 +142,11 @@ job()
         set -- ${counts:-0 1}
         [ "$2" -gt 0 ] || set -- "$1" 1 # it passed its tests and then crashed
     fi
-    echo "$1 $2 0" >"$out/$test.result"
+    skips=$(grep -c '^skip ' "$log") || :
+    echo "$1 $2 $skips" >"$out/$test.result"
     if [ "$2" = 0 ]; then
         printf 'ok    %-28s %4d passed %8s s\n' "$test" "$1" "$seconds"
+        grep '^skip ' "$log" | sed 's/^/        /' || :
     else
         [ $status != 124 ] || echo "(ended: time limit)" >>"$log"
         printf 'FAIL  %-28s %4d passed, %d failed %s s, %s:\n%s\n' "$test" "$1" "$2" "$seconds" \
