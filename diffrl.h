@@ -380,7 +380,7 @@ typedef struct drl_state {
     drl_entry *entries;
     int count;
     drl_status status;
-    const struct drl_file *file; /* to be loaded, so that who lists checks it, or NULL */
+    const struct drl_file *file; /* NULL, or to be loaded: checked while listing */
 } drl_state;
 
 /* Pairs of strings that go with the tensors. The first error sticks. */
@@ -460,8 +460,8 @@ DRLDEF drl_status drl_file_load(const drl_file *file, drl_state *state, int flag
 DRLDEF void drl_file_close(drl_file *file);
 
 #ifndef DIFFRL_NO_STDIO
-/* As drl_state_save_memory, to a file; needs memory for a copy. PATH.tmp.<n> is written, and on
-   POSIX synced, then renamed: an error or crash at any time leaves the old file or the new one.
+/* As drl_state_save_memory, to a file. PATH.tmp.<n> is written, and on POSIX synced, then renamed:
+   an error or crash at any time leaves the old file or the new one.
    Errors also DRL_ERR_FILE, DRL_ERR_MEMORY. */
 DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
     const drl_meta *meta);
@@ -1101,7 +1101,7 @@ DRLDEF void drl_replay_skip(drl_replay *replay);
 DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch *batch);
 
 /* Append the rows in use for saving, as prefix + "obs" etc.; a larger ring takes them if none was
-   overwritten. Sticky error DRL_ERR_FORMAT for places out of range in state->file. */
+   overwritten. Sticky error DRL_ERR_FORMAT: places of state->file are out of range. */
 DRLDEF void drl_replay_state(drl_replay *replay, drl_state *state, const char *prefix);
 
 /* ==================== >>agent
@@ -1261,7 +1261,7 @@ typedef struct drl_trainer {
     double last_return, last_length;
     double recent_return[100], recent_length[100]; /* rings of the last finished episodes */
     unsigned char *env_state;    /* [env_bytes] while saving and loading */
-    size_t env_bytes;
+    size_t env_bytes, bytes;
 } drl_trainer;
 
 /* Return the defaults above. */
@@ -3450,46 +3450,37 @@ static int drli_name_good(const char *s)
     return i > 0 && strcmp(s, "__metadata__") != 0;
 }
 
-static drl_status drli_state_push(drl_state *state, const char *name, drl_dtype dtype, int rank,
+DRLDEF void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
     const int64_t *shape, void *data)
 {
     drl_context *ctx = state->ctx;
     drl_entry *e;
     int i, good = (unsigned)dtype < DRL_DTYPE_COUNT && rank >= 0 && rank <= 4;
-    if (!state->entries) {
-        state->entries = (drl_entry *)drl_memory_alloc(ctx, DRL_ENTRIES_MAX * sizeof(*e));
-        if (!state->entries) return DRL_ERR_MEMORY;
-    }
-    if (!drli_name_good(name) || drli_entries_find(state->entries, state->count, name)) {
-        return drli_fail(ctx, DRL_ERR_NAME, "drl_state_add: expected a new name of 1 to 63 "
-            "letters, digits and . _ - /, got '%q'", name);
-    }
-    if (state->count == DRL_ENTRIES_MAX) {
-        return drli_fail(ctx, DRL_ERR_RANGE, "drl_state_add: expected at most %d tensors",
-            DRL_ENTRIES_MAX);
-    }
-    e = &state->entries[state->count];
-    memset(e, 0, sizeof(*e));
-    memcpy(e->name, name, strlen(name));
-    e->data = data;
-    if (good) { e->dtype = dtype; e->rank = rank; }
-    for (i = 0; i < e->rank; i++) {
-        e->shape[i] = shape[i];
-        good = good && shape[i] >= 0;
-    }
-    if (!good || drl_entry_bytes(e) > (data ? SIZE_MAX / 2 : 0)) {
-        return drli_fail(ctx, DRL_ERR_SHAPE, "drl_state_add: %s: expected data, a known dtype, and "
-            "at most 4 sizes of 0 or more whose product fits in memory", name);
-    }
-    state->count++;
-    return DRL_OK;
-}
-
-DRLDEF void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
-    const int64_t *shape, void *data)
-{
     if (state->status) return;
-    state->status = drli_state_push(state, name, dtype, rank, shape, data);
+    if (!state->entries)
+        state->entries = (drl_entry *)drl_memory_alloc(ctx, DRL_ENTRIES_MAX * sizeof(*e));
+    if (!state->entries) {
+        state->status = DRL_ERR_MEMORY;
+    } else if (!drli_name_good(name) || drli_entries_find(state->entries, state->count, name)) {
+        state->status = drli_fail(ctx, DRL_ERR_NAME, "drl_state_add: expected a new name of 1 to "
+            "63 letters, digits and . _ - /, got '%q'", name);
+    } else if (state->count == DRL_ENTRIES_MAX) {
+        state->status = drli_fail(ctx, DRL_ERR_RANGE, "drl_state_add: expected at most %d tensors",
+            DRL_ENTRIES_MAX);
+    } else {
+        e = &state->entries[state->count++];
+        memset(e, 0, sizeof(*e));
+        memcpy(e->name, name, strlen(name));
+        e->data = data;
+        if (good) { e->dtype = dtype; e->rank = rank; }
+        for (i = 0; i < e->rank; i++) {
+            e->shape[i] = shape[i];
+            good = good && shape[i] >= 0;
+        }
+        if (!good || drl_entry_bytes(e) > (data ? SIZE_MAX / 2 : 0))
+            state->status = drli_fail(ctx, DRL_ERR_SHAPE, "drl_state_add: %s: expected data, a "
+                "known dtype, at most 4 sizes of 0 or more whose product fits in memory", name);
+    }
 }
 
 DRLDEF void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows, int cols)
@@ -3995,47 +3986,54 @@ static void drli_text_header(drli_text *t, const drl_state *state, const drl_met
     drli_text_char(t, '}');
 }
 
+/* Write what precedes the data to file [capacity] or NULL, its length to *head, all's to *size. */
+static drl_status drli_state_head(drl_context *ctx, drl_state *state, const drl_meta *meta,
+    char *file, size_t capacity, size_t *head, size_t *size)
+{
+    char none[1];
+    drli_text t = drli_text_begin(none, 1);
+    drl_entry *e = state->entries, one;
+    size_t data = 0;
+    uint32_t crc = 0;
+    int i, j;
+    *size = *head = 0;
+    if (state->status) return state->status;
+    if (meta && meta->status) return meta->status;
+    for (i = 1; i < state->count; i++)
+        for (j = i; j > 0 && e[j - 1].dtype > e[j].dtype; j--)
+            one = e[j], e[j] = e[j - 1], e[j - 1] = one;
+    for (i = 0; i < state->count; i++) {
+        data += drl_entry_bytes(&e[i]);
+        if (file) crc = drli_crc32c(crc, e[i].data, drl_entry_bytes(&e[i]));
+    }
+    drli_text_header(&t, state, meta, crc);
+    *head = t.length / 8 * 8 + 16; /* ends with 1 to 8 blanks */
+    *size = *head + data;
+    if (*head > 100000008 || (file && capacity < *size)) {
+        return drli_fail(ctx, DRL_ERR_RANGE, "drl_state_save: expected at most 100000000 bytes of "
+            "header, got %l; a buffer of %l bytes, got %l", (int64_t)*head - 8, (int64_t)*size,
+            (int64_t)capacity);
+    }
+    if (!file) return DRL_OK;
+    for (i = 0; i < 8; i++) file[i] = (char)(unsigned char)((uint64_t)(*head - 8) >> (8 * i));
+    t = drli_text_begin(file + 8, *head - 8);
+    drli_text_header(&t, state, meta, crc);
+    memset(t.at, ' ', (size_t)(t.end - t.at) + 1);
+    return DRL_OK;
+}
+
 DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, const drl_meta *meta,
     void *buffer, size_t capacity, size_t *size)
 {
-    char none[1], *file = (char *)buffer, *at;
-    drli_text t = drli_text_begin(none, 1);
-    drl_entry *e = state->entries, one;
-    size_t header, data = 0;
-    uint32_t crc = 0;
-    int i, j;
-    *size = 0;
-    if (state->status) return state->status;
-    if (meta && meta->status) return meta->status;
-    for (i = 1; i < state->count; i++) {
-        one = e[i];
-        for (j = i; j > 0 && e[j - 1].dtype > one.dtype; j--) e[j] = e[j - 1];
-        e[j] = one;
-    }
-    for (i = 0; i < state->count; i++) {
-        data += drl_entry_bytes(&e[i]);
-        if (buffer) crc = drli_crc32c(crc, e[i].data, drl_entry_bytes(&e[i]));
-    }
-    drli_text_header(&t, state, meta, crc);
-    header = t.length / 8 * 8 + 8; /* ends with 1 to 8 blanks */
-    *size = 8 + header + data;
-    if (header > 100000000 || (buffer && capacity < *size)) {
-        return drli_fail(ctx, DRL_ERR_RANGE, "drl_state_save: expected at most 100000000 bytes of "
-            "header, got %l; a buffer of %l bytes, got %l", (int64_t)header, (int64_t)*size,
-            (int64_t)capacity);
-    }
-    if (!buffer) return DRL_OK;
-    for (i = 0; i < 8; i++) file[i] = (char)(unsigned char)((uint64_t)header >> (8 * i));
-    t = drli_text_begin(file + 8, header);
-    drli_text_header(&t, state, meta, crc);
-    memset(t.at, ' ', (size_t)(t.end - t.at) + 1);
-    at = file + 8 + header;
-    for (i = 0; i < state->count; i++) {
-        size_t bytes = drl_entry_bytes(&e[i]);
-        if (bytes) memcpy(at, e[i].data, bytes);
+    size_t at;
+    drl_status s = drli_state_head(ctx, state, meta, (char *)buffer, capacity, &at, size);
+    int i;
+    for (i = 0; i < state->count && !s && buffer; i++) {
+        size_t bytes = drl_entry_bytes(&state->entries[i]);
+        if (bytes) memcpy((char *)buffer + at, state->entries[i].data, bytes);
         at += bytes;
     }
-    return DRL_OK;
+    return s;
 }
 
 #ifndef DIFFRL_NO_STDIO
@@ -4083,8 +4081,9 @@ static int drli_sync(const char *path)
 #endif
 }
 
-/* Write a new file PATH.tmp.<n> to the disk; 0, or why there is none. */
-static int drli_temp_write(char *temp, size_t temp_size, const char *path, const char *p, size_t n)
+/* Write a new file PATH.tmp.<n> to the disk, head [n] and the data; 0, or why there is none. */
+static int drli_temp_write(char *temp, size_t temp_size, const char *path, const char *head,
+    size_t n, const drl_state *state)
 {
     FILE *out = NULL;
     int i, reason;
@@ -4096,7 +4095,11 @@ static int drli_temp_write(char *temp, size_t temp_size, const char *path, const
         if (!out && errno != EEXIST) break;
     }
     if (!out) return errno;
-    reason = fwrite(p, 1, n, out) == n ? 0 : errno;
+    for (i = -1, reason = 0; i < state->count && !reason; i++) {
+        const drl_entry *e = &state->entries[DRLI_MAX(i, 0)];
+        const size_t bytes = i < 0 ? n : drl_entry_bytes(e);
+        if (bytes && fwrite(i < 0 ? head : e->data, 1, bytes, out) != bytes) reason = errno;
+    }
     if (fclose(out) && !reason) reason = errno;
     if (!reason && drli_sync(temp)) reason = errno;
     if (reason) remove(temp);
@@ -4106,16 +4109,16 @@ static int drli_temp_write(char *temp, size_t temp_size, const char *path, const
 DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
     const drl_meta *meta)
 {
-    size_t size, n = strlen(path), temp_size = n + 24;
+    size_t head, size, n = strlen(path), temp_size = n + 24;
     char *bytes, *temp;
     int reason;
-    drl_status status = drl_state_save_memory(ctx, state, meta, NULL, 0, &size);
+    drl_status status = drli_state_head(ctx, state, meta, NULL, 0, &head, &size);
     if (status) return status;
-    bytes = (char *)drl_memory_alloc(ctx, size + temp_size);
+    bytes = (char *)drl_memory_alloc(ctx, head + temp_size);
     if (!bytes) return DRL_ERR_MEMORY;
-    temp = bytes + size;
-    drl_state_save_memory(ctx, state, meta, bytes, size, &size);
-    reason = drli_temp_write(temp, temp_size, path, bytes, size);
+    temp = bytes + head;
+    drli_state_head(ctx, state, meta, bytes, SIZE_MAX, &head, &size);
+    reason = drli_temp_write(temp, temp_size, path, bytes, head, state);
 #if defined(_WIN32)
     if (!reason) remove(path); /* there a file cannot be renamed onto another */
 #endif
@@ -4132,7 +4135,7 @@ DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *
         temp[n ? n : 1] = 0;
         (void)drli_sync(temp);
     }
-    drl_memory_free(ctx, bytes, size + temp_size);
+    drl_memory_free(ctx, bytes, head + temp_size);
     return status;
 }
 #endif /* DIFFRL_NO_STDIO */
@@ -6173,37 +6176,31 @@ static int drli_finite(float x)
     return fabsf(x) <= 3.4028235e38f;
 }
 
-/* Fail with "Pendulum, environment 2, step 17: ...". index, step -1: not known; step 0: reset. */
-static drl_status drli_env_fail(drl_context *ctx, drl_status status, const drl_env *env, int index,
-    int step, const char *format, ...)
+/* "Pendulum, environment 2, step 17: " to out [96]. index, step -1: not known; step 0: reset. */
+static const char *drli_env_where(char *out, const drl_env *env, int index, int step)
 {
-    char text[320];
-    va_list args;
-    drli_text t = drli_text_begin(text, sizeof(text));
-    drli_text_add(&t, env->name);
-    if (index >= 0) drli_text_format(&t, ", environment %d", index);
+    drli_text t = drli_text_begin(out, 96);
+    drli_text_format(&t, index < 0 ? "%s" : "%s, environment %d", env->name, index);
     drli_text_format(&t, step > 0 ? ", step %d: " : step < 0 ? ", step: " : ", reset: ", step);
-    va_start(args, format);
-    drli_text_vadd(&t, format, args);
-    va_end(args);
-    return drli_fail(ctx, status, "%s", text);
+    return out;
 }
 
 /* Did the call with this code give what it must? */
 static drl_status drli_env_values(drl_context *ctx, const drl_env *env, int index, int step,
     int code, const float *obs, float reward)
 {
+    char where[96];
     int i;
-    if (code)
-        return drli_env_fail(ctx, DRL_ERR_ENV, env, index, step, "failed with code %d", code);
-    for (i = 0; i < env->obs_dim; i++)
-        if (!drli_finite(obs[i]))
-            return drli_env_fail(ctx, DRL_ERR_NAN, env, index, step,
-                "obs[%d] is %g; expected finite values; look for a division by zero, an element "
-                "that is not written or a diverging simulation", i, (double)obs[i]);
-    if (drli_finite(reward)) return DRL_OK;
-    return drli_env_fail(ctx, DRL_ERR_NAN, env, index, step,
-        "reward is %g; expected a finite value", (double)reward);
+    for (i = 0; i < env->obs_dim && !code && drli_finite(obs[i]);) i++;
+    if (!code && i == env->obs_dim && drli_finite(reward)) return DRL_OK;
+    drli_env_where(where, env, index, step);
+    if (code) return drli_fail(ctx, DRL_ERR_ENV, "%sfailed with code %d", where, code);
+    if (i < env->obs_dim)
+        return drli_fail(ctx, DRL_ERR_NAN, "%sobs[%d] is %g; expected finite values; look for a "
+            "division by zero, an element that is not written or a diverging simulation", where, i,
+            (double)obs[i]);
+    return drli_fail(ctx, DRL_ERR_NAN, "%sreward is %g; expected a finite value", where,
+        (double)reward);
 }
 
 /* drl_env_reset of environment `index`. */
@@ -6245,11 +6242,12 @@ static drli_step drli_env_step_raw(const drl_env *env, const float *action, floa
 static drl_status drli_env_step_check(drl_context *ctx, const drl_env *env, int index, int step,
     const float *action, const float *obs, drli_step out)
 {
+    char where[96];
     int i;
     for (i = 0; i < env->act_dim; i++)
         if (!drli_finite(action[i]))
-            return drli_env_fail(ctx, DRL_ERR_RANGE, env, index, step,
-                "action[%d] is %g; expected -1 .. 1; the agent has diverged", i, (double)action[i]);
+            return drli_fail(ctx, DRL_ERR_RANGE, "%saction[%d] is %g; expected -1 .. 1; the agent "
+                "has diverged", drli_env_where(where, env, index, step), i, (double)action[i]);
     return drli_env_values(ctx, env, index, step, out.code, obs, out.reward);
 }
 
@@ -7033,19 +7031,12 @@ static drl_status drli_env_fits(drl_context *ctx, const drl_agent *a, const drl_
         "%d", env->name, env->obs_dim, env->act_dim, a->obs_dim, a->act_dim);
 }
 
-static size_t drli_trainer_bytes(const drl_trainer *t)
-{
-    size_t row = 2 * (size_t)t->agent->obs_dim + (size_t)t->agent->act_dim + 4;
-    return (size_t)t->env_count * (row * sizeof(float) + sizeof(int64_t) + sizeof(double)) +
-           t->env_bytes;
-}
-
 DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_trainer_config *cfg,
     const drl_env *envs, int env_count, drl_agent *a)
 {
     drl_replay_config rc = drl_replay_config_default(a->obs_dim, a->act_dim);
     drl_status s = DRL_OK;
-    size_t n = (size_t)env_count;
+    size_t n = (size_t)env_count, S = (size_t)a->obs_dim, A = (size_t)a->act_dim;
     int e;
     memset(t, 0, sizeof(*t));
     for (e = 0; e < env_count; e++) {
@@ -7065,16 +7056,17 @@ DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_t
     rc.envs = env_count;
     rc.n_step = t->cfg.n_step;
     rc.gamma = a->gamma;
-    t->ret = (double *)drl_memory_alloc(ctx, drli_trainer_bytes(t));
+    t->bytes = n * ((2 * S + A + 4) * sizeof(float) + 2 * sizeof(double)) + t->env_bytes;
+    t->ret = (double *)drl_memory_alloc(ctx, t->bytes);
     if (!t->ret || (!a->algo.observe_fn && drl_replay_init(&t->replay, ctx, &rc))) {
         drl_trainer_free(t);
         return ctx->status;
     }
     t->episode = (int64_t *)(t->ret + n);
     t->obs = (float *)(t->episode + n);
-    t->next_obs = t->obs + n * (size_t)a->obs_dim;
-    t->act = t->next_obs + n * (size_t)a->obs_dim;
-    t->length = (int *)(t->act + n * (size_t)a->act_dim);
+    t->next_obs = t->obs + n * S;
+    t->act = t->next_obs + n * S;
+    t->length = (int *)(t->act + n * A);
     t->results = (drli_step *)(t->length + n);
     t->env_state = (unsigned char *)(t->results + n);
     for (e = 0; e < env_count && !s; e++) s = drli_trainer_reset(t, e);
@@ -7085,7 +7077,7 @@ DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_t
 DRLDEF void drl_trainer_free(drl_trainer *t)
 {
     if (t->ctx) {
-        drl_memory_free(t->ctx, t->ret, drli_trainer_bytes(t));
+        drl_memory_free(t->ctx, t->ret, t->bytes);
         drl_replay_free(&t->replay);
     }
     memset(t, 0, sizeof(*t));

@@ -791,6 +791,29 @@ TEST(killed_saves_leave_old_or_new)
     drl_state_free(&state);
 }
 
+/* Saving to a file writes the tensors from where they are. */
+TEST(saving_takes_little_memory)
+{
+    enum { N = 1 << 20 };
+    float *big = (float *)calloc(N, sizeof(float)), *got = (float *)malloc(N * sizeof(float));
+    size_t before;
+    drl_state a, b;
+    big[7] = 1, big[N - 1] = 2;
+    drl_state_init(&a, &ctx);
+    drl_state_init(&b, &ctx);
+    drl_state_add_f32(&a, "big", big, N, 0);
+    drl_state_add_f32(&b, "big", got, N, 0);
+    before = ctx.bytes;
+    ctx.bytes_peak = before;
+    CHECK(drl_state_save(&ctx, in_folder("big"), &a, NULL) == DRL_OK);
+    CHECK(ctx.bytes == before && ctx.bytes_peak < before + 4096);
+    CHECK(load_path(in_folder("big"), &b, NULL, 0) == DRL_OK);
+    CHECK(memcmp(big, got, N * sizeof(float)) == 0);
+    drl_state_free(&a);
+    drl_state_free(&b);
+    free(big), free(got);
+}
+
 /* Names of crashed processes do not stand in the way and are not written to. */
 TEST(stale_names_are_passed_over)
 {
@@ -954,7 +977,8 @@ int main(int argc, char **argv)
         TEST_ENTRY(load_says_what_differs), TEST_ENTRY(not_finite_numbers_are_found),
         TEST_ENTRY(state_refuses_nonsense), TEST_ENTRY(strings_round_trip),
         TEST_ENTRY(escapes_are_decoded), TEST_ENTRY(failed_saves_leave_the_old_file),
-        TEST_ENTRY(killed_saves_leave_old_or_new), TEST_ENTRY(stale_names_are_passed_over),
+        TEST_ENTRY(killed_saves_leave_old_or_new), TEST_ENTRY(saving_takes_little_memory),
+        TEST_ENTRY(stale_names_are_passed_over),
         TEST_ENTRY(unreadable_files_are_named),
         TEST_ENTRY(failing_allocations_are_reported), TEST_ENTRY(locale_does_not_matter),
         TEST_ENTRY(python_reads_it_too)};
