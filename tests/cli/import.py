@@ -339,6 +339,12 @@ policy = imported("Diffusion-QL, cosine", path("ql.pth"))
 close("Diffusion-QL: whole chain, cosine", actions(policy, obs),
       chain(net, cosine(10), obs, normals("qvpo", 11, ROWS, A)))
 
+net = QlNet(S, A, 32, 256, width=128)
+torch.save(Diffusion(net, cosine(20)).state_dict(), path("ql.pth"))
+policy = imported("QVPO's time embedding with the other names, 128 wide", path("ql.pth"))
+close("whole chain", actions(policy, obs),
+      chain(net, cosine(20), obs, normals("qvpo", 21, ROWS, A)))
+
 torch.save(Diffusion(QlNet(S, A, 16, 32), torch.linspace(1e-4, 0.02, 100)).state_dict(),
            path("wrong.pth"))
 refused("a linear schedule", "expected vp or cosine, got betas 0.0001 .. 0.02", path("wrong.pth"))
