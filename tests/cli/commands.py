@@ -20,6 +20,7 @@ import time
 SECONDS = 2       # that a command runs at least, if it does not end before
 SILENT = 5        # that it may run without a word before it is asked whether it works
 PATIENCE = 60     # that it may take to say or do anything
+LIMIT = 240       # with its compilation
 TOP = os.getcwd()
 WORK = tempfile.mkdtemp(dir=os.path.abspath(sys.argv[1]))
 ONLY = sys.argv[2] if len(sys.argv) > 2 else ""
@@ -252,16 +253,18 @@ def run(command, folder, display):
     env = environment(folder)
     if display:
         env["DISPLAY"] = display
+    for path in busy(folder):  # of a compiler that was killed
+        os.remove(path)
     log = os.path.join(folder, ".log")
     with open(log, "wb") as out:
         process = subprocess.Popen(["sh", "-c", command], cwd=folder, env=env, stdout=out,
                                    stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                                    start_new_session=True)
-    ran = 0.0
+    ran, start = 0.0, time.time()
     while process.poll() is None:
         time.sleep(0.05)
         ran += 0 if busy(folder) else 0.05
-        if ran > SECONDS and words(log) or ran > PATIENCE:
+        if ran > SECONDS and words(log) or ran > PATIENCE or time.time() - start > LIMIT:
             break
         if ran > SILENT and round(20 * ran) % 20 == 0:
             before = ticks(process.pid)
@@ -271,7 +274,7 @@ def run(command, folder, display):
     if process.poll() is not None:
         return process.returncode == 0, "status %d: %s" % (process.returncode, words(log)[-300:])
     stop(process)
-    return ran <= PATIENCE, "no word and no work in %d s" % PATIENCE
+    return ran <= PATIENCE and time.time() - start <= LIMIT + 30, "no word, no work"
 
 
 lock = threading.Lock()
