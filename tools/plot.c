@@ -12,6 +12,7 @@
 #define _POSIX_C_SOURCE 200809L
 #define DIFFRL_IMPLEMENTATION
 #include "mujoco/curve.h"
+#include <dirent.h>
 #include <sys/wait.h>
 
 typedef struct plot_run {
@@ -84,8 +85,29 @@ static void plot_name(plot_run *run, const char *name, size_t n)
     snprintf(run->task, sizeof run->task, "%.63s", text);
 }
 
-/* Read a run. Returns an exit code, after telling what is wrong; a folder without a run, or a run
-   without rows, is only told. */
+/* Read the runs in a folder: its own, else those of the folders in it. Returns how many there are. */
+static int plot_folder(const char *folder, char (*found)[1200], int most)
+{
+    struct dirent **names;
+    struct stat what;
+    int i, n, count = 0;
+    snprintf(found[0], sizeof found[0], "%.1000s/progress.csv", folder);
+    if (!stat(found[0], &what)) return 1;
+    n = scandir(folder, &names, NULL, alphasort);
+    for (i = 0; i < n; i++) {
+        if (names[i]->d_name[0] != '.' && count < most) {
+            snprintf(found[count], sizeof found[0], "%.900s/%.255s/progress.csv", folder,
+                     names[i]->d_name);
+            count += !stat(found[count], &what);
+        }
+        free(names[i]);
+    }
+    if (n >= 0) free(names);
+    return count;
+}
+
+/* Read a run, or those of a folder. Returns an exit code, after telling what is wrong; what is no
+   run, or has no rows, is only told. */
 static int plot_read(plot *p, const char *path)
 {
     plot_run *run = (plot_run *)realloc(p->runs, (size_t)(p->count + 1) * sizeof *run);
@@ -94,6 +116,7 @@ static int plot_read(plot *p, const char *path)
     size_t n = strlen(path);
     struct stat what;
     curve_table table;
+    int i, rc = RUN_OK;
     if (!run) return fprintf(stderr, "plot: out of memory\n"), RUN_FAILED;
     p->runs = run;
     run += p->count;
@@ -101,10 +124,16 @@ static int plot_read(plot *p, const char *path)
     while (n > 1 && path[n - 1] == '/') n--;
     snprintf(file, sizeof file, "%.*s", (int)n, path);
     if (!stat(file, &what) && S_ISDIR(what.st_mode)) {
-        snprintf(file, sizeof file, "%.*s/progress.csv", (int)n, path);
-        if (stat(file, &what)) return fprintf(stderr, "plot: no run in %s\n", path), RUN_OK;
-    } else if (n > 13 && !strncmp(path + n - 13, "/progress.csv", 13)) n -= 13;
+        char(*found)[1200] = (char(*)[1200])malloc(1024 * sizeof *found);
+        int count = found ? plot_folder(file, found, 1024) : 0;
+        if (!count) fprintf(stderr, "plot: no run in %s\n", path);
+        for (i = 0; i < count && rc == RUN_OK; i++) rc = plot_read(p, found[i]);
+        free(found);
+        return rc;
+    }
+    if (n > 13 && !strncmp(path + n - 13, "/progress.csv", 13)) n -= 13;
     else if (n > 4 && !strncmp(path + n - 4, ".csv", 4)) n -= 4;
+    else if (!stat(file, &what)) return fprintf(stderr, "plot: %s is no run\n", path), RUN_OK;
     for (name = path + n; name > path && name[-1] != '/';) name--;
     plot_name(run, name, (size_t)(path + n - name));
     if (curve_table_read(&table, file, error, sizeof error)) {

@@ -431,16 +431,18 @@ static inline void curve_svg_series(curve_svg *s, const curve_series *series, in
     }
 }
 
-/* A curve: its band, its line, and dots where it has few points. */
-static inline void curve_svg_curve(curve_svg *s, const curve *c)
+static inline void curve_svg_band(curve_svg *s, const curve *c)
+{
+    fprintf(s->f, "<polygon class=\"b%d\" points=\"", c->color % CURVE_COLORS);
+    curve_svg_series(s, &c->series, 1);
+    curve_svg_series(s, &c->series, -1);
+    fputs("\"/>\n", s->f);
+}
+
+/* The line, and dots where it has few points. */
+static inline void curve_svg_line(curve_svg *s, const curve *c)
 {
     int i, n = c->series.count, color = c->color < 0 ? CURVE_COLORS : c->color % CURVE_COLORS;
-    if (c->band) {
-        fprintf(s->f, "<polygon class=\"b%d\" points=\"", color);
-        curve_svg_series(s, &c->series, 1);
-        curve_svg_series(s, &c->series, -1);
-        fputs("\"/>\n", s->f);
-    }
     fprintf(s->f, "<polyline class=\"c%d\" points=\"", color);
     curve_svg_series(s, &c->series, 0);
     fputs("\"/>\n", s->f);
@@ -465,9 +467,11 @@ static inline void curve_svg_panel(curve_svg *s, const curve_figure *figure,
     s->low -= margin;
     s->high += margin;
     curve_svg_axes(s, figure->x_label, first ? figure->y_label : NULL);
-    for (pass = 0; pass < 2; pass++) /* gray lies below */
+    for (i = 0; i < panel->count; i++) /* bands lie below lines, gray below colors */
+        if (panel->curves[i].band) curve_svg_band(s, &panel->curves[i]);
+    for (pass = 0; pass < 2; pass++)
         for (i = 0; i < panel->count; i++)
-            if ((panel->curves[i].color >= 0) == pass) curve_svg_curve(s, &panel->curves[i]);
+            if ((panel->curves[i].color >= 0) == pass) curve_svg_line(s, &panel->curves[i]);
     if (figure->count > 1)
         curve_svg_label(s->f, "p", "start", s->left, s->top - 8, panel->title);
 }

@@ -14,6 +14,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 #define SEEDS_MAX 1000
 
@@ -63,6 +66,9 @@ static inline int seeds_begin(seeds *s)
     run->pid = fork();
     if (run->pid == 0) {
         setpgid(0, 0); /* signals come from the parent alone */
+#ifdef __linux__
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* also if it dies without a word */
+#endif
         null = open("/dev/null", O_RDWR);
         if (null >= 0) dup2(null, 0), dup2(null, 1);
         if (access("/proc/self/exe", X_OK) == 0) execv("/proc/self/exe", argv);

@@ -149,6 +149,11 @@ plots "no such run" 3 "cannot open nothing" nothing
 plots "unknown column" 3 "has no numbers of train/los" a__x__* --y train/los
 mkdir empty
 plots "a folder without run is told" 0 "no run in empty" empty a__x__1__9
+mkdir all
+cp -r a__x__1__9 a__x__2__9 all
+echo "x" >all/notes.txt
+plots "the runs in a folder" 0 "a x 2 seeds 5.00 +- 5.00" all
+plots "what is no run is told" 0 "all/notes.txt is no run" all/*
 plots "nothing at all" 3 "nothing to draw" empty
 run short__x__1__9 1,2,3,4,5,6 1,2,3 1,2,3,4,5,6
 plots "a row of another length" 3 "line 3: expected 6 cells, got 3" short__x__1__9

@@ -83,15 +83,21 @@ is "and nothing begins" [ ! -e c ]
 trains "no resume of seeds" 2 "does not go with --resume" --seeds 2 --resume auto
 trains "no record of seeds" 2 "does not go with --record" --seeds 2 --record x.npz
 
+wait_for() # PATTERN: until two files have such names, at most 20 s
+{
+    tries=0
+    until [ "$(find . -path "./$1" | wc -l)" -ge 2 ]; do
+        [ $tries -lt 200 ] || return 1
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+}
+
 # Ctrl-C, as a terminal or a shell sends it: the children stop and save, none is left
 "$build/train_seeds" --task Pendulum --steps 10M --seeds 4 --jobs 2 --out d >out 2>&1 </dev/null &
 pid=$!
-tries=0
-until [ "$(cat d/*/*/config.json 2>/dev/null | grep -c '"seed": [12],')" -ge 2 ] || [ $tries -ge 200 ]; do
-    sleep 0.1
-    tries=$((tries + 1))
-done
-sleep 1
+wait_for "d/*/*/progress.csv"
+sleep 1 # and they step
 kill -INT $pid
 status=0
 wait $pid || status=$?
@@ -101,6 +107,15 @@ is "the runs have ended" [ "$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' '
 is "two had begun" [ "$(cut -d, -f1,6 d/*/seeds.csv | tail -n +2 | tr '\n' ' ')" = "1,130 2,130 " ]
 is "they saved" [ "$(echo d/*/*/ckpt-*.safetensors | wc -w)" -eq 2 ]
 is "the seeds that are missing are told" grep -q "seeds have no return" out
+
+# a parent that is killed takes them with it
+"$build/train_seeds" --task Pendulum --steps 10M --seeds 2 --jobs 2 --out k >out 2>&1 </dev/null &
+pid=$!
+wait_for "k/*/*/progress.csv"
+sleep 1
+kill -9 $pid
+wait $pid 2>/dev/null
+is "a parent that is killed takes the runs with it" wait_for "k/*/*/ckpt-*.safetensors"
 
 # ----------------------------------------------------------------------------------------- config
 
