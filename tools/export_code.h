@@ -312,13 +312,13 @@ static const char code_step_ou[] =
     "static inline void @_chain(@_policy *p, const float *noise)\n"
     "{\n"
     "    int i, k;\n"
-    "    for (i = 0; i < @_DIM; i++) p->x[i] = noise[i] * %af;\n"
+    "    for (i = 0; i < @_DIM; i++) p->x[i] = noise[i] * %s;\n"
     "    for (k = 0; k < @_STEPS; k++) {\n"
     "        noise += @_DIM;\n"
     "        @_net0(p, @_net0_time + k * %d);\n"
     "        for (i = 0; i < @_DIM; i++) {\n"
     "            float x = p->x[i], u = @_clip(p->y[i], -1e4f, 1e4f);\n"
-    "            u = (@_fma(x, %af, 0.0f) + u) * @_eta[k * @_DIM + i];\n"
+    "            u = (@_fma(x, %s, 0.0f) + u) * @_eta[k * @_DIM + i];\n"
     "            p->x[i] = x + u + noise[i] * @_noise_scale[k * @_DIM + i];\n"
     "        }\n"
     "    }\n"
@@ -353,6 +353,16 @@ static void code_put(const export *e, FILE *f, const char *format, ...)
     va_end(args);
 }
 
+/* The shortest decimal that reads back as x, to text [32]. */
+static const char *code_float(float x, char *text)
+{
+    int digits = 6;
+    do snprintf(text, 32, "%.*g", digits, (double)x);
+    while (strtof(text, NULL) != x && ++digits < 10);
+    if (!strpbrk(text, ".e")) strcat(text, ".0");
+    return strcat(text, "f");
+}
+
 static void code_table(const export *e, FILE *f, const char *name, const char *shape, int n,
                        const float *x)
 {
@@ -360,9 +370,9 @@ static void code_table(const export *e, FILE *f, const char *name, const char *s
     int i, used = 0;
     code_put(e, f, "static const float @_%s[%d] = { /* %s */\n", name, n, shape);
     for (i = 0; i < n; i++) {
-        int size = snprintf(text, sizeof text, "%af,", (double)x[i]);
+        int size = (int)strlen(code_float(x[i], text)) + 1;
         if (used + size > 98) fprintf(f, " %s\n", line), used = 0;
-        used += snprintf(line + used, sizeof line - (size_t)used, "%s", text);
+        used += snprintf(line + used, sizeof line - (size_t)used, "%s,", text);
     }
     fprintf(f, " %s\n};\n", line);
 }
@@ -371,7 +381,7 @@ static void code_doubles(const export *e, FILE *f, const char *name, int n, cons
 {
     int i;
     code_put(e, f, "static const double @_%s[%d] = {\n", name, n);
-    for (i = 0; i < n; i++) fprintf(f, " %a,%s", x[i], i % 4 == 3 || i == n - 1 ? "\n" : "");
+    for (i = 0; i < n; i++) fprintf(f, " %.17g,%s", x[i], i % 4 == 3 || i == n - 1 ? "\n" : "");
     fprintf(f, "};\n");
 }
 
@@ -550,13 +560,14 @@ static void code_steps(const export *e, FILE *f)
 {
     const model *m = &e->m;
     int W = m->net[0].width, stride = m->candidates * m->dim;
+    char text[32], pull[32];
     if (m->ou) {
-        code_put(e, f, code_step_ou, (double)m->prior, W, (double)-m->pull);
+        code_put(e, f, code_step_ou, code_float(m->prior, text), W, code_float(-m->pull, pull));
         return;
     }
     if (m->act_range)
-        code_put(e, f, "@_INLINE float @_noise(float z) { return @_clip(z, %af, %af); }\n\n",
-                 (double)-m->noise_clip, (double)m->noise_clip);
+        code_put(e, f, "@_INLINE float @_noise(float z) { return @_clip(z, -%s, %s); }\n\n",
+                 code_float(m->noise_clip, text), text);
     else code_put(e, f, "@_INLINE float @_noise(float z) { return z; }\n\n");
     code_put(e, f, code_chain, stride, stride);
     if (m->nets == 2)
