@@ -104,6 +104,7 @@ for word; do
     last=$word
 done
 case $out in
+build/test/*) exec "$name" "$@" ;;
 build/* | app | eval) ;;
 *) exec "$name" "$@" ;;
 esac
