@@ -226,10 +226,12 @@ static void dmc_physics(mujoco_env *e, mujoco_phase phase)
     if (phase == MUJOCO_STARTED) {
         mjModel passive = *m; /* shares all arrays; the model itself may be in use by others */
         passive.opt.disableflags |= mjDSBL_ACTUATION;
+        memcpy(e->raw, d->qpos, (size_t)m->nq * sizeof(double));
         mj_forward(&passive, d);
     } else {
         if (phase == MUJOCO_STEP && m->opt.integrator == mjINT_EULER) mj_step2(m, d), k = 1;
         for (; phase == MUJOCO_STEP && k < n; k++) mj_step(m, d);
+        memcpy(e->raw, d->qpos, (size_t)m->nq * sizeof(double));
         mj_step1(m, d);
     }
     dmc_move_target(e);

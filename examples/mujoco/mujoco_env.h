@@ -133,6 +133,7 @@ typedef struct mujoco_env {
     mujoco_model *model;
     mjData *data;
     double *obs, *next, *noise, *action;
+    double *raw; /* qpos before physics_fn ended by kinematics, which normalize quaternions in place */
     double before[MUJOCO_MEASURES], after[MUJOCO_MEASURES]; /* of the last step                  */
     double reward;
     int healthy;       /* after the last step                                                    */
@@ -482,7 +483,7 @@ static size_t mujoco_pieces(const mujoco_env *e, double **piece, size_t *size)
     const mjModel *m = e->model->m;
     size_t total = 0;
     int i;
-    piece[0] = e->data->qpos, size[0] = (size_t)m->nq;
+    piece[0] = e->model->task.kind.physics_fn ? e->raw : e->data->qpos, size[0] = (size_t)m->nq;
     piece[1] = e->data->qvel, size[1] = (size_t)m->nv;
     piece[2] = e->data->act, size[2] = (size_t)m->na;
     piece[3] = e->data->ctrl, size[3] = (size_t)m->nu;
@@ -545,7 +546,10 @@ static int mujoco_load_fn(void *user, const void *state, size_t n)
     e->elapsed = (int)s.elapsed;
     for (i = 0; i < MUJOCO_PIECES; from += size[i++])
         if (size[i]) memcpy(piece[i], from, size[i]);
-    if (e->model->task.kind.physics_fn && mujoco_run(e, mujoco_run_loaded)) return -1;
+    if (e->model->task.kind.physics_fn) { /* kinematics again, from the same place */
+        memcpy(e->data->qpos, e->raw, size[0]);
+        if (mujoco_run(e, mujoco_run_loaded)) return -1;
+    }
     e->ready = (int)s.ready;
     return 0;
 }
@@ -968,7 +972,7 @@ static int mujoco_env_open(drl_env *env, mujoco_model *model, char *error, size_
     e->model = model;
     if (mujoco_guard(&trap, mujoco_run_data, &l)) l.d = NULL;
     e->data = l.d;
-    e->obs = (double *)calloc(2 * obs + nq + nv + (size_t)t->act_dim, sizeof(double));
+    e->obs = (double *)calloc(2 * obs + 2 * nq + nv + (size_t)t->act_dim, sizeof(double));
     if (!e->data || !e->obs) {
         mujoco_say(error, error_size, "no memory for ", t->name, "");
         mujoco_free_fn(e);
@@ -977,6 +981,7 @@ static int mujoco_env_open(drl_env *env, mujoco_model *model, char *error, size_
     e->next = e->obs + obs;
     e->noise = e->next + obs;
     e->action = e->noise + nq + nv;
+    e->raw = e->action + t->act_dim;
     env->name = t->name;
     env->obs_dim = t->obs_dim;
     env->act_dim = t->act_dim;

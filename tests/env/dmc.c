@@ -279,11 +279,14 @@ TEST(episodes)
         drl_env env, copy;
         drl_rng rng = drl_rng_make(1, "actions");
         double sum = 0;
-        void *state = NULL;
+        void *state = NULL, *after;
+        size_t size;
         if (!mujoco_env_is_dmc(mujoco_env_task(k))) continue;
         make(&env, mujoco_env_task(k)->name);
         CHECK(mujoco_env_clone(&copy, &env, error, sizeof error) == 0);
-        state = malloc(env.state_size_fn(env.user));
+        size = env.state_size_fn(env.user);
+        state = malloc(size);
+        after = malloc(size);
         CHECK(env.reset_fn(env.user, 4, first) == 0 && env.reset_fn(env.user, 5, obs) == 0);
         CHECK(memcmp(first, obs, (size_t)env.obs_dim * sizeof(float)) != 0);
         CHECK(copy.reset_fn(copy.user, 4, other) == 0);
@@ -295,18 +298,22 @@ TEST(episodes)
             bad += !(r >= 0 && r <= 1) || flags != 0;
             steps++;
             sum += (double)r;
-            if (i == 500) {
-                env.save_fn(env.user, state, env.state_size_fn(env.user));
-                CHECK(copy.load_fn(copy.user, state, env.state_size_fn(env.user)) == 0);
+            if (i > 500 && i <= 600) {
+                copy.step_fn(copy.user, action, other, &r2, &flags2);
+                differ += memcmp(obs, other, (size_t)env.obs_dim * sizeof(float)) != 0 || r != r2;
+                env.save_fn(env.user, state, size);
+                copy.save_fn(copy.user, after, size);
+                differ += memcmp(state, after, size) != 0;
             }
-            if (i <= 500 || i > 540) continue;
-            copy.step_fn(copy.user, action, other, &r2, &flags2);
-            differ += memcmp(obs, other, (size_t)env.obs_dim * sizeof(float)) != 0 || r != r2;
+            if (i == 500 || (i > 540 && i < 600)) { /* for a while, then at each step */
+                env.save_fn(env.user, state, size);
+                CHECK(copy.load_fn(copy.user, state, size) == 0);
+            }
         }
         CHECK(steps == 1000 && bad == 0 && differ == 0);
         if (bad || differ) printf("  %s: %d bad, %d differ\n", env.name, bad, differ);
         printf("  %-16s return of random actions %7.2f\n", env.name, sum);
-        free(state);
+        free(state), free(after);
         env.free_fn(env.user);
         copy.free_fn(copy.user);
     }
