@@ -6887,6 +6887,7 @@ DRLDEF drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const
 {
     drl_tape *t = &agent->tape;
     drl_tensor *s, *a;
+    drl_status status;
     drl_tape_reset(t);
     t->grad_enabled = 0;
     s = drl_tape_input(t, rows, agent->obs_dim, NULL);
@@ -6897,7 +6898,9 @@ DRLDEF drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const
             memcpy(act, a->data, (size_t)rows * (size_t)agent->act_dim * sizeof(float));
     }
     t->grad_enabled = 1;
-    return t->status;
+    status = t->status;
+    drl_tape_reset(t); /* one block: the next call allocates nothing */
+    return status;
 }
 
 /* What is not finite is an error that names the tensor. */

@@ -1,7 +1,6 @@
 /* An action costs computing and nothing else: drl_agent_act allocates nothing and asks the system
-   for nothing, for every algorithm, preset and mode, a row at a time, once it has run twice (the
-   second call makes one block of memory of the first one's; a call of DPPO is a plan here). Calls
-   of the system are counted by tracing a child; where that is not allowed, that part is skipped.
+   for nothing, for every algorithm, preset and mode, a row at a time, once it has run (a call of
+   DPPO is a plan here). Calls of the system are counted by tracing a child; where that is not allowed, that part is skipped.
    The times are for reading; tools/bench.sh measures. */
 #define _POSIX_C_SOURCE 200809L
 #define DIFFRL_IMPLEMENTATION
@@ -29,7 +28,7 @@ typedef struct policy {
 
 static const char *const presets[] = {"paper", "cpu", "toy"};
 
-/* Make an agent that has acted, or planned, twice. */
+/* Make an agent that has acted, or planned, once. */
 static void begin(policy *p, drl_algo algo, const char *preset, drl_mode mode)
 {
     void *config = calloc(1, algo.config_size);
@@ -44,7 +43,7 @@ static void begin(policy *p, drl_algo algo, const char *preset, drl_mode mode)
     drl_fields_set(&p->ctx, algo.fields, algo.field_count, config, "critic_width", "64");
     CHECK(drl_agent_init(p->agent, &p->ctx, algo, config) == DRL_OK);
     for (i = 0; i < 17; i++) p->obs[i] = 0.1f * (float)(i - 8);
-    calls = 2 * (int)drli_algo_number(&algo, config, "chunk", 1);
+    calls = (int)drli_algo_number(&algo, config, "chunk", 1);
     for (i = 0; i < calls; i++)
         CHECK(drl_agent_act(p->agent, mode, 1, p->obs, p->act) == DRL_OK);
     free(config);
