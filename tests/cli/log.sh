@@ -81,7 +81,8 @@ message Event {
 END
 cat >"$work/check.py" <<'END'
 # check.py train DIR: the three files of a run say the same
-# check.py killed DIR: whole rows, at most one torn; check.py steps DIR: prints the last whole step
+# check.py cut DIR: whole rows in each file, at most one torn; check.py killed DIR: those of writer
+# check.py steps DIR: prints the last whole step
 # check.py resumed DIR LAST: steps 1 ... LAST, each once
 import csv, glob, json, math, os, struct, sys
 import event_pb2
@@ -122,7 +123,7 @@ def events(path, whole=True):
         found.append(e)
         at += 16 + size
     assert at == len(data) or not whole, "a torn record"
-    assert found and found[0].file_version == "brain.Event:2"
+    assert not found or found[0].file_version == "brain.Event:2"
     return found[1:]
 
 def lines(path):
@@ -166,6 +167,9 @@ def same(head, row, o, s):
         assert s[1][k] == struct.unpack("f", struct.pack("f", v))[0], k
 
 what, d = sys.argv[1], sys.argv[2]
+if what == "killed" and (len(glob.glob(d + "/*")) < 3 or not lines(d + "/progress.csv")[0]):
+    print(0, 0) # killed before it could begin
+    sys.exit()
 head, table, objects, scalars = load(d, what == "train")
 if what == "train":
     assert len(table) == len(objects) == len(scalars) == 3
@@ -174,8 +178,11 @@ if what == "train":
     assert objects[0]["train/critic_loss"] is None and "train/critic_loss" not in scalars[0][1]
 for row, o, s in zip(table, objects, scalars):
     same(head, row, o, s)
-if what == "killed": # csv is written first, TensorBoard last; each step is i, the values are known
+if what in ("cut", "killed"): # csv is written first, TensorBoard last
     assert len(table) >= len(objects) >= len(scalars) >= len(table) - 1, "rows are missing"
+if what == "cut":
+    assert len(table) > 1
+if what == "killed": # each step is i, the values are known
     assert [r[0] for r in table] == list(range(1, len(table) + 1))
     for r in table:
         assert r[2] == -r[0] and r[4] is None and r[6] == .5 and (r[5] is None) == (r[0] > 3)
@@ -232,13 +239,29 @@ while [ $kills -lt 50 ]; do
         torn=$((torn + ${result#* }))
     else
         wrong=$((wrong + 1))
-        echo "     kill $kills: $(echo "$result" | tail -n 1)"
+        echo "     kill $kills: $(echo "$result" | tail -n 4 | tr '\n' ' ')"
     fi
     kills=$((kills + 1))
 done
 echo "     50 kills: $rows rows, $torn files with a torn last row"
 is "50 kills: whole rows and at most one torn" [ $wrong = 0 ]
 is "the writer got to write" [ $rows -gt 500 ]
+
+wrong=0
+for i in 1 2 3 4 5; do
+    "$build/train_log" --task Pendulum --algo ppo --steps 10M --eval-every 1000 --eval-episodes 1 \
+        --threads 1 --quiet --log csv,jsonl,tensorboard --out "t$i" >/dev/null 2>&1 &
+    pid=$!
+    tries=0
+    until [ "$(cat "t$i"/*/progress.csv 2>/dev/null | wc -l)" -gt 3 ] || [ $tries -ge 200 ]; do
+        sleep "0.0$i"
+        tries=$((tries + 1))
+    done
+    kill -9 $pid
+    wait $pid 2>/dev/null
+    result=$(check cut "t$i"/* 2>&1) || { wrong=$((wrong + 1)); echo "     $result" | tail -n 1; }
+done
+is "train is killed five times: the same" [ $wrong = 0 ]
 
 # a torn row, and rows after the step from where a run goes on, are cut off
 rm -f killed/*
