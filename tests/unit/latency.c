@@ -1,7 +1,7 @@
 /* An action costs computing and nothing else: drl_agent_act allocates nothing and asks the system
    for nothing, for every algorithm, preset and mode, a row at a time, once it has run (a call of
-   DPPO is a plan here). Calls of the system are counted by tracing a child; where that is not allowed, that part is skipped.
-   The times are for reading; tools/bench.sh measures. */
+   DPPO is a plan here). Calls of the system are counted by tracing a child; where that is not
+   allowed, that part is skipped. The times are for reading; tools/bench.sh measures. */
 #define _POSIX_C_SOURCE 200809L
 #define DIFFRL_IMPLEMENTATION
 #include "../../diffrl.h"
