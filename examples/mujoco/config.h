@@ -52,10 +52,10 @@ static inline int config_line(config_args *c, int number, char *text, char *sect
     if (equals) *equals = 0;
     text = config_trim(text);
     if (!*text || run_same(text, "config") || (*section && !value)) return 1;
-    if (strlen(text) + (value ? strlen(value) : 0) > 280) return 1;
-    if (*section) snprintf(line, sizeof c->lines[0], "--%s=%s=%s", section, text, value);
-    else if (value) snprintf(line, sizeof c->lines[0], "--%s=%s", text, value);
-    else snprintf(line, sizeof c->lines[0], "--%s", text);
+    if (strlen(text) > 63 || (value && strlen(value) > 240)) return 1;
+    if (*section) snprintf(line, sizeof c->lines[0], "--%.9s=%.63s=%.240s", section, text, value);
+    else if (value) snprintf(line, sizeof c->lines[0], "--%.63s=%.240s", text, value);
+    else snprintf(line, sizeof c->lines[0], "--%.63s", text);
     c->argv[c->argc++] = line;
     return 0;
 }
