@@ -180,6 +180,7 @@ small="--task Pendulum --preset toy --threads 1 $(tiny dime | tr '\n' ' ')"
 small() { train $small "$@"; }
 without_times() { cut -d , -f 1,2,5- "$@"; }
 
+rm -rf a c # of the runs before
 # without --set replay_capacity a longer run has a larger replay
 small --steps 777 --out a --eval-episodes 0 >/dev/null
 small --steps 300 --out c --eval-episodes 0 >/dev/null
