@@ -23,17 +23,7 @@ cd "$top" || exit 1
 mkdir -p "${1:-build/test/cli}/eval.work"
 build=$(cd "${1:-build/test/cli}" && pwd)
 work=$build/eval.work
-passed=0
-failed=0
-
-ok() { passed=$((passed + 1)); echo "ok   $1"; }
-bad() { failed=$((failed + 1)); echo "FAIL $1${2:+: $2}"; }
-is() # NAME COMMAND...: the command must succeed
-{
-    name=$1
-    shift
-    if "$@" >is.log 2>&1; then ok "$name"; else bad "$name" "$(tail -n 1 is.log)"; fi
-}
+. tests/cli/lib
 
 # Runs eval on FILE and wants the exit status, and TEXT in the output.
 plays() # NAME STATUS TEXT FILE [FLAG...]

@@ -30,18 +30,7 @@ mkdir -p "${1:-build/test/cli}/log.work"
 build=$(cd "${1:-build/test/cli}" && pwd)
 work=$build/log.work
 python=${PYTHON:-/usr/bin/python3}
-passed=0
-failed=0
-
-ok() { passed=$((passed + 1)); echo "ok   $1"; }
-bad() { failed=$((failed + 1)); echo "FAIL $1${2:+: $2}"; }
-is() # NAME COMMAND...: the command must succeed
-{
-    name=$1
-    shift
-    if "$@" >"$work/is.log" 2>&1; then ok "$name"
-    else bad "$name" "$(tail -n 1 "$work/is.log")"; fi
-}
+. tests/cli/lib
 
 rm -rf "$work"
 mkdir -p "$work"

@@ -22,17 +22,7 @@ cd "$top" || exit 1
 mkdir -p "${1:-build/test/cli}/plot.work"
 build=$(cd "${1:-build/test/cli}" && pwd)
 work=$build/plot.work
-passed=0
-failed=0
-
-ok() { passed=$((passed + 1)); echo "ok   $1"; }
-bad() { failed=$((failed + 1)); echo "FAIL $1${2:+: $2}"; }
-is() # NAME COMMAND...: the command must succeed
-{
-    name=$1
-    shift
-    if "$@" >/dev/null 2>&1; then ok "$name"; else bad "$name" "$*"; fi
-}
+. tests/cli/lib
 
 # Runs plot with its output in $work/out and wants the exit status, and TEXT in the output.
 plots() # NAME STATUS TEXT ARGUMENT...

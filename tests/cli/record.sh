@@ -28,22 +28,13 @@ rm -rf "$work"
 mkdir -p "$work"
 DIFFRL_MODELS=$top/examples/mujoco/models
 export DIFFRL_MODELS
-passed=0
-failed=0
+. tests/cli/lib
 xvfb=
 
 trap '[ -z "$xvfb" ] || kill "$xvfb" 2>/dev/null' EXIT
 trap 'exit 130' INT TERM
 
-ok() { passed=$((passed + 1)); echo "ok   $1"; }
-bad() { failed=$((failed + 1)); echo "FAIL $1${2:+: $2}"; }
 skip() { echo "skip $1: $2"; }
-is() # NAME TEST...: the command must succeed
-{
-    name=$1
-    shift
-    if "$@" >/dev/null 2>&1; then ok "$name"; else bad "$name" "$*"; fi
-}
 
 # Runs the command and wants the exit status; TEXT, if not empty, must stand in its output.
 exits() # NAME STATUS TEXT COMMAND...

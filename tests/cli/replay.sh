@@ -27,10 +27,7 @@ cd "$top" || exit 1
 mkdir -p "${1:-build/test/cli}/replay.work"
 build=$(cd "${1:-build/test/cli}" && pwd)
 work=$build/replay.work
-passed=0
-failed=0
-ok() { passed=$((passed + 1)); echo "ok   $1"; }
-bad() { failed=$((failed + 1)); echo "FAIL $1${2:+: $2}"; }
+. tests/cli/lib
 
 line=$(sed -n '/cc -O2.* -o build\//{s/^ *cc //;p;q;}' examples/mujoco/replay.c |
     sed "s|-o build/|-o \"\$build\"/|")

@@ -31,33 +31,7 @@ cd "$top" || exit 1
 mkdir -p "${1:-build/test/cli/resume.build}"
 build=$(cd "${1:-build/test/cli/resume.build}" && pwd)
 work=$build/work
-passed=0
-failed=0
-
-ok() { passed=$((passed + 1)); echo "ok   $1"; }
-bad() { failed=$((failed + 1)); echo "FAIL $1${2:+: $2}"; }
-is() # NAME TEST...: the command must succeed; its output shows why not
-{
-    name=$1
-    shift
-    if said=$("$@" 2>&1); then ok "$name"; else bad "$name" "$* $said"; fi
-}
-
-# Runs the command, output to $work/out and $work/err, and wants the exit status and the TEXT.
-exits() # NAME STATUS TEXT COMMAND...
-{
-    name=$1 want=$2 text=$3
-    shift 3
-    status=0
-    "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
-    if [ $status != "$want" ]; then
-        bad "$name" "exit status $status, expected $want: $(tail -n 1 "$work/err")"
-    elif [ -n "$text" ] && ! cat "$work/out" "$work/err" | grep -q -F -e "$text"; then
-        bad "$name" "no '$text' in: $(head -n 1 "$work/err")"
-    else
-        ok "$name"
-    fi
-}
+. tests/cli/lib
 
 mujoco=0
 if echo '#include <mujoco/mujoco.h>' | ${CC:-cc} -E - >/dev/null 2>&1; then mujoco=1; fi

@@ -23,34 +23,7 @@ cd "$top" || exit 1
 mkdir -p "${1:-build/test/cli}"
 build=$(cd "${1:-build/test/cli}" && pwd)
 work=$build/work
-passed=0
-failed=0
-
-ok() { passed=$((passed + 1)); echo "ok   $1"; }
-bad() { failed=$((failed + 1)); echo "FAIL $1${2:+: $2}"; }
-is() # NAME TEST...: the command must succeed
-{
-    name=$1
-    shift
-    if "$@" >/dev/null 2>&1; then ok "$name"; else bad "$name" "$*"; fi
-}
-
-# Runs the command, output to $work/out and $work/err, and wants the exit status. If a TEXT is
-# given, it must stand in the output.
-exits() # NAME STATUS TEXT COMMAND...
-{
-    name=$1 want=$2 text=$3
-    shift 3
-    status=0
-    "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
-    if [ $status != "$want" ]; then
-        bad "$name" "exit status $status, expected $want: $(tail -n 1 "$work/err")"
-    elif [ -n "$text" ] && ! cat "$work/out" "$work/err" | grep -q -F -e "$text"; then
-        bad "$name" "no '$text' in: $(head -n 1 "$work/err")"
-    else
-        ok "$name"
-    fi
-}
+. tests/cli/lib
 
 # ------------------------------------------------------------------------------------------- build
 
