@@ -67,7 +67,7 @@ static inline int seeds_begin(seeds *s)
     if (run->pid == 0) {
         setpgid(0, 0); /* signals come from the parent alone */
 #ifdef __linux__
-        prctl(PR_SET_PDEATHSIG, SIGTERM); /* also if it dies without a word */
+        prctl(PR_SET_PDEATHSIG, SIGHUP); /* also if it dies without a word */
 #endif
         null = open("/dev/null", O_RDWR);
         if (null >= 0) dup2(null, 0), dup2(null, 1);

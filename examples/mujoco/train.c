@@ -303,7 +303,7 @@ static void train_on_signal(int number)
 {
     static const char text[] = "\nstopping after this step (once more to quit at once)\n";
     int old = errno;
-    (void)number;
+    if (number == SIGHUP && train_stop) return; /* a parent's death may be told twice */
     if (train_stop) _exit(RUN_STOPPED);
     train_stop = 1;
     if (write(2, text, sizeof text - 1) > 0) errno = old;
