@@ -237,8 +237,8 @@ typedef struct drl_arena_mark {
 DRLDEF drl_arena_mark drl_arena_save(const drl_arena *arena);
 DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark);
 
-/* Run fn over [0, n) on the workers, in pieces of at least grain items; serial if n is small or
-   threads is 1. fn must not call drl_parallel_for. */
+/* Run fn over [0, n) on the workers, in pieces of at least grain items (0: item by item, for
+   uneven ones); serial if n is small or threads is 1. fn must not call drl_parallel_for. */
 DRLDEF void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn, void *arg);
 
 /* ==================== >>text
@@ -2099,7 +2099,7 @@ static void drli_pool_run(drli_pool *pool, int n, int pieces, drl_task_fn fn, vo
 static drl_status drli_pool_init(drl_context *ctx)
 {
     return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: threads is %d, but this build has no "
-        "threads; set threads to 1, or give parallel_fn, or do not define " "DIFFRL_NO_THREADS",
+        "threads; set threads to 1, or give parallel_fn, or do not define DIFFRL_NO_THREADS",
         ctx->cfg.threads);
 }
 
@@ -2116,7 +2116,7 @@ DRLDEF void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn,
     }
 #if defined(DRLI_THREADS)
     if (pieces > 1 && ctx->pool) {
-        drli_pool_run(ctx->pool, n, pieces, fn, arg);
+        drli_pool_run(ctx->pool, n, grain ? pieces : DRLI_MIN(n, 2047), fn, arg);
         return;
     }
 #endif
@@ -7201,7 +7201,7 @@ DRLDEF drl_status drl_trainer_step(drl_trainer *t)
         s = drl_agent_act(t->agent, DRL_MODE_EXPLORE, t->env_count, t->obs, t->act);
     }
     if (!s)
-        drl_parallel_for(t->ctx, t->env_count, 1, drli_trainer_task, t);
+        drl_parallel_for(t->ctx, t->env_count, 0, drli_trainer_task, t);
     for (e = 0; e < t->env_count && !s; e++) s = drli_trainer_env(t, e);
     for (e = 0; e < t->env_count && !s; e++) {
         t->steps++;

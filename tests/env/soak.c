@@ -130,7 +130,7 @@ TEST(two_threads)
         config.threads = threads;
         CHECK(drl_context_init(&ctx, &config) == DRL_OK);
         start = seconds(CLOCK_MONOTONIC);
-        for (k = 0; k < rounds; k++) drl_parallel_for(&ctx, COUNT, 1, walk_part, w);
+        for (k = 0; k < rounds; k++) drl_parallel_for(&ctx, COUNT, 0, walk_part, w);
         rate[threads] = COUNT * rounds / (seconds(CLOCK_MONOTONIC) - start);
         drl_context_free(&ctx);
     }

@@ -241,6 +241,7 @@ static void check_cover(drl_context *ctx, int n, int grain, int own)
     int i, calls = 0, pieces = n / (grain > 1 ? grain : 1);
     if (pieces > ctx->cfg.threads) pieces = ctx->cfg.threads;
     if (pieces < 1) pieces = 1;
+    if (grain == 0 && pieces > 1) pieces = n < 2047 ? n : 2047; /* item by item */
     memset(&v, 0, sizeof(v));
     drl_parallel_for(ctx, n, grain, visit, &v);
     for (i = 0; i < ITEMS; i++) CHECK(v.count[i] == (i < n));
