@@ -49,12 +49,14 @@ static void bench_gemm(BENCH_GEMM_ARGS)
 /* ------------------------------------------------------------------------------------- options */
 
 static int quick, profile, threads_max = 2;
+static drl_isa isa_used = DRL_ISA_AUTO;
+static const char *const isa_names[] = {"auto", "scalar", "neon", "avx2", "avx512"}; /* DRL_ISA_* */
 static const char *only = "", *peers_dir = NULL, *python = "/usr/bin/python3", *match = "";
 static FILE *csv;
 
 static const char usage[] =
     "usage: build/bench [--quick] [--only SECTION] [--match TEXT] [--threads N] [--csv FILE]\n"
-    "                   [--profile] [--peers DIR] [--python PROGRAM]\n"
+    "                   [--isa NAME] [--profile] [--peers DIR] [--python PROGRAM]\n"
     "\n"
     "Prints tables of time, GFLOP/s and part of the multiply-add peak of this machine, measured\n"
     "in the same run, and writes the same figures to a CSV file.\n"
@@ -63,6 +65,7 @@ static const char usage[] =
     "  --only SECTION    one of machine gemm act update latency memory\n"
     "  --match TEXT      only rows whose name contains TEXT\n"
     "  --threads N       largest number of threads (default 2)\n"
+    "  --isa NAME        scalar, neon, avx2 or avx512, for ours and the peak (default: the best)\n"
     "  --csv FILE        default build/bench.csv: section,name,variant,threads,value,unit\n"
     "  --profile         with update: the functions that take more than 1 %\n"
     "  --peers DIR       run the PyTorch scripts of DIR (tools/peers) in turn with ours\n"
@@ -281,12 +284,11 @@ static void machine(drl_context *ctx, drl_context *many)
     line[strcspn(line, "\n")] = 0;
     if (strchr(line, ':')) printf("%s, %d threads\n", strchr(line, ':') + 2, many->cfg.threads);
     for (isa = DRL_ISA_SCALAR; isa <= ctx->isa; isa = (drl_isa)(isa + 1)) {
-        static const char *const names[] = {"", "scalar", "NEON", "AVX2", "AVX-512"};
         double r;
         if (!drli_isa_supported(isa)) continue;
         r = peak_measure(isa, quick ? 20 : 100);
-        printf("peak, %-8s one core %21.1f GFLOP/s\n", names[isa], r * 1e-9);
-        record("machine", names[isa], "fma", 1, r * 1e-9, "GFLOP/s");
+        printf("peak, %-8s one core %21.1f GFLOP/s\n", isa_names[isa], r * 1e-9);
+        record("machine", isa_names[isa], "fma", 1, r * 1e-9, "GFLOP/s");
     }
     memset(&all, 0, sizeof(all));
     all.isa = ctx->isa;
@@ -591,6 +593,7 @@ static int bench_make(bench *b, const algorithm *a, const task *t, int threads)
     int i, n = 2 * t->obs + t->act;
     memset(b, 0, sizeof(*b));
     cc.threads = threads;
+    cc.isa = isa_used;
     rc.capacity = 20000;
     if (drl_context_init(&b->ctx, &cc) || agent_make(b, a, t) ||
         drl_replay_init(&b->replay, &b->ctx, &rc) ||
@@ -1005,6 +1008,14 @@ static void memory_row(const algorithm *a, const task *t)
     free(b);
 }
 
+static drl_isa isa_find(const char *name)
+{
+    int i;
+    for (i = 1; i < DRLI_COUNT(isa_names); i++)
+        if (!strcmp(name, isa_names[i])) return (drl_isa)i;
+    return DRL_ISA_AUTO;
+}
+
 /* For each algorithm and task. */
 static void each(void (*row)(const algorithm *a, const task *t), const char *section,
                  const char *title)
@@ -1036,13 +1047,18 @@ int main(int argc, char **argv)
         else if (value && !strcmp(flag, "--python")) python = value;
         else if (value && !strcmp(flag, "--threads") && atoi(value) > 0 && atoi(value) <= 64)
             threads_max = atoi(value);
+        else if (value && !strcmp(flag, "--isa") && isa_find(value)) isa_used = isa_find(value);
         else { fprintf(stderr, "bench: what is %s?\n%s", flag, usage); return 2; }
     }
+    cfg.isa = isa_used;
     signal(SIGPIPE, SIG_IGN);
     csv = fopen(path, "w");
     if (csv) fprintf(csv, "section,name,variant,threads,value,unit\n");
     else fprintf(stderr, "bench: cannot write %s\n", path);
-    if (drl_context_init(&ctx, &cfg)) return 1;
+    if (drl_context_init(&ctx, &cfg)) {
+        fprintf(stderr, "bench: %s\n", drl_context_error(&ctx));
+        return 1;
+    }
     cfg.threads = threads_max;
     if (drl_context_init(&many, &cfg)) return 1;
     peak_measure(ctx.isa, 50);
