@@ -1691,7 +1691,7 @@ extern "C" {
 /* ==================== >>memory
    Text, log, allocator, arena, threads, context. */
 
-DRLDEF const char *drl_status_string(drl_status status)
+const char *drl_status_string(drl_status status)
 {
 #define DRLI_STATUS_TEXT(name, value, text) \
     case name: return text;
@@ -1835,13 +1835,13 @@ static drl_status drli_fail(drl_context *ctx, drl_status status, const char *for
     return status;
 }
 
-DRLDEF const char *drl_context_error(const drl_context *ctx)
+const char *drl_context_error(const drl_context *ctx)
 {
     return ctx->message;
 }
 
 /* The block's address stands before the aligned pointer. */
-DRLDEF void *drl_memory_alloc(drl_context *ctx, size_t size)
+void *drl_memory_alloc(drl_context *ctx, size_t size)
 {
     const drl_allocator *a = &ctx->cfg.allocator;
     size_t total = size + 64 + sizeof(void *);
@@ -1864,7 +1864,7 @@ DRLDEF void *drl_memory_alloc(drl_context *ctx, size_t size)
     return p;
 }
 
-DRLDEF void drl_memory_free(drl_context *ctx, void *ptr, size_t size)
+void drl_memory_free(drl_context *ctx, void *ptr, size_t size)
 {
     const drl_allocator *a = &ctx->cfg.allocator;
     void *raw;
@@ -1890,14 +1890,14 @@ static drl_status drli_arena_grow(drl_arena *arena, size_t size)
     return DRL_OK;
 }
 
-DRLDEF drl_status drl_arena_init(drl_arena *arena, drl_context *ctx, size_t size)
+drl_status drl_arena_init(drl_arena *arena, drl_context *ctx, size_t size)
 {
     memset(arena, 0, sizeof(*arena));
     arena->ctx = ctx;
     return size ? drli_arena_grow(arena, size) : DRL_OK;
 }
 
-DRLDEF void *drl_arena_alloc(drl_arena *arena, size_t n)
+void *drl_arena_alloc(drl_arena *arena, size_t n)
 {
     drli_block *b = arena->block;
     void *p;
@@ -1924,7 +1924,7 @@ static void drli_arena_drop(drl_arena *arena)
     }
 }
 
-DRLDEF void drl_arena_reset(drl_arena *arena)
+void drl_arena_reset(drl_arena *arena)
 {
     if (arena->block && arena->block->next) { /* merge */
         drli_arena_drop(arena);
@@ -1935,7 +1935,7 @@ DRLDEF void drl_arena_reset(drl_arena *arena)
     arena->used = 0;
 }
 
-DRLDEF drl_arena_mark drl_arena_save(const drl_arena *arena)
+drl_arena_mark drl_arena_save(const drl_arena *arena)
 {
     drl_arena_mark mark;
     mark.block = arena->block;
@@ -1945,7 +1945,7 @@ DRLDEF drl_arena_mark drl_arena_save(const drl_arena *arena)
 }
 
 /* A block added after the mark stays and starts anew. */
-DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark)
+void drl_arena_release(drl_arena *arena, drl_arena_mark mark)
 {
     drli_block *b = arena->block;
     for (; b && b != mark.block; b = b->next) b->used = 0;
@@ -1953,7 +1953,7 @@ DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark)
     arena->used = mark.used;
 }
 
-DRLDEF void drl_arena_free(drl_arena *arena)
+void drl_arena_free(drl_arena *arena)
 {
     drli_arena_drop(arena);
     memset(arena, 0, sizeof(*arena));
@@ -2106,7 +2106,7 @@ static drl_status drli_pool_init(drl_context *ctx)
 static void drli_pool_free(drl_context *ctx) { (void)ctx; }
 #endif
 
-DRLDEF void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn, void *arg)
+void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn, void *arg)
 {
     int pieces = DRLI_MIN(n / DRLI_MAX(grain, 1), ctx->cfg.threads);
     if (n <= 0) return;
@@ -2123,7 +2123,7 @@ DRLDEF void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn,
     fn(arg, 0, n, 0);
 }
 
-DRLDEF drl_context_config drl_context_config_default(void)
+drl_context_config drl_context_config_default(void)
 {
     drl_context_config cfg;
     memset(&cfg, 0, sizeof(cfg));
@@ -2181,7 +2181,7 @@ static void drli_context_stop(drl_context *ctx)
     ctx->scratch_size = 0;
 }
 
-DRLDEF drl_status drl_context_init(drl_context *ctx, const drl_context_config *cfg)
+drl_status drl_context_init(drl_context *ctx, const drl_context_config *cfg)
 {
     drl_status status;
     memset(ctx, 0, sizeof(*ctx));
@@ -2191,7 +2191,7 @@ DRLDEF drl_status drl_context_init(drl_context *ctx, const drl_context_config *c
     return status;
 }
 
-DRLDEF void drl_context_free(drl_context *ctx)
+void drl_context_free(drl_context *ctx)
 {
     drli_context_stop(ctx);
     memset(ctx, 0, sizeof(*ctx));
@@ -2297,7 +2297,7 @@ static void drli_words_nearer(const char *wanted, const char *word, const char *
     *least = d;
 }
 
-DRLDEF const char *drl_text_nearest(const char *word, const char *const *words, int n)
+const char *drl_text_nearest(const char *word, const char *const *words, int n)
 {
     const char *best = NULL;
     int i, least = 0;
@@ -2575,16 +2575,16 @@ static float drli_trig_all(float x, uint32_t quarter)
     return x > 0.0f ? drli_sin_quadrant(r, q + quarter) : drli_sin_quadrant(-r, quarter - q);
 }
 
-DRLDEF float drl_expf(float x) { return drli_expf(x); }
-DRLDEF float drl_logf(float x) { return drli_logf(x); }
-DRLDEF float drl_tanhf(float x) { return drli_tanhf(x); }
-DRLDEF float drl_sigmoidf(float x) { return drli_sigmoidf(x); }
-DRLDEF float drl_softplusf(float x) { return drli_softplusf(x); }
-DRLDEF float drl_mishf(float x) { return drli_mishf(x); }
-DRLDEF float drl_geluf(float x) { return drli_geluf(x); }
-DRLDEF float drl_sinf(float x) { return drli_trig_all(x, 0u); }
-DRLDEF float drl_cosf(float x) { return drli_trig_all(x, 1u); }
-DRLDEF float drl_erff(float x) { return drli_erff(x); }
+float drl_expf(float x) { return drli_expf(x); }
+float drl_logf(float x) { return drli_logf(x); }
+float drl_tanhf(float x) { return drli_tanhf(x); }
+float drl_sigmoidf(float x) { return drli_sigmoidf(x); }
+float drl_softplusf(float x) { return drli_softplusf(x); }
+float drl_mishf(float x) { return drli_mishf(x); }
+float drl_geluf(float x) { return drli_geluf(x); }
+float drl_sinf(float x) { return drli_trig_all(x, 0u); }
+float drl_cosf(float x) { return drli_trig_all(x, 1u); }
+float drl_erff(float x) { return drli_erff(x); }
 
 /* Name, y = f(x), and f' of x: dy for NONE, y up to SIGMOID, then z. */
 #define DRLI_ACTIVATIONS(X) \
@@ -2676,12 +2676,12 @@ static void drli_act_start(drl_context *ctx, drl_act act, size_t n, const float 
     drl_parallel_for(ctx, (int)((n + DRLI_ACT_BLOCK - 1) / DRLI_ACT_BLOCK), 2, drli_act_run, &t);
 }
 
-DRLDEF void drl_act_forward(drl_context *ctx, drl_act act, size_t n, const float *z, float *y)
+void drl_act_forward(drl_context *ctx, drl_act act, size_t n, const float *z, float *y)
 {
     drli_act_start(ctx, act, n, z, NULL, y, 0u);
 }
 
-DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z,
+void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z,
     const float *y, const float *dy, float *dz, int accumulate)
 {
     const float *from = act == DRL_ACT_NONE ? dy : act <= DRL_ACT_SIGMOID ? y : z;
@@ -2820,13 +2820,12 @@ static void drli_fill_start(drl_context *ctx, drl_rng *rng, float *x, size_t n, 
     drl_parallel_for(ctx, (int)(n / DRLI_CHUNK), 512, drli_fill_run, &f);
 }
 
-DRLDEF void drl_rng_uniform_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n, float low,
-    float high)
+void drl_rng_uniform_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n, float low, float high)
 {
     drli_fill_start(ctx, rng, x, n, 0, low, high);
 }
 
-DRLDEF void drl_rng_normal_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n)
+void drl_rng_normal_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n)
 {
     drli_fill_start(ctx, rng, x, n, 1, 0.0f, 0.0f);
 }
@@ -2844,19 +2843,19 @@ static drl_rng drli_rng_at(uint32_t key0, uint32_t key1, uint64_t stream)
     return rng;
 }
 
-DRLDEF drl_rng drl_rng_make(uint64_t seed, const char *name)
+drl_rng drl_rng_make(uint64_t seed, const char *name)
 {
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
     for (; *name; name++) hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
     return drli_rng_at((uint32_t)seed, (uint32_t)(seed >> 32), hash);
 }
 
-DRLDEF drl_rng drl_rng_split(const drl_rng *rng, uint64_t index)
+drl_rng drl_rng_split(const drl_rng *rng, uint64_t index)
 {
     return drli_rng_at(rng->key[0], rng->key[1], rng->stream + (index + 1u) * 0x9e3779b97f4a7c15u);
 }
 
-DRLDEF uint32_t drl_rng_bits(drl_rng *rng)
+uint32_t drl_rng_bits(drl_rng *rng)
 {
     uint32_t w[4];
     drli_rng_turn(rng, 0);
@@ -2864,12 +2863,12 @@ DRLDEF uint32_t drl_rng_bits(drl_rng *rng)
     return w[rng->position++ % 4u];
 }
 
-DRLDEF float drl_rng_uniform(drl_rng *rng)
+float drl_rng_uniform(drl_rng *rng)
 {
     return drli_uniform(drl_rng_bits(rng));
 }
 
-DRLDEF float drl_rng_normal(drl_rng *rng)
+float drl_rng_normal(drl_rng *rng)
 {
     uint32_t w[4], pair;
     drli_rng_turn(rng, 1);
@@ -2918,7 +2917,7 @@ static float drli_normal_quantile(float p)
     return 1.41421356f * t * drli_erfinv_ratio(-drli_logf(4.0f * p * (1.0f - p)));
 }
 
-DRLDEF float drl_rng_truncated_normal(drl_rng *rng, float low, float high)
+float drl_rng_truncated_normal(drl_rng *rng, float low, float high)
 {
     uint32_t w = drl_rng_bits(rng);
     int flip = high <= 0.0f; /* then the interval is mirrored */
@@ -2938,7 +2937,7 @@ DRLDEF float drl_rng_truncated_normal(drl_rng *rng, float low, float high)
     return flip ? -z : z;
 }
 
-DRLDEF uint32_t drl_rng_integer(drl_rng *rng, uint32_t n)
+uint32_t drl_rng_integer(drl_rng *rng, uint32_t n)
 {
     uint64_t product = (uint64_t)drl_rng_bits(rng) * n; /* the high word is the result */
     if ((uint32_t)product < n) {
@@ -2948,7 +2947,7 @@ DRLDEF uint32_t drl_rng_integer(drl_rng *rng, uint32_t n)
     return (uint32_t)(product >> 32);
 }
 
-DRLDEF void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n)
+void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n)
 {
     uint32_t i, j, keep;
     for (i = 0; i < n; i++) index[i] = i;
@@ -3296,7 +3295,7 @@ static void drli_gemm_part(void *arg, int begin, int end, int worker)
     drli_gemm_run(&g, worker);
 }
 
-DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a,
+void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a,
     int lda, const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue)
 {
     drli_gemm_job g;
@@ -3348,7 +3347,7 @@ static void drli_column_part(void *arg, int begin, int end, int worker)
         g->accumulate);
 }
 
-DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx,
+void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx,
     float *out, int accumulate)
 {
     drli_column_job g;
@@ -3391,7 +3390,7 @@ static uint32_t drli_crc32c(uint32_t crc, const void *data, size_t n)
     return ~crc;
 }
 
-DRLDEF size_t drl_entry_bytes(const drl_entry *entry)
+size_t drl_entry_bytes(const drl_entry *entry)
 {
     size_t bytes = drli_dtypes[entry->dtype].size;
     int i;
@@ -3426,13 +3425,13 @@ static const drl_entry *drli_entries_find(const drl_entry *e, int n, const char 
     return i < n ? &e[i] : NULL;
 }
 
-DRLDEF void drl_state_init(drl_state *state, drl_context *ctx)
+void drl_state_init(drl_state *state, drl_context *ctx)
 {
     memset(state, 0, sizeof(*state));
     state->ctx = ctx;
 }
 
-DRLDEF void drl_state_free(drl_state *state)
+void drl_state_free(drl_state *state)
 {
     if (state->entries) {
         drl_memory_free(state->ctx, state->entries, DRL_ENTRIES_MAX * sizeof(drl_entry));
@@ -3450,7 +3449,7 @@ static int drli_name_good(const char *s)
     return i > 0 && strcmp(s, "__metadata__") != 0;
 }
 
-DRLDEF void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
+void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
     const int64_t *shape, void *data)
 {
     drl_context *ctx = state->ctx;
@@ -3483,7 +3482,7 @@ DRLDEF void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, i
     }
 }
 
-DRLDEF void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows, int cols)
+void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows, int cols)
 {
     int64_t shape[2];
     shape[0] = rows;
@@ -3507,13 +3506,13 @@ static int drli_utf8_good(const char *text)
     return 1;
 }
 
-DRLDEF void drl_meta_init(drl_meta *meta, drl_context *ctx)
+void drl_meta_init(drl_meta *meta, drl_context *ctx)
 {
     memset(meta, 0, sizeof(*meta));
     meta->arena.ctx = ctx;
 }
 
-DRLDEF void drl_meta_free(drl_meta *meta)
+void drl_meta_free(drl_meta *meta)
 {
     drl_arena_free(&meta->arena);
     memset(meta, 0, sizeof(*meta));
@@ -3526,7 +3525,7 @@ static drl_pair *drli_meta_find(const drl_meta *meta, const char *key)
     return i < meta->count ? &meta->pairs[i] : NULL;
 }
 
-DRLDEF const char *drl_meta_get(const drl_meta *meta, const char *key)
+const char *drl_meta_get(const drl_meta *meta, const char *key)
 {
     const drl_pair *pair = drli_meta_find(meta, key);
     return pair ? pair->value : NULL;
@@ -3543,7 +3542,7 @@ static void drli_meta_push(drl_meta *meta, const char *key, const char *value)
     meta->pairs[meta->count++].value = value;
 }
 
-DRLDEF void drl_meta_set(drl_meta *meta, const char *key, const char *value)
+void drl_meta_set(drl_meta *meta, const char *key, const char *value)
 {
     size_t k = strlen(key) + 1, v = strlen(value) + 1;
     drl_pair *old = drli_meta_find(meta, key);
@@ -3831,7 +3830,7 @@ static void drli_json_sums(drli_json *p)
     drli_json_sum(p, "meta_crc32c", own, sum);
 }
 
-DRLDEF void drl_file_close(drl_file *file)
+void drl_file_close(drl_file *file)
 {
     drl_meta_free(&file->meta);
     memset(file, 0, sizeof(*file));
@@ -3879,8 +3878,7 @@ static drl_status drli_file_parse(drl_file *f, const char *path)
     return p.status;
 }
 
-DRLDEF drl_status drl_file_open_memory(drl_file *file, drl_context *ctx, const void *bytes,
-    size_t size)
+drl_status drl_file_open_memory(drl_file *file, drl_context *ctx, const void *bytes, size_t size)
 {
     drl_status status = drli_file_start(file, ctx, size);
     if (status) return status;
@@ -3888,7 +3886,7 @@ DRLDEF drl_status drl_file_open_memory(drl_file *file, drl_context *ctx, const v
     return drli_file_parse(file, "memory");
 }
 
-DRLDEF const drl_entry *drl_file_find(const drl_file *file, const char *name)
+const drl_entry *drl_file_find(const drl_file *file, const char *name)
 {
     return drli_entries_find(file->entries, file->count, name);
 }
@@ -3920,7 +3918,7 @@ static drl_status drli_entry_check(drl_context *ctx, const drl_entry *from, cons
     return DRL_OK;
 }
 
-DRLDEF drl_status drl_file_load(const drl_file *file, drl_state *state, int flags)
+drl_status drl_file_load(const drl_file *file, drl_state *state, int flags)
 {
     drl_status status = state->status;
     char form[96];
@@ -4022,7 +4020,7 @@ static drl_status drli_state_head(drl_context *ctx, drl_state *state, const drl_
     return DRL_OK;
 }
 
-DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, const drl_meta *meta,
+drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, const drl_meta *meta,
     void *buffer, size_t capacity, size_t *size)
 {
     size_t at;
@@ -4044,7 +4042,7 @@ DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, cons
 #include <unistd.h>
 #endif
 
-DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *path)
+drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *path)
 {
     long size = 0;
     int good;
@@ -4106,7 +4104,7 @@ static int drli_temp_write(char *temp, size_t temp_size, const char *path, const
     return reason;
 }
 
-DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
+drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
     const drl_meta *meta)
 {
     size_t head, size, n = strlen(path), temp_size = n + 24;
@@ -4309,7 +4307,7 @@ static const drl_field *drli_field_find(drl_context *ctx, const drl_field *field
     return NULL;
 }
 
-DRLDEF void drl_fields_default(const drl_field *fields, int n, void *config)
+void drl_fields_default(const drl_field *fields, int n, void *config)
 {
     int i;
     for (i = 0; i < n; i++) {
@@ -4319,7 +4317,7 @@ DRLDEF void drl_fields_default(const drl_field *fields, int n, void *config)
     }
 }
 
-DRLDEF drl_status drl_fields_set(drl_context *ctx, const drl_field *fields, int n, void *config,
+drl_status drl_fields_set(drl_context *ctx, const drl_field *fields, int n, void *config,
     const char *key, const char *value)
 {
     const drl_field *field = drli_field_find(ctx, fields, n, key);
@@ -4332,7 +4330,7 @@ DRLDEF drl_status drl_fields_set(drl_context *ctx, const drl_field *fields, int 
     return DRL_OK;
 }
 
-DRLDEF drl_status drl_fields_get(drl_context *ctx, const drl_field *fields, int n,
+drl_status drl_fields_get(drl_context *ctx, const drl_field *fields, int n,
     const void *config, const char *key, char *text)
 {
     const drl_field *field = drli_field_find(ctx, fields, n, key);
@@ -4342,8 +4340,7 @@ DRLDEF drl_status drl_fields_get(drl_context *ctx, const drl_field *fields, int 
     return DRL_OK;
 }
 
-DRLDEF drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, int n,
-    const void *config)
+drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, int n, const void *config)
 {
     char text[DRL_FIELD_TEXT];
     int i;
@@ -4390,7 +4387,7 @@ DRLI_HOT
 /* ==================== >>tape
    Recording, the walk back, and the numeric check. */
 
-DRLDEF drl_status drl_tape_init(drl_tape *t, drl_context *ctx)
+drl_status drl_tape_init(drl_tape *t, drl_context *ctx)
 {
     memset(t, 0, sizeof(*t));
     t->ctx = ctx;
@@ -4400,7 +4397,7 @@ DRLDEF drl_status drl_tape_init(drl_tape *t, drl_context *ctx)
     return drl_arena_init(&t->arena, ctx, 0);
 }
 
-DRLDEF void drl_tape_reset(drl_tape *t)
+void drl_tape_reset(drl_tape *t)
 {
     drl_arena_reset(&t->arena);
     t->last = NULL;
@@ -4409,13 +4406,13 @@ DRLDEF void drl_tape_reset(drl_tape *t)
     t->status = DRL_OK;
 }
 
-DRLDEF void drl_tape_free(drl_tape *t)
+void drl_tape_free(drl_tape *t)
 {
     drl_arena_free(&t->arena);
     memset(t, 0, sizeof(*t));
 }
 
-DRLDEF drl_status drl_tape_status(const drl_tape *t)
+drl_status drl_tape_status(const drl_tape *t)
 {
     return t->status;
 }
@@ -4448,7 +4445,7 @@ static size_t drli_tensor_size(const drl_tensor *x)
     return (size_t)x->rows * (size_t)x->cols;
 }
 
-DRLDEF drl_tensor *drl_tape_input(drl_tape *t, int rows, int cols, float *data)
+drl_tensor *drl_tape_input(drl_tape *t, int rows, int cols, float *data)
 {
     drl_tensor *x;
     if (t->status) return &t->poison;
@@ -4507,14 +4504,14 @@ static float *drli_grad_add(drl_tape *t, drl_tensor *x)
     return g;
 }
 
-DRLDEF drl_tensor *drl_tape_variable(drl_tape *t, int rows, int cols, float *data)
+drl_tensor *drl_tape_variable(drl_tape *t, int rows, int cols, float *data)
 {
     drl_tensor *x = drl_tape_input(t, rows, cols, data);
     if (x != &t->poison) x->needs_grad = t->grad_enabled;
     return x;
 }
 
-DRLDEF drl_status drl_tape_backward(drl_tape *t, drl_tensor *loss)
+drl_status drl_tape_backward(drl_tape *t, drl_tensor *loss)
 {
     drl_tensor *y;
     int add;
@@ -4540,7 +4537,7 @@ DRLDEF drl_status drl_tape_backward(drl_tape *t, drl_tensor *loss)
     return t->status;
 }
 
-DRLDEF drl_tape_mark drl_tape_save(const drl_tape *t)
+drl_tape_mark drl_tape_save(const drl_tape *t)
 {
     drl_tape_mark mark;
     mark.arena = drl_arena_save(&t->arena);
@@ -4548,7 +4545,7 @@ DRLDEF drl_tape_mark drl_tape_save(const drl_tape *t)
     return mark;
 }
 
-DRLDEF void drl_tape_release(drl_tape *t, drl_tape_mark mark)
+void drl_tape_release(drl_tape *t, drl_tape_mark mark)
 {
     drl_arena_release(&t->arena, mark.arena);
     t->last = mark.last;
@@ -4562,7 +4559,7 @@ static double drli_graph_value(drl_tape *t, drl_graph_fn graph, void *user)
     return t->status ? 0.0 : (double)loss->data[0];
 }
 
-DRLDEF drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *user, drl_tensor *x,
+drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *user, drl_tensor *x,
     float step, double *error)
 {
     size_t i, n = drli_tensor_size(x);
@@ -4675,7 +4672,7 @@ static void drli_binary_back(drl_tape *t, drli_binary_fn fn, drl_tensor *y)
         } \
     } \
     DRLI_BACKWARD(name) { drli_binary_back(t, drli_##name##_run, y); } \
-    DRLDEF drl_tensor *drl_##name(drl_tape *t, drl_tensor *a, drl_tensor *b) \
+    drl_tensor *drl_##name(drl_tape *t, drl_tensor *a, drl_tensor *b) \
     { \
         return drli_binary(t, DRLI_OP(name), drli_##name##_run, a, b); \
     }
@@ -4719,7 +4716,7 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
             drli_##name##_slope((int)t->ctx->isa, drli_tensor_size(y), y->in[0]->data, \
                                 y->data, y->grad, y->f[0], y->f[1], add, g); \
     } \
-    DRLDEF drl_tensor *drl_##name PARAMS \
+    drl_tensor *drl_##name PARAMS \
     { \
         drl_tensor *y = drli_node(t, DRLI_OP(name), x->rows, x->cols, x, NULL); \
         if (y == &t->poison) return y; \
@@ -4753,7 +4750,7 @@ DRLI_BACKWARD(activate)
         drl_act_backward(t->ctx, (drl_act)y->i[0], drli_tensor_size(y), y->in[0]->data, y->data,
             y->grad, g, add);
 }
-DRLDEF drl_tensor *drl_activate(drl_tape *t, drl_act act, drl_tensor *x)
+drl_tensor *drl_activate(drl_tape *t, drl_act act, drl_tensor *x)
 {
     drl_tensor *y = drli_node(t, DRLI_OP(activate), x->rows, x->cols, x, NULL);
     if (y == &t->poison) return y;
@@ -4798,7 +4795,7 @@ DRLI_BACKWARD(linear)
         drl_gemm(ctx, DRL_GEMM_NT, x->rows, x->cols, y->cols, dz, y->cols, w->data, w->cols, g,
             x->cols, &sum);
 }
-DRLDEF drl_tensor *drl_linear(drl_tape *t, drl_tensor *x, drl_tensor *w, drl_tensor *bias,
+drl_tensor *drl_linear(drl_tape *t, drl_tensor *x, drl_tensor *w, drl_tensor *bias,
     drl_tensor *base, drl_act act)
 {
     drl_tensor *y;
@@ -4837,7 +4834,7 @@ DRLI_BACKWARD(sum_cols)
     for (r = 0; g && r < y->rows; r++, g += n)
         for (c = 0; c < n; c++) g[c] += y->grad[r];
 }
-DRLDEF drl_tensor *drl_sum_cols(drl_tape *t, drl_tensor *x)
+drl_tensor *drl_sum_cols(drl_tape *t, drl_tensor *x)
 {
     drl_tensor *y = drli_node(t, DRLI_OP(sum_cols), x->rows, 1, x, NULL);
     const float *row = x->data;
@@ -4857,7 +4854,7 @@ DRLI_BACKWARD(mean)
     float *g = drli_grad_add(t, y->in[0]), d = y->grad[0] / (float)n;
     for (i = 0; g && i < n; i++) g[i] += d;
 }
-DRLDEF drl_tensor *drl_mean(drl_tape *t, drl_tensor *x)
+drl_tensor *drl_mean(drl_tape *t, drl_tensor *x)
 {
     drl_tensor *y = drli_node(t, DRLI_OP(mean), 1, 1, x, NULL);
     size_t i, n = drli_tensor_size(x);
@@ -4886,7 +4883,7 @@ DRLI_BACKWARD(concat)
         if (g) drli_move_cols(y->rows, y->in[i]->cols, from, y->cols, 1, g, y->in[i]->cols);
     }
 }
-DRLDEF drl_tensor *drl_concat(drl_tape *t, drl_tensor *a, drl_tensor *b)
+drl_tensor *drl_concat(drl_tape *t, drl_tensor *a, drl_tensor *b)
 {
     drl_tensor *y;
     if (a->rows != b->rows) return drli_shape_error(t, "concat", a, b, "equal rows");
@@ -4917,7 +4914,7 @@ DRLI_BACKWARD(rows)
     g = drli_grad_add(t, x);
     for (i = 0; g && i < n; i++) g[at + i] += y->grad[i];
 }
-DRLDEF drl_tensor *drl_rows(drl_tape *t, drl_tensor *x, int first, int count)
+drl_tensor *drl_rows(drl_tape *t, drl_tensor *x, int first, int count)
 {
     drl_tensor *y;
     size_t at = DRLI_AT(first, x->cols);
@@ -4938,7 +4935,7 @@ DRLI_BACKWARD(cols)
     float *g = drli_grad_add(t, x);
     if (g) drli_move_cols(y->rows, y->cols, y->grad, y->cols, 1, g + y->i[0], x->cols);
 }
-DRLDEF drl_tensor *drl_cols(drl_tape *t, drl_tensor *x, int first, int count)
+drl_tensor *drl_cols(drl_tape *t, drl_tensor *x, int first, int count)
 {
     drl_tensor *y;
     if (!drli_range(t, "cols", first, count, x->cols)) return &t->poison;
@@ -4957,7 +4954,7 @@ DRLI_BACKWARD(gather)
     for (i = 0; g && i < y->rows; i++)
         drli_move_cols(1, n, y->grad + DRLI_AT(i, n), n, 1, g + DRLI_AT(index[i], n), n);
 }
-DRLDEF drl_tensor *drl_gather(drl_tape *t, drl_tensor *x, const int *index, int count)
+drl_tensor *drl_gather(drl_tape *t, drl_tensor *x, const int *index, int count)
 {
     drl_tensor *y = drli_node(t, DRLI_OP(gather), count, x->cols, x, NULL);
     size_t n = (size_t)x->cols;
@@ -4991,7 +4988,7 @@ static int drli_pass_rows(int B, int candidates)
     return B * DRLI_MAX(1, DRLI_MIN(candidates, 256 / B));
 }
 
-DRLDEF drl_tensor *drl_detach(drl_tape *t, drl_tensor *x)
+drl_tensor *drl_detach(drl_tape *t, drl_tensor *x)
 {
     return drl_tape_input(t, x->rows, x->cols, x->data);
 }
@@ -5128,7 +5125,7 @@ DRLI_BACKWARD(layer_norm)
         }
     }
 }
-DRLDEF drl_tensor *drl_layer_norm(drl_tape *t, drl_tensor *x, drl_tensor *scale, drl_tensor *shift,
+drl_tensor *drl_layer_norm(drl_tape *t, drl_tensor *x, drl_tensor *scale, drl_tensor *shift,
     float eps)
 {
     drl_tensor *y;
@@ -5209,7 +5206,7 @@ DRLI_BACKWARD(log_softmax)
         drli_softmax_dx((int)t->ctx->isa, y->rows, y->cols, (const float *)y->saved, y->grad, 1.0f,
             g);
 }
-DRLDEF drl_tensor *drl_log_softmax(drl_tape *t, drl_tensor *x)
+drl_tensor *drl_log_softmax(drl_tape *t, drl_tensor *x)
 {
     return drli_softmax(t, DRLI_OP(log_softmax), x, 1);
 }
@@ -5220,7 +5217,7 @@ DRLI_BACKWARD(softmax)
     for (i = 0; i < drli_tensor_size(y); i++) y->grad[i] *= y->data[i];
     drli_log_softmax_backward(t, y);
 }
-DRLDEF drl_tensor *drl_softmax(drl_tape *t, drl_tensor *x)
+drl_tensor *drl_softmax(drl_tape *t, drl_tensor *x)
 {
     return drli_softmax(t, DRLI_OP(softmax), x, 0);
 }
@@ -5241,7 +5238,7 @@ static const char *drli_name(char *buffer, const char *format, ...)
     return buffer;
 }
 
-DRLDEF drl_status drl_params_init(drl_params *p, drl_context *ctx, int capacity, int trainable)
+drl_status drl_params_init(drl_params *p, drl_context *ctx, int capacity, int trainable)
 {
     memset(p, 0, sizeof(*p));
     p->ctx = ctx;
@@ -5253,8 +5250,7 @@ DRLDEF drl_status drl_params_init(drl_params *p, drl_context *ctx, int capacity,
     return p->status;
 }
 
-DRLDEF drl_tensor *drl_params_add(drl_params *p, const char *prefix, const char *name, int rows,
-    int cols)
+drl_tensor *drl_params_add(drl_params *p, const char *prefix, const char *name, int rows, int cols)
 {
     drl_tensor *x;
     drli_text t;
@@ -5281,7 +5277,7 @@ DRLDEF drl_tensor *drl_params_add(drl_params *p, const char *prefix, const char 
     return x;
 }
 
-DRLDEF drl_status drl_params_commit(drl_params *p)
+drl_status drl_params_commit(drl_params *p)
 {
     int i, blocks = p->trainable ? 4 : 1;
     size_t at = 0;
@@ -5302,7 +5298,7 @@ DRLDEF drl_status drl_params_commit(drl_params *p)
     return DRL_OK;
 }
 
-DRLDEF void drl_params_free(drl_params *p)
+void drl_params_free(drl_params *p)
 {
     drl_context *ctx = p->ctx;
     size_t blocks = p->trainable ? 4 : 1;
@@ -5314,12 +5310,12 @@ DRLDEF void drl_params_free(drl_params *p)
     memset(p, 0, sizeof(*p));
 }
 
-DRLDEF void drl_params_zero_grad(drl_params *p)
+void drl_params_zero_grad(drl_params *p)
 {
     memset(p->grad, 0, p->size * sizeof(float));
 }
 
-DRLDEF void drl_params_copy(drl_params *to, const drl_params *from)
+void drl_params_copy(drl_params *to, const drl_params *from)
 {
     memcpy(to->value, from->value, from->size * sizeof(float));
 }
@@ -5330,12 +5326,12 @@ DRLI_KERNEL(polyak, (n, from, tau, to), size_t n, const float *from, float tau, 
     for (i = 0; i < n; i++) to[i] = fmaf(tau, from[i] - to[i], to[i]);
 }
 
-DRLDEF void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
+void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
 {
     drli_polyak((int)to->ctx->isa, to->size, from->value, tau, to->value);
 }
 
-DRLDEF void drl_params_state(drl_params *p, drl_state *state, const char *prefix, int optimizer)
+void drl_params_state(drl_params *p, drl_state *state, const char *prefix, int optimizer)
 {
     int i, moments = optimizer && p->trainable;
     int64_t one = 1;
@@ -5380,7 +5376,7 @@ static int drli_params_find_nan(const drl_params *p)
     return -1;
 }
 
-DRLDEF void drl_tensor_init(drl_tensor *x, drl_init kind, float gain, drl_rng *rng)
+void drl_tensor_init(drl_tensor *x, drl_init kind, float gain, drl_rng *rng)
 {
     size_t i, n = drli_tensor_size(x);
     float in = (float)x->rows, out = (float)x->cols, bound = 0, sigma = gain;
@@ -5395,7 +5391,7 @@ DRLDEF void drl_tensor_init(drl_tensor *x, drl_init kind, float gain, drl_rng *r
     }
 }
 
-DRLDEF void drl_dense_add(drl_dense *layer, drl_params *p, const char *prefix, const char *name,
+void drl_dense_add(drl_dense *layer, drl_params *p, const char *prefix, const char *name,
     int in, int out)
 {
     char full[DRLI_NAME];
@@ -5404,14 +5400,13 @@ DRLDEF void drl_dense_add(drl_dense *layer, drl_params *p, const char *prefix, c
     layer->b = drl_params_add(p, full, ".b", 1, out);
 }
 
-DRLDEF void drl_dense_init(drl_dense *layer, drl_init kind, float gain, drl_rng *rng)
+void drl_dense_init(drl_dense *layer, drl_init kind, float gain, drl_rng *rng)
 {
     drl_tensor_init(layer->w, kind, gain, rng);
     drl_tensor_init(layer->b, DRL_INIT_CONSTANT, 0.0f, rng);
 }
 
-DRLDEF drl_tensor *drl_dense_forward(drl_tape *t, const drl_dense *layer, drl_tensor *x,
-    drl_act act)
+drl_tensor *drl_dense_forward(drl_tape *t, const drl_dense *layer, drl_tensor *x, drl_act act)
 {
     return drl_linear(t, x, layer->w, layer->b, NULL, act);
 }
@@ -5423,7 +5418,7 @@ static drl_tensor *drli_dense_frozen(drl_tape *t, const drl_dense *layer, drl_te
     return drl_linear(t, x, drl_detach(t, layer->w), drl_detach(t, layer->b), NULL, act);
 }
 
-DRLDEF void drl_mlp_add(drl_mlp *mlp, drl_params *p, const char *prefix, const int *dims,
+void drl_mlp_add(drl_mlp *mlp, drl_params *p, const char *prefix, const int *dims,
     int layers, drl_act act, drl_act out_act)
 {
     char name[DRLI_NAME];
@@ -5453,7 +5448,7 @@ DRLI_UNUSED static void drli_mlp_even(drl_mlp *mlp, drl_params *p, const char *p
     drl_mlp_add(mlp, p, prefix, dims, layers + 1, act, DRL_ACT_NONE);
 }
 
-DRLDEF void drl_mlp_init(drl_mlp *mlp, drl_init kind, float gain, drl_rng *rng)
+void drl_mlp_init(drl_mlp *mlp, drl_init kind, float gain, drl_rng *rng)
 {
     int i;
     for (i = 0; i < mlp->layers; i++) drl_dense_init(&mlp->layer[i], kind, gain, rng);
@@ -5475,12 +5470,12 @@ static drl_tensor *drli_mlp_from(drl_tape *t, const drl_mlp *mlp, int first, drl
     return x;
 }
 
-DRLDEF drl_tensor *drl_mlp_forward(drl_tape *t, const drl_mlp *mlp, drl_tensor *x)
+drl_tensor *drl_mlp_forward(drl_tape *t, const drl_mlp *mlp, drl_tensor *x)
 {
     return drli_mlp_from(t, mlp, 0, x, 0);
 }
 
-DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *p, const char *prefix, int in, int width,
+void drl_resmlp_add(drl_resmlp *net, drl_params *p, const char *prefix, int in, int width,
     int blocks, int out, drl_act act)
 {
     char name[DRLI_NAME];
@@ -5501,7 +5496,7 @@ DRLDEF void drl_resmlp_add(drl_resmlp *net, drl_params *p, const char *prefix, i
     drl_dense_add(&net->last, p, prefix, "last", width, out);
 }
 
-DRLDEF void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng *rng)
+void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng *rng)
 {
     int i;
     drl_dense_init(&net->first, kind, gain, rng);
@@ -5522,13 +5517,12 @@ static drl_tensor *drli_resmlp_body(drl_tape *t, const drl_resmlp *net, drl_tens
     return drl_dense_forward(t, &net->last, h, DRL_ACT_NONE);
 }
 
-DRLDEF drl_tensor *drl_resmlp_forward(drl_tape *t, const drl_resmlp *net, drl_tensor *x)
+drl_tensor *drl_resmlp_forward(drl_tape *t, const drl_resmlp *net, drl_tensor *x)
 {
     return drli_resmlp_body(t, net, drl_dense_forward(t, &net->first, x, DRL_ACT_NONE));
 }
 
-DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *p, const char *prefix, int frequencies,
-    int out)
+void drl_fourier_add(drl_fourier *time, drl_params *p, const char *prefix, int frequencies, int out)
 {
     time->frequencies = frequencies;
     time->phase = drl_params_add(p, prefix, "phase", 1, frequencies);
@@ -5536,7 +5530,7 @@ DRLDEF void drl_fourier_add(drl_fourier *time, drl_params *p, const char *prefix
     drl_dense_add(&time->l1, p, prefix, "t1", out, out);
 }
 
-DRLDEF drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, int steps)
+drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, int steps)
 {
     drl_tensor *angle = drl_tape_input(tape, steps, time->frequencies, NULL);
     int t, f, n = time->frequencies;
@@ -5552,7 +5546,7 @@ DRLDEF drl_tensor *drl_fourier_forward(drl_tape *tape, const drl_fourier *time, 
     return drl_dense_forward(tape, &time->l1, angle, DRL_ACT_NONE);
 }
 
-DRLDEF void drl_time_sinusoidal(drl_time kind, int steps, int dim, float *out)
+void drl_time_sinusoidal(drl_time kind, int steps, int dim, float *out)
 {
     int t, i, half = dim / 2;
     float last = (float)(kind == DRL_TIME_SCALED ? half : half - 1);
@@ -5565,7 +5559,7 @@ DRLDEF void drl_time_sinusoidal(drl_time kind, int steps, int dim, float *out)
         }
 }
 
-DRLDEF void drl_brn_add(drl_brn *layer, drl_params *p, drl_params *running, const char *prefix,
+void drl_brn_add(drl_brn *layer, drl_params *p, drl_params *running, const char *prefix,
     const char *name, int cols)
 {
     char full[DRLI_NAME];
@@ -5580,7 +5574,7 @@ DRLDEF void drl_brn_add(drl_brn *layer, drl_params *p, drl_params *running, cons
     layer->delta_max = 5.0f;
 }
 
-DRLDEF void drl_brn_init(drl_brn *layer)
+void drl_brn_init(drl_brn *layer)
 {
     drl_tensor_init(layer->scale, DRL_INIT_CONSTANT, 1.0f, NULL);
     drl_tensor_init(layer->shift, DRL_INIT_CONSTANT, 0.0f, NULL);
@@ -5597,7 +5591,7 @@ static int drli_brn_fits(drl_tape *t, const drl_brn *layer, const drl_tensor *x)
     return 0;
 }
 
-DRLDEF drl_tensor *drl_brn_train(drl_tape *t, drl_brn *layer, drl_tensor *x, int renorm)
+drl_tensor *drl_brn_train(drl_tape *t, drl_brn *layer, drl_tensor *x, int renorm)
 {
     int c, n = x->cols;
     float *stats = drli_brn_fits(t, layer, x) ? drli_tape_floats(t, 6 * (size_t)n) : NULL;
@@ -5619,7 +5613,7 @@ DRLDEF drl_tensor *drl_brn_train(drl_tape *t, drl_brn *layer, drl_tensor *x, int
     return drli_batch_renorm(t, x, layer->scale, layer->shift, stats, layer->eps);
 }
 
-DRLDEF drl_tensor *drl_brn_eval(drl_tape *t, const drl_brn *layer, drl_tensor *x)
+drl_tensor *drl_brn_eval(drl_tape *t, const drl_brn *layer, drl_tensor *x)
 {
     drl_tensor *a = drl_tape_input(t, 1, x->cols, NULL);
     drl_tensor *b = drl_tape_input(t, 1, x->cols, NULL);
@@ -5635,7 +5629,7 @@ DRLDEF drl_tensor *drl_brn_eval(drl_tape *t, const drl_brn *layer, drl_tensor *x
 /* ==================== >>optim
    Adam in one pass. */
 
-DRLDEF drl_adam_config drl_adam_config_default(void)
+drl_adam_config drl_adam_config_default(void)
 {
     drl_adam_config cfg = {3e-4f, 0.9f, 0.999f, 1e-8f, 0, 0, 0, 0};
     return cfg;
@@ -5674,7 +5668,7 @@ DRLI_KERNEL(adam, (n, w, g, m, v, cfg, gain, cut, m1, v1, keep), size_t n, float
     }
 }
 
-DRLDEF void drl_adam_step(drl_params *p, const drl_adam_config *cfg)
+void drl_adam_step(drl_params *p, const drl_adam_config *cfg)
 {
     float gain = 1.0f, cut = cfg->clip_element > 0 ? cfg->clip_element : HUGE_VALF;
     p->step++;
@@ -5692,12 +5686,12 @@ static float drli_progress(int64_t step, int64_t total)
     return step >= total ? 1.0f : step <= 0 ? 0.0f : (float)((double)step / (double)total);
 }
 
-DRLDEF float drl_lr_linear(float first, float last, int64_t step, int64_t total)
+float drl_lr_linear(float first, float last, int64_t step, int64_t total)
 {
     return fmaf(drli_progress(step, total), last - first, first);
 }
 
-DRLDEF float drl_lr_cosine(float first, float last, int64_t step, int64_t total)
+float drl_lr_cosine(float first, float last, int64_t step, int64_t total)
 {
     float c = drl_cosf(3.14159265f * drli_progress(step, total));
     return fmaf(0.5f * (1.0f + c), first - last, last);
@@ -5729,7 +5723,7 @@ static void drli_ddpm_fill(drl_ddpm *d, int t, double abar, double next, double 
     d->std[t] = (float)sqrt(variance);
 }
 
-DRLDEF drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule kind, int steps)
+drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule kind, int steps)
 {
     int t;
     double next = 1;
@@ -5750,7 +5744,7 @@ DRLDEF drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule k
     return DRL_OK;
 }
 
-DRLDEF drl_status drl_ddim_init(drl_ddpm *short_chain, drl_context *ctx, const drl_ddpm *full,
+drl_status drl_ddim_init(drl_ddpm *short_chain, drl_context *ctx, const drl_ddpm *full,
     int steps, float eta)
 {
     int j, stride = steps > 0 ? full->steps / steps : 0;
@@ -5783,7 +5777,7 @@ static drl_tensor *drli_ddpm_column(drl_tape *tape, const float *table, const in
     return y;
 }
 
-DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, const int *t,
+drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, const int *t,
     drl_tensor *x0, drl_tensor *noise)
 {
     drl_tensor *a = drli_ddpm_column(tape, ddpm->abar, t, x0->rows, 1);
@@ -5791,7 +5785,7 @@ DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, const in
     return drl_add(tape, drl_mul(tape, x0, a), drl_mul(tape, noise, b));
 }
 
-DRLDEF drl_tensor *drl_ddpm_mean(drl_tape *tape, const drl_ddpm *ddpm, const int *t, drl_tensor *x,
+drl_tensor *drl_ddpm_mean(drl_tape *tape, const drl_ddpm *ddpm, const int *t, drl_tensor *x,
     drl_tensor *eps, float clip)
 {
     int n = x->rows;
@@ -5808,7 +5802,7 @@ static drl_tensor *drli_mix(drl_tape *tape, float a, drl_tensor *x, float b, drl
     return drl_add(tape, drl_affine(tape, x, a, 0.0f), drl_affine(tape, y, b, 0.0f));
 }
 
-DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
+drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
     drl_tensor *eps, drl_tensor *z, float clip)
 {
     drl_tensor *x0 = drl_clip(tape, drli_mix(tape, ddpm->x_scale[t], x, -ddpm->eps_scale[t], eps),
@@ -5818,7 +5812,7 @@ DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, dr
     return drl_add(tape, mean, drl_affine(tape, z, ddpm->std[t], 0.0f));
 }
 
-DRLDEF void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *prefix, int obs_dim,
+void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *prefix, int obs_dim,
     int act_dim, drl_time kind, int time_dim, int time_hidden, int width, int layers, int blocks,
     drl_act act)
 {
@@ -5834,7 +5828,7 @@ DRLDEF void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *
     else drli_mlp_even(&net->mlp, params, prefix, in, width, layers, act_dim, act);
 }
 
-DRLDEF void drl_denoiser_init(drl_denoiser *net, drl_init kind, float gain, drl_rng *rng)
+void drl_denoiser_init(drl_denoiser *net, drl_init kind, float gain, drl_rng *rng)
 {
     drl_dense_init(&net->t0, kind, gain, rng);
     drl_dense_init(&net->t1, kind, gain, rng);
@@ -5847,7 +5841,7 @@ static const drl_dense *drli_denoiser_first(const drl_denoiser *net)
     return net->mlp.layers ? &net->mlp.layer[0] : &net->res.first;
 }
 
-DRLDEF drl_tensor *drl_denoiser_time(drl_tape *tape, const drl_denoiser *net, int steps)
+drl_tensor *drl_denoiser_time(drl_tape *tape, const drl_denoiser *net, int steps)
 {
     const drl_dense *first = drli_denoiser_first(net);
     drl_tensor *e = drl_tape_input(tape, steps, net->time_dim, NULL);
@@ -5859,14 +5853,14 @@ DRLDEF drl_tensor *drl_denoiser_time(drl_tape *tape, const drl_denoiser *net, in
         NULL, DRL_ACT_NONE);
 }
 
-DRLDEF drl_tensor *drl_denoiser_state(drl_tape *tape, const drl_denoiser *net, drl_tensor *obs)
+drl_tensor *drl_denoiser_state(drl_tape *tape, const drl_denoiser *net, drl_tensor *obs)
 {
     drl_tensor *w = drl_rows(tape, drli_denoiser_first(net)->w, net->act_dim + net->time_dim,
         net->obs_dim);
     return drl_linear(tape, obs, w, NULL, NULL, DRL_ACT_NONE);
 }
 
-DRLDEF drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl_tensor *x,
+drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl_tensor *x,
     drl_tensor *time, drl_tensor *state)
 {
     drl_tensor *w = drl_rows(tape, drli_denoiser_first(net)->w, 0, net->act_dim), *h;
@@ -5877,7 +5871,7 @@ DRLDEF drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl
                            : drli_resmlp_body(tape, &net->res, h);
 }
 
-DRLDEF drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
+drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
     const int *t, drl_tensor *x, drl_tensor *obs)
 {
     int r, *told = (int *)drl_arena_alloc(&tape->arena, (size_t)x->rows * sizeof(int));
@@ -5889,7 +5883,7 @@ DRLDEF drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, cons
     return drl_denoiser_eps(tape, net, x, time, state);
 }
 
-DRLDEF drl_tensor *drl_denoiser_loss(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
+drl_tensor *drl_denoiser_loss(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
     drl_tensor *obs, drl_tensor *x0, const int *t, drl_tensor *noise, drl_tensor *weight)
 {
     drl_tensor *x = drl_ddpm_noise(tape, ddpm, t, x0, noise);
@@ -5898,7 +5892,7 @@ DRLDEF drl_tensor *drl_denoiser_loss(drl_tape *tape, const drl_denoiser *net, co
     return drl_mean(tape, weight ? drl_mul(tape, e, weight) : e);
 }
 
-DRLDEF void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
+void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
     drl_tensor *obs, int candidates, int first, int last, float clip, float *path)
 {
     int r, t, n, A = net->act_dim, rows = candidates * obs->rows, grad = tape->grad_enabled;
@@ -5926,7 +5920,7 @@ DRLDEF void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const d
     tape->grad_enabled = grad;
 }
 
-DRLDEF void drl_ou_schedule(int n, float floor, float *c)
+void drl_ou_schedule(int n, float floor, float *c)
 {
     int k;
     for (k = 0; k < n; k++) {
@@ -5936,7 +5930,7 @@ DRLDEF void drl_ou_schedule(int n, float floor, float *c)
     }
 }
 
-DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta,
+void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta,
     drl_tensor *xi, float sigma0, drl_tensor **x1, drl_tensor **ratio)
 {
     float pull = 1.0f / (sigma0 * sigma0);
@@ -5973,7 +5967,7 @@ DRLI_KERNEL(c51_project, (atoms, rows, p, shift, scale, weight, out), const drl_
         }
 }
 
-DRLDEF void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, const float *p,
+void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, const float *p,
     const float *shift, const float *scale, float weight, int accumulate, float *out)
 {
     if (!accumulate) memset(out, 0, (size_t)rows * (size_t)atoms->count * sizeof(float));
@@ -6001,7 +5995,7 @@ DRLI_BACKWARD(c51_loss)
     float *g = drli_grad_add(t, x), up = y->grad[0] / (float)x->rows;
     if (g) drli_softmax_dx((int)t->ctx->isa, x->rows, x->cols, p, d, up, g);
 }
-DRLDEF drl_tensor *drl_c51_loss(drl_tape *t, drl_tensor *logits, const float *target, float bonus)
+drl_tensor *drl_c51_loss(drl_tape *t, drl_tensor *logits, const float *target, float bonus)
 {
     drl_tensor *y = drli_node(t, DRLI_OP(c51_loss), 1, 1, logits, NULL);
     size_t i, size = drli_tensor_size(logits);
@@ -6045,7 +6039,7 @@ DRLI_BACKWARD(c51_mean)
         drli_c51_slope((int)t->ctx->isa, x->rows, x->cols, y->f[0], y->f[1],
             (const float *)y->saved, y->data, y->grad, g);
 }
-DRLDEF drl_tensor *drl_c51_mean(drl_tape *t, drl_tensor *logits, const drl_atoms *atoms)
+drl_tensor *drl_c51_mean(drl_tape *t, drl_tensor *logits, const drl_atoms *atoms)
 {
     drl_tensor *y;
     float *p;
@@ -6063,7 +6057,7 @@ DRLDEF drl_tensor *drl_c51_mean(drl_tape *t, drl_tensor *logits, const drl_atoms
     return y;
 }
 
-DRLDEF void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *running,
+void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *running,
     const char *prefix, int in, int width, int out)
 {
     char name[DRLI_NAME];
@@ -6076,7 +6070,7 @@ DRLDEF void drl_crossq_add(drl_crossq *q, drl_params *params, drl_params *runnin
     }
 }
 
-DRLDEF void drl_crossq_init(drl_crossq *q, drl_rng *rng)
+void drl_crossq_init(drl_crossq *q, drl_rng *rng)
 {
     int i;
     for (i = 0; i < 3; i++) {
@@ -6085,7 +6079,7 @@ DRLDEF void drl_crossq_init(drl_crossq *q, drl_rng *rng)
     }
 }
 
-DRLDEF drl_tensor *drl_crossq_train(drl_tape *t, drl_crossq *q, drl_tensor *x, int renorm)
+drl_tensor *drl_crossq_train(drl_tape *t, drl_crossq *q, drl_tensor *x, int renorm)
 {
     int i;
     for (i = 0; i < 3; i++)
@@ -6094,7 +6088,7 @@ DRLDEF drl_tensor *drl_crossq_train(drl_tape *t, drl_crossq *q, drl_tensor *x, i
     return x;
 }
 
-DRLDEF drl_tensor *drl_crossq_eval(drl_tape *t, const drl_crossq *q, drl_tensor *x)
+drl_tensor *drl_crossq_eval(drl_tape *t, const drl_crossq *q, drl_tensor *x)
 {
     int i;
     for (i = 0; i < 3; i++)
@@ -6103,7 +6097,7 @@ DRLDEF drl_tensor *drl_crossq_eval(drl_tape *t, const drl_crossq *q, drl_tensor 
     return x;
 }
 
-DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target, const char *prefix,
+void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target, const char *prefix,
     int obs_dim, int act_dim, int width, int layers, drl_act act)
 {
     char name[DRLI_NAME];
@@ -6116,13 +6110,13 @@ DRLDEF void drl_twin_add(drl_twin *twin, drl_params *params, drl_params *target,
     }
 }
 
-DRLDEF void drl_twin_init(drl_twin *twin, drl_init kind, float gain, drl_rng *rng)
+void drl_twin_init(drl_twin *twin, drl_init kind, float gain, drl_rng *rng)
 {
     int j;
     for (j = 0; j < 2; j++) drl_mlp_init(&twin->q[j], kind, gain, rng);
 }
 
-DRLDEF drl_tensor *drl_twin_min(drl_tape *t, const drl_twin *twin, drl_tensor *obs, drl_tensor *act,
+drl_tensor *drl_twin_min(drl_tape *t, const drl_twin *twin, drl_tensor *obs, drl_tensor *act,
     int target)
 {
     const drl_mlp *q = target ? twin->target : twin->q;
@@ -6152,7 +6146,7 @@ DRLDEF drl_tensor *drl_twin_min(drl_tape *t, const drl_twin *twin, drl_tensor *o
     return all;
 }
 
-DRLDEF drl_tensor *drl_twin_loss(drl_tape *t, const drl_twin *twin, drl_tensor *obs,
+drl_tensor *drl_twin_loss(drl_tape *t, const drl_twin *twin, drl_tensor *obs,
     drl_tensor *act, const float *y)
 {
     drl_tensor *x = drl_concat(t, act, obs), *loss[2];
@@ -6211,7 +6205,7 @@ static drl_status drli_env_reset_at(drl_context *ctx, const drl_env *env, int in
     return drli_env_values(ctx, env, index, 0, code, obs, 0.0f);
 }
 
-DRLDEF drl_status drl_env_reset(drl_context *ctx, const drl_env *env, uint64_t seed, float *obs)
+drl_status drl_env_reset(drl_context *ctx, const drl_env *env, uint64_t seed, float *obs)
 {
     return drli_env_reset_at(ctx, env, -1, seed, obs);
 }
@@ -6260,7 +6254,7 @@ static drl_status drli_env_step_at(drl_context *ctx, const drl_env *env, int ind
     return drli_env_step_check(ctx, env, index, step, action, obs, out);
 }
 
-DRLDEF drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *action,
+drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *action,
     float *obs, float *reward, int *flags)
 {
     return drli_env_step_at(ctx, env, -1, -1, action, obs, reward, flags);
@@ -6367,7 +6361,7 @@ static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, 
     return step;
 }
 
-DRLDEF drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *faults)
+drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *faults)
 {
     drli_findings f;
     float *obs;
@@ -6405,7 +6399,7 @@ DRLDEF drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *fault
 /* ==================== >>replay
    Ring buffer. */
 
-DRLDEF drl_replay_config drl_replay_config_default(int obs_dim, int act_dim)
+drl_replay_config drl_replay_config_default(int obs_dim, int act_dim)
 {
     drl_replay_config cfg = {0, 0, 1000000, 1, 1, 0.99f};
     cfg.obs_dim = obs_dim;
@@ -6413,7 +6407,7 @@ DRLDEF drl_replay_config drl_replay_config_default(int obs_dim, int act_dim)
     return cfg;
 }
 
-DRLDEF size_t drl_replay_bytes(const drl_replay_config *cfg)
+size_t drl_replay_bytes(const drl_replay_config *cfg)
 {
     size_t row = (2 * (size_t)cfg->obs_dim + (size_t)cfg->act_dim + 1) * sizeof(float) +
                  sizeof(int32_t) + 1;
@@ -6421,7 +6415,7 @@ DRLDEF size_t drl_replay_bytes(const drl_replay_config *cfg)
     return row * (size_t)cfg->capacity + (size_t)cfg->envs * sizeof(int64_t);
 }
 
-DRLDEF drl_status drl_replay_init(drl_replay *r, drl_context *ctx, const drl_replay_config *cfg)
+drl_status drl_replay_init(drl_replay *r, drl_context *ctx, const drl_replay_config *cfg)
 {
     size_t n = (size_t)cfg->capacity;
     int e;
@@ -6447,13 +6441,13 @@ DRLDEF drl_status drl_replay_init(drl_replay *r, drl_context *ctx, const drl_rep
     return DRL_OK;
 }
 
-DRLDEF void drl_replay_free(drl_replay *r)
+void drl_replay_free(drl_replay *r)
 {
     if (r->ctx) drl_memory_free(r->ctx, r->last, r->bytes);
     memset(r, 0, sizeof(*r));
 }
 
-DRLDEF void drl_replay_push(drl_replay *r, const float *obs, const float *act, float reward,
+void drl_replay_push(drl_replay *r, const float *obs, const float *act, float reward,
     const float *next_obs, int flags)
 {
     size_t at = (size_t)(r->head %= r->cfg.capacity);
@@ -6471,7 +6465,7 @@ DRLDEF void drl_replay_push(drl_replay *r, const float *obs, const float *act, f
     if (r->size < r->cfg.capacity) r->size++;
 }
 
-DRLDEF void drl_replay_skip(drl_replay *r)
+void drl_replay_skip(drl_replay *r)
 {
     r->last[r->turn] = -1;
     r->turn = (r->turn + 1) % r->cfg.envs;
@@ -6494,7 +6488,7 @@ static int64_t drli_replay_walk(const drl_replay *r, int64_t i, float *reward, f
     return i;
 }
 
-DRLDEF drl_status drl_replay_sample(drl_replay *r, drl_rng *rng, drl_batch *batch)
+drl_status drl_replay_sample(drl_replay *r, drl_rng *rng, drl_batch *batch)
 {
     int b;
     size_t S = (size_t)r->cfg.obs_dim, A = (size_t)r->cfg.act_dim;
@@ -6539,7 +6533,7 @@ static int64_t drli_state_range(drl_state *state, const char *prefix, const char
     return v;
 }
 
-DRLDEF void drl_replay_state(drl_replay *r, drl_state *state, const char *prefix)
+void drl_replay_state(drl_replay *r, drl_state *state, const char *prefix)
 {
     int64_t n = r->size, most = r->cfg.capacity;
     if (state->file) {
@@ -6589,7 +6583,7 @@ static double drli_algo_number(const drl_algo *algo, const void *config, const c
     return field ? drli_field_value(field, (const char *)config + field->offset, &bits) : other;
 }
 
-DRLDEF void drl_algo_default(drl_algo algo, void *config, int obs_dim, int act_dim)
+void drl_algo_default(drl_algo algo, void *config, int obs_dim, int act_dim)
 {
     memset(config, 0, algo.config_size);
     drl_fields_default(algo.fields, algo.field_count, config);
@@ -6608,7 +6602,7 @@ static const char *drli_next_word(const char *s, char *word, int n)
     return s;
 }
 
-DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config, const char *name)
+drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config, const char *name)
 {
     char *seed = (char *)config + drli_algo_field(&algo, "seed")->offset, word[DRL_FIELD_TEXT];
     char names[100], *value;
@@ -6780,7 +6774,7 @@ DRLI_UNUSED static void drli_rollout_clear(drl_replay *r)
 /* Define what DRL_ALGO_API declares from drli_NAME_start, _act, _update; more: statements that set
    the optional functions of the drl_algo a. */
 #define DRLI_ALGO(algo, CONFIG, text, figures, lines, more) \
-    DRLDEF drl_algo drl_##algo##_algo(void) \
+    drl_algo drl_##algo##_algo(void) \
     { \
         typedef drl_##algo##_config drl_config; \
         static const drl_field fields[] = {CONFIG(DRL_ELEMENT)}; \
@@ -6801,13 +6795,13 @@ DRLI_UNUSED static void drli_rollout_clear(drl_replay *r)
         more; \
         return a; \
     } \
-    DRLDEF drl_##algo##_config drl_##algo##_config_default(int obs_dim, int act_dim) \
+    drl_##algo##_config drl_##algo##_config_default(int obs_dim, int act_dim) \
     { \
         drl_##algo##_config c; \
         drl_algo_default(drl_##algo##_algo(), &c, obs_dim, act_dim); \
         return c; \
     } \
-    DRLDEF drl_status drl_##algo##_init(drl_##algo *agent, drl_context *ctx, \
+    drl_status drl_##algo##_init(drl_##algo *agent, drl_context *ctx, \
                                         const drl_##algo##_config *cfg) \
     { \
         return drl_agent_init(&agent->agent, ctx, drl_##algo##_algo(), cfg); \
@@ -6852,7 +6846,7 @@ static drl_status drli_agent_start(drl_agent *a, const void *config)
     return a->tape.status;
 }
 
-DRLDEF drl_status drl_agent_init(drl_agent *a, drl_context *ctx, drl_algo algo, const void *config)
+drl_status drl_agent_init(drl_agent *a, drl_context *ctx, drl_algo algo, const void *config)
 {
     drl_status s = drl_fields_check(ctx, algo.fields, algo.field_count, config);
     memset(a, 0, algo.size);
@@ -6865,7 +6859,7 @@ DRLDEF drl_status drl_agent_init(drl_agent *a, drl_context *ctx, drl_algo algo, 
     return s;
 }
 
-DRLDEF void drl_agent_free(drl_agent *a)
+void drl_agent_free(drl_agent *a)
 {
     int i;
     if (!a->ctx) return;
@@ -6876,14 +6870,13 @@ DRLDEF void drl_agent_free(drl_agent *a)
     memset(a, 0, a->algo.size);
 }
 
-DRLDEF void drl_agent_begin(drl_agent *a, int env, uint64_t seed)
+void drl_agent_begin(drl_agent *a, int env, uint64_t seed)
 {
     if (env < 0) a->rng_eval = drli_agent_stream(a, seed, "eval");
     if (a->algo.begin_fn) a->algo.begin_fn(a, env);
 }
 
-DRLDEF drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const float *obs,
-    float *act)
+drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const float *obs, float *act)
 {
     drl_tape *t = &agent->tape;
     drl_tensor *s, *a;
@@ -6917,18 +6910,18 @@ static drl_status drli_agent_finite(drl_agent *a)
         1].params->names[bad]);
 }
 
-DRLDEF drl_status drl_agent_update(drl_agent *a, drl_replay *replay)
+drl_status drl_agent_update(drl_agent *a, drl_replay *replay)
 {
     drl_status s = a->algo.update_fn(a, replay);
     return s ? s : drli_agent_finite(a);
 }
 
-DRLDEF const void *drl_agent_config(const drl_agent *a)
+const void *drl_agent_config(const drl_agent *a)
 {
     return (const char *)a + a->algo.config_offset;
 }
 
-DRLDEF void drl_agent_state(drl_agent *a, drl_state *state, int all)
+void drl_agent_state(drl_agent *a, drl_state *state, int all)
 {
     static const int64_t one = 1, rng = 4 * sizeof(drl_rng) / 8;
     int i;
@@ -6942,7 +6935,7 @@ DRLDEF void drl_agent_state(drl_agent *a, drl_state *state, int all)
 }
 
 #ifndef DIFFRL_NO_STDIO
-DRLDEF drl_status drl_agent_save(drl_agent *a, const char *path, const drl_meta *meta)
+drl_status drl_agent_save(drl_agent *a, const char *path, const drl_meta *meta)
 {
     drl_state state;
     drl_meta all;
@@ -6983,7 +6976,7 @@ static drl_status drli_agent_from(drl_agent *a, drl_context *ctx, const drl_algo
     return s;
 }
 
-DRLDEF drl_status drl_agent_load(drl_agent *a, drl_context *ctx, drl_algo algo, const char *path)
+drl_status drl_agent_load(drl_agent *a, drl_context *ctx, drl_algo algo, const char *path)
 {
     drl_file file;
     void *config;
@@ -7000,7 +6993,7 @@ DRLDEF drl_status drl_agent_load(drl_agent *a, drl_context *ctx, drl_algo algo, 
 
 /* ---- training ---- */
 
-DRLDEF drl_trainer_config drl_trainer_config_default(void)
+drl_trainer_config drl_trainer_config_default(void)
 {
     drl_trainer_config cfg = {1, 1000000, 1};
     return cfg;
@@ -7034,7 +7027,7 @@ static drl_status drli_env_fits(drl_context *ctx, const drl_agent *a, const drl_
         "%d", env->name, env->obs_dim, env->act_dim, a->obs_dim, a->act_dim);
 }
 
-DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_trainer_config *cfg,
+drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_trainer_config *cfg,
     const drl_env *envs, int env_count, drl_agent *a)
 {
     drl_replay_config rc = drl_replay_config_default(a->obs_dim, a->act_dim);
@@ -7077,7 +7070,7 @@ DRLDEF drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_t
     return s;
 }
 
-DRLDEF void drl_trainer_free(drl_trainer *t)
+void drl_trainer_free(drl_trainer *t)
 {
     if (t->ctx) {
         drl_memory_free(t->ctx, t->ret, t->bytes);
@@ -7103,7 +7096,7 @@ static drl_status drli_trainer_envs(drl_trainer *t, int load)
     return s;
 }
 
-DRLDEF void drl_trainer_state(drl_trainer *t, drl_state *state, int replay)
+void drl_trainer_state(drl_trainer *t, drl_state *state, int replay)
 {
     static const int64_t one = 1, three = 3, rng = sizeof(drl_rng) / 8, rings = 202;
     int64_t E = t->env_count, bytes = (int64_t)t->env_bytes;
@@ -7122,7 +7115,7 @@ DRLDEF void drl_trainer_state(drl_trainer *t, drl_state *state, int replay)
     else if (!state->status) state->status = drli_trainer_envs(t, 0);
 }
 
-DRLDEF drl_status drl_trainer_load(drl_trainer *t, const drl_file *file)
+drl_status drl_trainer_load(drl_trainer *t, const drl_file *file)
 {
     drl_state state;
     drl_status s;
@@ -7191,7 +7184,7 @@ static drl_status drli_trainer_env(drl_trainer *t, int e)
     return s;
 }
 
-DRLDEF drl_status drl_trainer_step(drl_trainer *t)
+drl_status drl_trainer_step(drl_trainer *t)
 {
     int e, i, n = t->env_count * t->agent->act_dim;
     drl_status s = DRL_OK;
@@ -7219,12 +7212,12 @@ static double drli_trainer_mean(const drl_trainer *t, const double *ring)
     return n ? s / n : 0;
 }
 
-DRLDEF double drl_trainer_return(const drl_trainer *t)
+double drl_trainer_return(const drl_trainer *t)
 {
     return drli_trainer_mean(t, t->recent_return);
 }
 
-DRLDEF double drl_trainer_length(const drl_trainer *t)
+double drl_trainer_length(const drl_trainer *t)
 {
     return drli_trainer_mean(t, t->recent_length);
 }
@@ -7248,7 +7241,7 @@ static drl_status drli_episode(drl_context *ctx, drl_agent *a, const drl_env *en
     return s;
 }
 
-DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *env, int episodes,
+drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *env, int episodes,
     uint64_t seed, drl_evaluation *result, double *returns)
 {
     size_t size = ((size_t)a->obs_dim + (size_t)a->act_dim) * sizeof(float);
@@ -8140,7 +8133,7 @@ static void drli_dppo_range(drl_dense *range, int64_t rows, const float *x)
     }
 }
 
-DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const float *act,
+drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const float *act,
     const uint8_t *ends)
 {
     const drl_dppo_config *c = &d->cfg;
@@ -8721,7 +8714,7 @@ DRLI_ALGO(qvpo, DRL_QVPO_CONFIG,
 
 /* ==================== >>algos
    One line per algorithm. */
-DRLDEF drl_algo drl_algo_at(int index)
+drl_algo drl_algo_at(int index)
 {
     drl_algo none;
 #ifndef DIFFRL_NO_DACER
@@ -8745,7 +8738,7 @@ DRLDEF drl_algo drl_algo_at(int index)
     return none;
 }
 
-DRLDEF drl_algo drl_algo_find(const char *name)
+drl_algo drl_algo_find(const char *name)
 {
     drl_algo algo = drl_algo_at(0);
     int i;

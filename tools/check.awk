@@ -125,8 +125,10 @@ function declared(end,    s, fn, type, doc) {
     if (end == "{" || end == "macro") { function_name = fn; function_start = start }
     if (end != "{" && end != ";") return
     if (fn !~ /^drli?_/) say(start, "function " fn " has no prefix drl_ or drli_")
-    if (fn ~ /^drl_/ && s !~ /^DRLDEF/) say(start, "public function " fn " without DRLDEF")
-    if (fn ~ /^drli_/ && s ~ /^DRLDEF/) say(start, "private function " fn " with DRLDEF")
+    if (fn ~ /^drl_/ && part == "api" && s !~ /^DRLDEF/)
+        say(start, "public function " fn " without DRLDEF")
+    if ((fn ~ /^drli_/ || part != "api") && s ~ /^DRLDEF/)
+        say(start, "DRLDEF is for prototypes of public functions; " fn " has it")
     if (end == ";" && part == "api") {
         print fn, start >prototypes
         doc = doc_end == start - 1 || (start == NR && proto_end == start - 1)

@@ -15,8 +15,8 @@ Prints one line `FILE:LINE: what` per finding; exit status 1 if there is one. Th
              one banner in the API part and one in the implementation, in the same order. A title
              that ends with [api] or [impl] says that the section stands in that part only.
   order      no section uses a function or type that a later section defines
-  names      functions and types drl_* (public, DRLDEF) or drli_* (private), macros DRL_*, DRLI_*
-             or DIFFRL_*; exported symbols drl_*; nm shows no writable globals (which it calls
+  names      functions and types drl_* (public; DRLDEF before prototypes alone) or drli_*
+             (private), macros DRL_*, DRLI_* or DIFFRL_*; exported symbols drl_*; nm shows no writable globals (which it calls
              const tables with pointers, too: the loader writes them)
   guards     every #if closed in the section that opens it; push and pop pragmas in pairs
   budget     10,000 lines, 350 KiB, 100 columns, opening comment 180 lines, functions 60 lines
@@ -168,14 +168,14 @@ DRLDEF int drl_top_all(const drl_pair *p,
 
 /* $flat >>base
    Sums. */
-DRLDEF int drl_pair_sum(const drl_pair *p)
+int drl_pair_sum(const drl_pair *p)
 {
     const char *s = "} /* \" ";
     return p->a + p->b + (s[0] == '{');
 }
 
-DRLDEF int drl_pair_first(const drl_pair *p) { return p->a; }
-DRLDEF int drl_pair_second(const drl_pair *p) { return p->b; }
+int drl_pair_first(const drl_pair *p) { return p->a; }
+int drl_pair_second(const drl_pair *p) { return p->b; }
 
 /* $flat >>hidden
    Private. */
@@ -189,7 +189,7 @@ static int drli_hidden_add(int a, int b)
 #ifndef DIFFRL_NO_TOP
 /* $flat >>top
    All. */
-DRLDEF int drl_top_all(const drl_pair *p, drl_extra_fn fn)
+int drl_top_all(const drl_pair *p, drl_extra_fn fn)
 {
     return drli_hidden_add(drl_pair_sum(p), fn(NULL, 1));
 }
@@ -280,6 +280,8 @@ selftest()
     breaks 'names: macro' 's/^#ifndef DRLDEF/#define GOOD 1\n&/' 'macro GOOD has no prefix' 15
     breaks 'names: public without DRLDEF' 's/^DRLDEF \(int drl_pair_sum(.*);\)/\1/' \
         'public function drl_pair_sum without DRLDEF' 28
+    breaks 'names: definition with DRLDEF' 's/^int drl_top_all/DRLDEF &/' \
+        'DRLDEF is for prototypes of public functions; drl_top_all has it'
     breaks 'globals: zeroed' "${add}int drl_count;\\n&/" 'writable global drl_count .nm: [BC]' 73
     breaks 'globals: static' 's/static const int/static int/' 'writable global drli_hidden_table'
     breaks 'globals: const with addresses' \
