@@ -517,7 +517,8 @@ static const task tasks[] = {{"HalfCheetah", 17, 6}, {"Humanoid", 376, 17}};
 
 /* One row: algorithm, preset, what is set beyond it, how many update calls are one cycle (delayed
    parts included), and the PyTorch script that does the same. A new algorithm is one more; one that
-   the library has not got is passed over, and so are those that learn without a replay. */
+   the library has not got is passed over. DPPO's and PPO's rows are one gradient step on a minibatch
+   of a full rollout. */
 typedef struct algorithm {
     const char *name, *preset, *label, *settings;
     int cycle;
@@ -536,7 +537,9 @@ static const algorithm algorithms[] = {
     {"dacer", "paper", "paper", "", 2, "dacer.py"},
     {"dacer", "cpu", "cpu", "", 2, NULL},
     {"dppo", "paper", "minibatch", "", 1, "dppo.py"},
+    {"dppo", "cpu", "cpu", "", 1, NULL},
     {"sac", "paper", "paper", "", 1, NULL},
+    {"ppo", "paper", "minibatch", "", 1, NULL},
 };
 
 /* An agent with what its updates need. */
@@ -545,6 +548,7 @@ typedef struct bench {
     drl_agent *agent;
     drl_replay replay;
     void *config;
+    drl_status (*minibatch)(drl_agent *agent); /* what is one update, or NULL: drl_agent_update */
 } bench;
 
 static void bench_free(bench *b)
@@ -556,11 +560,10 @@ static void bench_free(bench *b)
     free(b->config);
 }
 
-/* 1 if the library has it and it learns from a replay. */
 static int present(const algorithm *a)
 {
     drl_algo algo = drl_algo_find(a->name);
-    return algo.name && !algo.observe_fn &&
+    return algo.name &&
            (!strcmp(a->preset, "paper") || strstr(algo.presets, a->preset));
 }
 
@@ -581,6 +584,42 @@ static drl_status agent_make(bench *b, const algorithm *a, const task *t)
         s = drl_fields_set(&b->ctx, algo.fields, algo.field_count, b->config, key, value);
     }
     return s == DRL_OK ? drl_agent_init(b->agent, &b->ctx, algo, b->config) : s;
+}
+
+/* A gradient step on the rollout's first rows. */
+static drl_status dppo_minibatch(drl_agent *agent)
+{
+    drl_dppo *d = (drl_dppo *)agent;
+    return drli_dppo_step(d, DRLI_MIN(d->cfg.batch, d->cfg.rollout * d->cfg.tuned), d->order);
+}
+
+static drl_status ppo_minibatch(drl_agent *agent)
+{
+    return drli_ppo_step((drl_ppo *)agent, ((drl_ppo *)agent)->order);
+}
+
+/* Fill the rollout of an agent that has one, and get ready for its minibatches. */
+static drl_status rollout_make(bench *b)
+{
+    drl_rng rng = drl_rng_make(2, "bench");
+    drl_dppo *d = (drl_dppo *)b->agent;
+    drl_ppo *p = (drl_ppo *)b->agent;
+    int is_ppo = !strcmp(b->agent->algo.name, "ppo"), n;
+    drl_replay *r = is_ppo ? &p->rollout : &d->rollout;
+    size_t rows = (size_t)r->cfg.capacity;
+    drl_status s;
+    drl_rng_normal_fill(&b->ctx, &rng, r->obs, rows * (size_t)r->cfg.obs_dim);
+    drl_rng_normal_fill(&b->ctx, &rng, r->next_obs, rows * (size_t)r->cfg.obs_dim);
+    drl_rng_uniform_fill(&b->ctx, &rng, r->act, rows * (size_t)r->cfg.act_dim, -1, 1);
+    drl_rng_normal_fill(&b->ctx, &rng, r->reward, rows);
+    memset(r->next, -1, rows * sizeof(*r->next)); /* each row ends its episode */
+    r->size = r->cfg.capacity;
+    s = is_ppo ? drli_ppo_targets(p) : drli_dppo_before(d);
+    if (!s && !is_ppo) drli_dppo_targets(d);
+    b->minibatch = is_ppo ? ppo_minibatch : dppo_minibatch;
+    n = is_ppo ? p->cfg.rollout : d->cfg.rollout * d->cfg.tuned;
+    drl_rng_permutation(&rng, is_ppo ? p->order : d->order, (uint32_t)n);
+    return s;
 }
 
 /* Start an agent with a replay of random transitions. */
@@ -608,7 +647,7 @@ static int bench_make(bench *b, const algorithm *a, const task *t, int threads)
                         i % 1000 == 999 ? DRL_ENV_TRUNCATED : 0);
     }
     drl_memory_free(&b->ctx, x, (size_t)n * 4);
-    return 1;
+    return !b->agent->algo.observe_fn || rollout_make(b) == DRL_OK;
 }
 
 typedef struct update_job {
@@ -621,7 +660,10 @@ static void update_run(void *arg)
     update_job *j = (update_job *)arg;
     int i;
     for (i = 0; i < j->cycle; i++) {
-        if (drl_agent_update(j->b->agent, &j->b->replay) == DRL_OK) continue;
+        bench *b = j->b;
+        if ((b->minibatch ? b->minibatch(b->agent) : drl_agent_update(b->agent, &b->replay)) ==
+            DRL_OK)
+            continue;
         fprintf(stderr, "bench: %s\n", drl_context_error(&j->b->ctx));
         exit(1);
     }
