@@ -868,33 +868,45 @@ static mujoco_model *mujoco_model_load(const mujoco_task *task, const mujoco_opt
 
 /* ---- models of one's own: "mjcf:FILE.xml" ---- */
 
-/* Which joint moves the robot along x: a free one, or a slide of the first body. id[0]: where it is
-   in qpos, -1: none; id[1]: where z is, -1: none. */
+/* Find the place in the world: a free first joint, or slides along x, y, z of bodies in the world.
+   id[0 .. 2]: where they are in qpos, -1: nowhere; fact[0 .. 2]: their sense. */
 static int mujoco_mjcf_bind(mujoco_model *model, char *error, size_t error_size)
 {
     const mjModel *m = model->m;
-    int j, hidden = 0;
+    int j, k;
     (void)error, (void)error_size;
-    model->id[0] = model->id[1] = -1;
-    for (j = 0; j < (int)m->njnt && m->body_parentid[m->jnt_bodyid[j]] == 0; j++) {
-        const mjtNum *axis = m->jnt_axis + 3 * j;
-        int slide = m->jnt_type[j] == mjJNT_SLIDE, at = m->jnt_qposadr[j];
-        if (j == 0 && m->jnt_type[j] == mjJNT_FREE) {
-            model->id[0] = 0, model->id[1] = 2, hidden = 2;
-            break;
-        }
-        if (slide && axis[0] > .99 && model->id[0] < 0) model->id[0] = at;
-        if (slide && axis[2] > .99 && model->id[1] < 0) model->id[1] = at;
-        if (slide && (axis[0] > .99 || axis[1] > .99) && hidden == at) hidden++;
+    for (k = 0; k < 3; k++) {
+        model->id[k] = m->njnt && m->jnt_type[0] == mjJNT_FREE ? k : -1;
+        model->fact[k] = 1;
     }
-    model->task.rules.hidden = hidden;
+    for (j = 0; j < (int)m->njnt && m->body_parentid[m->jnt_bodyid[j]] == 0; j++)
+        for (k = 0; k < 3 && m->jnt_type[j] == mjJNT_SLIDE; k++) {
+            double axis = m->jnt_axis[3 * j + k];
+            if (fabs(axis) < .99 || model->id[k] >= 0) continue;
+            model->id[k] = m->jnt_qposadr[j];
+            model->fact[k] = axis < 0 ? -1 : 1;
+        }
     return 0;
+}
+
+/* qpos without x and y, and qvel */
+static int mujoco_mjcf_obs(const mujoco_env *e, double *obs)
+{
+    const mjModel *m = e->model->m;
+    int i, n = 0;
+    for (i = 0; i < (int)m->nq; i++) {
+        if (i == e->model->id[0] || i == e->model->id[1]) continue;
+        if (obs) obs[n] = e->data->qpos[i];
+        n++;
+    }
+    if (obs) memcpy(obs + n, e->data->qvel, (size_t)m->nv * sizeof *obs);
+    return n + (int)m->nv;
 }
 
 static void mujoco_mjcf_measure(const mujoco_env *e, double *m)
 {
     int x = e->model->id[0];
-    m[0] = x >= 0 ? e->data->qpos[x] : e->data->subtree_com[0];
+    m[0] = x >= 0 ? e->model->fact[0] * e->data->qpos[x] : e->data->subtree_com[0];
 }
 
 static double mujoco_mjcf_reward(const mujoco_env *e, const double *action, int healthy)
@@ -910,8 +922,9 @@ static double mujoco_mjcf_reward(const mujoco_env *e, const double *action, int 
 static int mujoco_mjcf_healthy(const mujoco_env *e)
 {
     const double *range = e->model->task.rules.z;
-    int z = e->model->id[1];
-    return z < 0 || (e->data->qpos[z] > range[0] && e->data->qpos[z] < range[1]);
+    int at = e->model->id[2];
+    double z = at < 0 ? 0 : e->model->fact[2] * e->data->qpos[at];
+    return at < 0 || (z > range[0] && z < range[1]);
 }
 
 static const mujoco_key mujoco_mjcf_keys[] = {
@@ -928,7 +941,7 @@ static const mujoco_key mujoco_mjcf_keys[] = {
 /* reward: speed along x - .1 x squared actions + 1; starts near qpos0; ends only by the clock */
 static const mujoco_task mujoco_mjcf = {
     "mjcf:", NULL,
-    {mujoco_mjcf_keys, NULL, mujoco_mjcf_bind, NULL, NULL, NULL, mujoco_mjcf_measure,
+    {mujoco_mjcf_keys, NULL, mujoco_mjcf_bind, NULL, NULL, mujoco_mjcf_obs, mujoco_mjcf_measure,
      mujoco_mjcf_reward, mujoco_mjcf_healthy},
     0, 0, 0, 5, 1000,
     {1, .1, 0, 1, .01, 0, 0, 0, 0, {-HUGE_VAL, HUGE_VAL}, {0, 0}, {0, 0}, {0, 0}, 1, 1, 0}};

@@ -729,6 +729,8 @@ TEST(own_models)
     static const char free_root[] = "<freejoint/>";
     static const char slides[] = "<joint type='slide' axis='1 0 0'/>"
                                  "<joint type='slide' axis='0 0 1'/><joint axis='0 1 0'/>";
+    static const char back[] = "<joint type='slide' axis='0 0 1'/><joint type='slide' axis='-1 0 0'/>"
+                               "<joint axis='0 1 0'/><joint type='slide' axis='0 1 0'/>";
     char error[512];
     float obs[32], action[2] = {1, -1}, reward;
     double before;
@@ -752,6 +754,15 @@ TEST(own_models)
     env.reset_fn(env.user, 1, obs);
     CHECK(env.step_fn(env.user, action, obs, &reward, &flags) == 0);
     CHECK(flags == DRL_ENV_TERMINATED);
+    env.free_fn(env.user);
+    CHECK(own(&env, NULL, back, "1", "healthy_z_range=-.1,.1", error) == 0);
+    e = mujoco_env_get(&env);
+    CHECK(env.obs_dim == 4 + 6); /* without x and y, wherever they are */
+    env.reset_fn(env.user, 1, obs);
+    CHECK(obs[0] == (float)e->data->qpos[0] && obs[1] == (float)e->data->qpos[2]);
+    before = e->data->qpos[1];
+    CHECK(env.step_fn(env.user, action, obs, &reward, &flags) == 0 && flags == 0);
+    CHECK_NEAR(e->reward, (before - e->data->qpos[1]) / .05 - .1 * 2 + 1, 1e-12); /* backwards */
     env.free_fn(env.user);
     CHECK(own(&env, NULL, "", "1", NULL, error) == 0 && env.obs_dim == 2 + 2);
     env.free_fn(env.user);
