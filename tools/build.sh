@@ -7,7 +7,8 @@ usage()
     cat <<'END'
 usage: tools/build.sh [--no-mujoco] FILE.c [FLAG...]
 
-Runs the build line of an example in the top folder of the repository, and prints it. The line is
+Runs the build line of an example in the top folder of the repository, and prints it. FILE.c is
+looked for in the present folder, then in the top folder. The line is
 the one in the first 60 lines of the file that contains `cc -O2` and `-o build/`, for example
      build   cc -O2 examples/03_bandit.c -o build/03_bandit -lm
 (`mkdir -p build` is done here). FLAGs are appended. CC, if set, stands for cc.
@@ -38,6 +39,7 @@ while :; do
 done
 file=$1
 shift
+[ -f "$file" ] || case $file in /*) ;; *) file=$(dirname "$0")/../$file ;; esac
 [ -f "$file" ] || { echo "tools/build.sh: no file $file" >&2; exit 2; }
 
 line=$(head -n 60 "$file" | grep 'cc -O2.* -o build/') || line=

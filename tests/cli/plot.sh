@@ -42,6 +42,8 @@ ${CC:-cc} -O0 tools/plot.c -I. -Iexamples -DTRAIN_NO_MUJOCO -o "$build/plot" -lm
     >"$work/cc.log" 2>&1
 if [ -s "$work/cc.log" ]; then bad "build" "$(head -n 2 "$work/cc.log")"; else ok "build"; fi
 cd "$work" || exit 1
+is "tools/build.sh in another folder" \
+    [ "$("$top/tools/build.sh" --name tools/plot.c)" = build/plot ]
 
 # run NAME ROW...: a folder with rows "steps,seconds,return,evaluation,deviation,loss"
 run()
