@@ -698,7 +698,7 @@ static int dmc_bind(mujoco_model *model, char *error, size_t error_size);
       {NULL, dmc_load, dmc_bind, dmc_episode_##episode, dmc_physics, dmc_obs_##see, NULL,         \
        dmc_reward_##reward, NULL},                                                                \
       0, obs, act, skip, 1000,                                                                    \
-      {0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, 0, 0, 0}},                      \
+      {0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, 0, 0, {0, 0, 0, 0}}},           \
      goal, elements, cut}
 
 static const dmc_task dmc_tasks[] = {

@@ -125,7 +125,10 @@ static int eval_parse(eval_options *o, int argc, char **argv)
 
 static int eval_fail(const eval *e, int code)
 {
-    fprintf(stderr, "eval: %s\n", drl_context_error(&e->ctx));
+    char said[300] = "";
+    if (e->ctx.status == DRL_ERR_ENV)
+        run_task_said(&e->policy.env, 1, &e->policy.task, said, sizeof said);
+    fprintf(stderr, "eval: %s%s\n", drl_context_error(&e->ctx), said);
     return code;
 }
 
@@ -290,10 +293,11 @@ static void eval_row(eval *e, const char *seed, const stats *s, double length, s
     const double values[] = {s->mean, s->std, s->min, s->max, s->iqm, s->low, s->high, s->iqm_low,
                              s->iqm_high, length, eval_latency(e, first, 50),
                              eval_latency(e, first, 99)};
-    char text[DRL_FIELD_TEXT], shown[32];
+    char text[DRL_FIELD_TEXT], shown[32], task[2 * sizeof e->policy.task.name];
     int i;
     if (!e->csv) return;
-    fprintf(e->csv, "%s,%s,%s,%s,%d,%s,%d", e->policy.algo.name, e->policy.task.name,
+    fprintf(e->csv, "%s,%s,%s,%s,%d,%s,%d", e->policy.algo.name,
+            run_csv_text(e->policy.task.name, task),
             run_clean(env_steps ? env_steps : "", shown, sizeof shown), e->mode, e->steps, seed,
             s->n);
     for (i = 0; i < RUN_COUNT(values); i++)
@@ -337,6 +341,7 @@ static int eval_run(eval *e)
     if (status != DRL_OK) return eval_fail(e, run_exit_code(status));
     s = stats_of(e->returns, e->played);
     if (e->opt.seeds > 1) eval_row(e, "all", &s, length, 0);
+    run_task_warn(run_task_faults(&e->policy.env, &e->policy.task));
     printf("return   %.2f +- %.2f  min %.2f  max %.2f  length %.1f  episodes %d\n", s.mean, s.std,
            s.min, s.max, length, s.n);
     printf("IQM      %.2f  95 %% intervals: mean [%.2f, %.2f]  IQM [%.2f, %.2f]\n", s.iqm, s.low,

@@ -2,8 +2,10 @@
    v5, v4 and, where papers use them, v3.
 
    Names     observations, rewards and constants as Gymnasium 1.x has them, constants under their
-             keywords there (mujoco_key). v3 = v4, but that Ant also observes 84 zeros and
-             Humanoid's last 84 observations are zero: contact forces were not computed then
+             keywords there (mujoco_key), all but xml_file, main_body and default_camera_config;
+             uph_cost_weight counts, though Gymnasium forgets it. v3 = v4, but that Ant also
+             observes 84 zeros and Humanoid's last 84 observations are zero: contact forces were
+             not computed then
    Late      what is derived from the state (xpos, cinert, cfrc_ext ...) belongs to the last forward
              pass inside mj_step, before its integration, as in Gymnasium: never call mj_forward
              between a step and its reward */
@@ -87,9 +89,17 @@ static int gym_inside(const double *x, int n, const double *range)
     GYM_KEY_WEIGHT("healthy_reward", healthy), \
     GYM_KEY("terminate_when_unhealthy", BOOL, 1, rules.terminate), \
     GYM_KEY("healthy_z_range", DOUBLE, 2, rules.z)
+#define GYM_KEYS_SEEN \
+    GYM_KEY("include_cfrc_ext_in_observation", BOOL, 1, rules.include[0]), \
+    GYM_KEY("include_cinert_in_observation", BOOL, 1, rules.include[1]), \
+    GYM_KEY("include_cvel_in_observation", BOOL, 1, rules.include[2]), \
+    GYM_KEY("include_qfrc_actuator_in_observation", BOOL, 1, rules.include[3])
 #define GYM_KEYS_END {NULL, DRL_FIELD_INT, 0, 0}
 
 /* ---- HalfCheetah, Swimmer, Hopper, Walker2d, Ant ---- */
+
+/* x of the first body, as it was in the last forward pass */
+static void gym_measure_torso(const mujoco_env *e, double *m) { m[0] = e->data->xpos[3]; }
 
 /* state, then contact forces (Ant) */
 static int gym_obs_runner(const mujoco_env *e, double *obs)
@@ -98,7 +108,8 @@ static int gym_obs_runner(const mujoco_env *e, double *obs)
     int n = 0, world = t->version >= 5, bodies = (int)e->model->m->nbody - world;
     const double *range = t->rules.contact;
     obs = gym_put_state(e, obs, &n);
-    if (range[0] < range[1] && t->rules.include && (t->rules.forces || t->version == 3)) {
+    if (t->kind.measure_fn == gym_measure_torso && t->rules.include[0] &&
+        (t->rules.forces || t->version == 3)) {
         double *f = obs;
         int i, nf = 6 * bodies;
         gym_put(obs, GYM_FROM(e, cfrc_ext, 6 * world), nf, 0, &n);
@@ -109,9 +120,6 @@ static int gym_obs_runner(const mujoco_env *e, double *obs)
 
 /* x of the root joint */
 static void gym_measure_root(const mujoco_env *e, double *m) { m[0] = e->data->qpos[0]; }
-
-/* x of the first body, as it was in the last forward pass */
-static void gym_measure_torso(const mujoco_env *e, double *m) { m[0] = e->data->xpos[3]; }
 
 /* speed + alive bonus - control cost - contact cost */
 static double gym_reward_runner(const mujoco_env *e, const double *action, int healthy)
@@ -157,7 +165,7 @@ static const mujoco_key gym_keys_ant[] = {
     GYM_KEYS_RUN, GYM_KEYS_HEALTHY, GYM_KEY_WEIGHT("contact_cost_weight", contact_cost),
     GYM_KEY("contact_force_range", DOUBLE, 2, rules.contact),
     GYM_KEY("use_contact_forces", BOOL, 1, rules.forces),
-    GYM_KEY("include_cfrc_ext_in_observation", BOOL, 1, rules.include), GYM_KEYS_END};
+    GYM_KEY("include_cfrc_ext_in_observation", BOOL, 1, rules.include[0]), GYM_KEYS_END};
 
 
 /* ---- Humanoid, HumanoidStandup ---- */
@@ -167,12 +175,13 @@ static int gym_obs_humanoid(const mujoco_env *e, double *obs)
 {
     const mujoco_task *t = &e->model->task;
     const mjModel *m = e->model->m;
+    const int *seen = t->rules.include;
     int n = 0, v5 = t->version >= 5, bodies = (int)m->nbody - v5, root = v5 ? 6 : 0;
     obs = gym_put_state(e, obs, &n);
-    obs = gym_put(obs, GYM_FROM(e, cinert, 10 * v5), 10 * bodies, 0, &n);
-    obs = gym_put(obs, GYM_FROM(e, cvel, 6 * v5), 6 * bodies, 0, &n);
-    obs = gym_put(obs, GYM_FROM(e, qfrc_actuator, root), (int)m->nv - root, 0, &n);
-    if (t->rules.include) gym_put(obs, GYM_FROM(e, cfrc_ext, 6 * v5), 6 * bodies, 0, &n);
+    if (seen[1]) obs = gym_put(obs, GYM_FROM(e, cinert, 10 * v5), 10 * bodies, 0, &n);
+    if (seen[2]) obs = gym_put(obs, GYM_FROM(e, cvel, 6 * v5), 6 * bodies, 0, &n);
+    if (seen[3]) obs = gym_put(obs, GYM_FROM(e, qfrc_actuator, root), (int)m->nv - root, 0, &n);
+    if (seen[0]) gym_put(obs, GYM_FROM(e, cfrc_ext, 6 * v5), 6 * bodies, 0, &n);
     return n;
 }
 
@@ -217,15 +226,14 @@ static double gym_reward_standup(const mujoco_env *e, const double *action, int 
 
 static const mujoco_key gym_keys_humanoid[] = {
     GYM_KEYS_RUN, GYM_KEYS_HEALTHY, GYM_KEY_WEIGHT("contact_cost_weight", contact_cost),
-    GYM_KEY("contact_cost_range", DOUBLE, 2, rules.contact),
-    GYM_KEY("include_cfrc_ext_in_observation", BOOL, 1, rules.include), GYM_KEYS_END};
+    GYM_KEY("contact_cost_range", DOUBLE, 2, rules.contact), GYM_KEYS_SEEN, GYM_KEYS_END};
 static const mujoco_key gym_keys_standup[] = {
     GYM_KEYS_COMMON, GYM_KEY_WEIGHT("uph_cost_weight", forward),
     GYM_KEY_WEIGHT("ctrl_cost_weight", ctrl_cost),
     GYM_KEY_WEIGHT("impact_cost_weight", contact_cost),
     GYM_KEY("impact_cost_range", DOUBLE, 2, rules.contact),
     GYM_KEY("exclude_current_positions_from_observation", BOOL, 1, rules.exclude),
-    GYM_KEY("include_cfrc_ext_in_observation", BOOL, 1, rules.include), GYM_KEYS_END};
+    GYM_KEYS_SEEN, GYM_KEYS_END};
 
 
 /* ---- InvertedPendulum, InvertedDoublePendulum ---- */
@@ -444,25 +452,26 @@ static const mujoco_key gym_keys_pusher[] = {
 /* Columns: weights of forward, control, contact | alive | noise, normal | hidden, clip, forces |
    ranges of z, angle, state, contact | terminate, exclude, include */
 #define GYM_ANY {0, 0}
-#define GYM_CHEETAH {1, .1, 0, 0, .1, 1, 1, 0, 0, GYM_ANY, GYM_ANY, GYM_ANY, GYM_ANY, 1, 1, 1}
-#define GYM_SWIMMER {1, 1e-4, 0, 0, .1, 0, 2, 0, 0, GYM_ANY, GYM_ANY, GYM_ANY, GYM_ANY, 1, 1, 1}
+#define GYM_FLAGS 1, 1, {1, 1, 1, 1}
+#define GYM_CHEETAH {1, .1, 0, 0, .1, 1, 1, 0, 0, GYM_ANY, GYM_ANY, GYM_ANY, GYM_ANY, GYM_FLAGS}
+#define GYM_SWIMMER {1, 1e-4, 0, 0, .1, 0, 2, 0, 0, GYM_ANY, GYM_ANY, GYM_ANY, GYM_ANY, GYM_FLAGS}
 #define GYM_HOPPER \
     {1,   1e-3,            0,         1,           .005,    0, 1, 10, 0, \
-     {.7, HUGE_VAL}, {-.2, .2}, {-100, 100}, GYM_ANY, 1, 1, 1}
+     {.7, HUGE_VAL}, {-.2, .2}, {-100, 100}, GYM_ANY, GYM_FLAGS}
 #define GYM_WALKER \
-    {1, 1e-3, 0, 1, .005, 0, 1, 10, 0, {.8, 2}, {-1, 1}, GYM_ANY, GYM_ANY, 1, 1, 1}
+    {1, 1e-3, 0, 1, .005, 0, 1, 10, 0, {.8, 2}, {-1, 1}, GYM_ANY, GYM_ANY, GYM_FLAGS}
 #define GYM_ANT(forces) \
-    {1, .5, 5e-4, 1, .1, 1, 2, 0, forces, {.2, 1}, GYM_ANY, GYM_ANY, {-1, 1}, 1, 1, 1}
+    {1, .5, 5e-4, 1, .1, 1, 2, 0, forces, {.2, 1}, GYM_ANY, GYM_ANY, {-1, 1}, GYM_FLAGS}
 #define GYM_HUMANOID(forces) \
     {1.25,   .1,      5e-7,    5,               .01, 0, 2, 0, forces, \
-     {1, 2}, GYM_ANY, GYM_ANY, {-HUGE_VAL, 10}, 1,   1, 1}
+     {1, 2}, GYM_ANY, GYM_ANY, {-HUGE_VAL, 10}, GYM_FLAGS}
 #define GYM_STANDUP \
     {1,       .1,      5e-7,    0,               .01, 0, 2, 0, 1, \
-     GYM_ANY, GYM_ANY, GYM_ANY, {-HUGE_VAL, 10}, 1,   1, 1}
-#define GYM_PENDULUM {0, 0, 0, 1, .01, 0, 0, 0, 0, GYM_ANY, GYM_ANY, GYM_ANY, GYM_ANY, 1, 1, 1}
-#define GYM_DOUBLE {0, 0, 0, 10, .1, 1, 0, 10, 0, GYM_ANY, GYM_ANY, GYM_ANY, GYM_ANY, 1, 1, 1}
-#define GYM_REACHER {1, 1, 0, 0, 0, 0, 0, 0, 0, GYM_ANY, GYM_ANY, GYM_ANY, GYM_ANY, 1, 1, 1}
-#define GYM_PUSHER {1, .1, .5, 0, 0, 0, 0, 0, 0, GYM_ANY, GYM_ANY, GYM_ANY, GYM_ANY, 1, 1, 1}
+     GYM_ANY, GYM_ANY, GYM_ANY, {-HUGE_VAL, 10}, GYM_FLAGS}
+#define GYM_PENDULUM {0, 0, 0, 1, .01, 0, 0, 0, 0, GYM_ANY, GYM_ANY, GYM_ANY, GYM_ANY, GYM_FLAGS}
+#define GYM_DOUBLE {0, 0, 0, 10, .1, 1, 0, 10, 0, GYM_ANY, GYM_ANY, GYM_ANY, GYM_ANY, GYM_FLAGS}
+#define GYM_REACHER {1, 1, 0, 0, 0, 0, 0, 0, 0, GYM_ANY, GYM_ANY, GYM_ANY, GYM_ANY, GYM_FLAGS}
+#define GYM_PUSHER {1, .1, .5, 0, 0, 0, 0, 0, 0, GYM_ANY, GYM_ANY, GYM_ANY, GYM_ANY, GYM_FLAGS}
 
 /* Columns: name, model, kind, version | observations, actions, frame_skip, time limit | rules */
 static const mujoco_task gym_tasks[] = {

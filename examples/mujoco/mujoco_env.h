@@ -100,7 +100,7 @@ typedef struct mujoco_rules {
     double contact[2]; /* Ant: range of forces; Humanoid: of their cost                          */
     int terminate;     /* end the episode when not healthy                                       */
     int exclude;       /* do not observe the hidden ones                                         */
-    int include;       /* observe contact forces                                                 */
+    int include[4];    /* observe contact forces; Humanoid: inertias, velocities, joint torques  */
 } mujoco_rules;
 
 /* One task. */
@@ -141,7 +141,7 @@ typedef struct mujoco_env {
     int ready;         /* 0 before the first reset and after a fault: step refuses               */
     uint64_t faults;   /* episodes broken by the simulator: it diverged, or a bad action         */
     uint64_t warnings; /* messages of MuJoCo, not printed                                        */
-    char error[256];   /* text of the last MuJoCo error                                          */
+    char error[256];   /* why the last step or reset failed; empty after a step that did not     */
 } mujoco_env;
 
 /* Make an environment.
@@ -432,6 +432,7 @@ int mujoco_env_step(mujoco_env *e, const double *action, int *flags)
         return 0;
     }
     e->ready = 1;
+    e->error[0] = 0;
     memcpy(e->obs, e->next, (size_t)t->obs_dim * sizeof(double));
     if (!e->healthy && t->rules.terminate) *flags = DRL_ENV_TERMINATED;
     return 0;
@@ -570,7 +571,26 @@ static int mujoco_set_value(const mujoco_key *key, int i, void *task, const char
     if (key->type == DRL_FIELD_INT) field.low = 1, field.high = 1e6;
     if (length >= (int)sizeof copy) return -1;
     snprintf(copy, sizeof copy, "%.*s", length, text);
+    if (key->type == DRL_FIELD_DOUBLE && key->count == 1 && strstr(copy, "inf")) return -1;
     return drl_fields_set(&ctx, &field, 1, task, "value", copy) == DRL_OK ? 0 : -1;
+}
+
+/* Say that there is no such constant, and which there are. Returns -1. */
+static int mujoco_task_lacks(const mujoco_task *task, const char *name, const char *const *names,
+                             int n, char *error, size_t error_size)
+{
+    const char *nearest = drl_text_nearest(name, names, n);
+    size_t used;
+    int i;
+    mujoco_say(error, error_size, task->name, " has no constant ", name);
+    for (i = 0; i < n; i++) {
+        used = error_size ? strlen(error) : 0;
+        if (nearest && error_size)
+            return snprintf(error + used, error_size - used, "; did you mean %s?", nearest), -1;
+        if (error_size)
+            snprintf(error + used, error_size - used, "%s%s", i ? ", " : "; it has ", names[i]);
+    }
+    return -1;
 }
 
 /* Apply "key=value" to the task. */
@@ -578,7 +598,8 @@ static int mujoco_task_set(mujoco_task *task, const char *text, char *error, siz
 {
     static const char *const expected[] = {"a number", "two numbers low,high"};
     const mujoco_key *keys = task->kind.keys, *key = NULL;
-    const char *equals = strchr(text, '='), *comma, *names[64], *nearest;
+    const char *equals = strchr(text, '='), *comma, *names[64] = {NULL};
+    double range[2] = {0, 0};
     char name[80];
     int i, n = 0, rc;
     if (!equals) return mujoco_say(error, error_size, text, ": expected key=value", "");
@@ -587,13 +608,7 @@ static int mujoco_task_set(mujoco_task *task, const char *text, char *error, siz
         names[n++] = keys[i].name;
         if (!strcmp(name, keys[i].name)) key = &keys[i];
     }
-    if (!key) {
-        nearest = drl_text_nearest(name, names, n);
-        if (error_size)
-            snprintf(error, error_size, "mujoco: %s has no constant %s%s%s%s", task->name, name,
-                     nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
-        return -1;
-    }
+    if (!key) return mujoco_task_lacks(task, name, names, n, error, error_size);
     equals++;
     comma = strchr(equals, ',');
     if ((key->count == 2) != (comma != NULL)) rc = -1;
@@ -601,10 +616,11 @@ static int mujoco_task_set(mujoco_task *task, const char *text, char *error, siz
     else
         rc = mujoco_set_value(key, 0, task, equals, (int)(comma - equals)) ||
              mujoco_set_value(key, 1, task, comma + 1, (int)strlen(comma + 1));
-    if (rc)
+    if (key->count == 2) memcpy(range, (const char *)task + key->offset, sizeof range);
+    if (rc || range[0] > range[1])
         return mujoco_say(error, error_size, text, ": expected ",
                           key->type == DRL_FIELD_BOOL  ? "true or false"
-                          : key->type == DRL_FIELD_INT ? "a whole number from 1"
+                          : key->type == DRL_FIELD_INT ? "a whole number from 1 to 1000000"
                                                        : expected[key->count - 1]);
     return 0;
 }
@@ -800,7 +816,15 @@ static mjModel *mujoco_model_xml(const char *file, const mujoco_options *o, int 
 {
     char path[1024];
     if (o->xml) return mujoco_model_compile("text.xml", o->xml, error, error_size);
-    if (!listed) return mujoco_model_compile(file, NULL, error, error_size);
+    if (!listed) {
+        FILE *f = fopen(file, "rb");
+        if (!f)
+            return mujoco_say(error, error_size, "cannot read ", file,
+                              "; relative names count from the folder where the program runs"),
+                   NULL;
+        fclose(f);
+        return mujoco_model_compile(file, NULL, error, error_size);
+    }
     if (mujoco_model_find(file, o->model_dir, path, sizeof path, error, error_size)) return NULL;
     return mujoco_model_compile(path, NULL, error, error_size);
 }
@@ -944,7 +968,8 @@ static const mujoco_task mujoco_mjcf = {
     {mujoco_mjcf_keys, NULL, mujoco_mjcf_bind, NULL, NULL, mujoco_mjcf_obs, mujoco_mjcf_measure,
      mujoco_mjcf_reward, mujoco_mjcf_healthy},
     0, 0, 0, 5, 1000,
-    {1, .1, 0, 1, .01, 0, 0, 0, 0, {-HUGE_VAL, HUGE_VAL}, {0, 0}, {0, 0}, {0, 0}, 1, 1, 0}};
+    {1, .1, 0, 1, .01, 0, 0, 0, 0, {-HUGE_VAL, HUGE_VAL}, {0, 0}, {0, 0}, {0, 0}, 1, 1,
+     {0, 0, 0, 0}}};
 
 /* ---- tasks by name ---- */
 #include "gymnasium.h"
@@ -1050,6 +1075,9 @@ int mujoco_env_init(drl_env *env, const char *task, const mujoco_options *option
         const char *reward = options ? options->reward : NULL;
         if (reward && strcmp(reward, "forward") != 0)
             return mujoco_say(error, error_size, "there is no reward ", reward, "; known: forward");
+        if (!task[5])
+            return mujoco_say(error, error_size, "mjcf: names no file; expected mjcf:FILE.xml", "",
+                              "");
         own.name = task;
         own.model = task + 5;
         return mujoco_env_make(env, &own, options, error, error_size);

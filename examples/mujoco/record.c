@@ -299,6 +299,7 @@ static int record_play(record *r)
             printf("episode %2d  seed %" PRIu64 "  return %10.2f  length %4d\n", k + 1, seed,
                    r->play.ret, r->play.steps);
     }
+    run_task_warn(run_task_faults(env, &r->play.policy.task));
     r->frames = r->frames < room ? r->frames + 1 : room;
     /* leave no gap between episodes if none was as long as the time limit */
     for (k = 1; k < r->opt.episodes; k++)

@@ -218,8 +218,12 @@ static inline int run_task_flag(run_task *t, const char *program, const char *fl
                                 const char *value)
 {
     size_t used = strlen(t->sets);
-    if (!strcmp(flag, "task")) snprintf(t->name, sizeof t->name, "%s", value);
-    else if (!strcmp(flag, "reward")) snprintf(t->reward, sizeof t->reward, "%s", value);
+    if (!strcmp(flag, "task")) {
+        if ((size_t)snprintf(t->name, sizeof t->name, "%s", value) < sizeof t->name) return RUN_OK;
+        fprintf(stderr, "%s: --task: the name is longer than %d\n", program,
+                (int)sizeof t->name - 1);
+        return RUN_USAGE;
+    } else if (!strcmp(flag, "reward")) snprintf(t->reward, sizeof t->reward, "%s", value);
     else if (!strcmp(flag, "dmc")) t->dmc = value;
     else if (!strcmp(flag, "physics")) {
         snprintf(t->physics, sizeof t->physics, "%s", value);
@@ -231,7 +235,8 @@ static inline int run_task_flag(run_task *t, const char *program, const char *fl
             (size_t)snprintf(t->sets + used, sizeof t->sets - used, "%s%s", used ? " " : "",
                              value) < sizeof t->sets - used)
             return RUN_OK;
-        fprintf(stderr, "%s: --task-set: expected KEY=VALUE\n", program);
+        fprintf(stderr, "%s: --task-set: expected KEY=VALUE without blanks (in all less than %d "
+                "letters), got '%s'\n", program, (int)sizeof t->sets, value);
         return RUN_USAGE;
     } else return -1;
     return RUN_OK;
@@ -286,14 +291,16 @@ static inline void run_task_configure(int i, const drl_field *fields, int n, voi
 }
 
 #ifndef TRAIN_NO_MUJOCO
-/* Cut sets into words [32] in text [1024]. */
+#define RUN_WORDS 512 /* as many as fit into the text */
+
+/* Cut sets into words [RUN_WORDS] in text [1024]. */
 static inline void run_task_options(const run_task *t, mujoco_options *o, char *text,
                                     const char **words)
 {
     memset(o, 0, sizeof *o);
     memcpy(text, t->sets, sizeof t->sets);
     o->set = words;
-    while (*text && o->set_count < 32) {
+    while (*text && o->set_count < RUN_WORDS) {
         words[o->set_count++] = text;
         text += strcspn(text, " ");
         if (*text) *text++ = 0;
@@ -325,13 +332,20 @@ static inline int run_task_find(run_task *t, const char *program)
             program);
     return RUN_USAGE;
 #else
-    if (i == n && strncmp(t->name, "mjcf:", 5) != 0)
+    if (i == n && strncmp(t->name, "mjcf:", 5) != 0) {
+        if (strstr(t->name, ".xml"))
+            return fprintf(stderr, "%s: a model of your own is --task mjcf:FILE.xml\n", program),
+                   RUN_USAGE;
         return run_unknown(program, "task", t->name, names, n);
+    }
+    if (i < n && t->reward[0])
+        return fprintf(stderr, "%s: --reward is of --task mjcf:FILE.xml; %s has its own\n",
+                       program, t->name), RUN_USAGE;
     {
         mujoco_task rules = mujoco_mjcf;
         mujoco_options o;
-        const char *words[32];
-        char text[sizeof t->sets], error[256];
+        const char *words[RUN_WORDS];
+        char text[sizeof t->sets], error[512];
         if (i < n) rules = *mujoco_env_task(i - RUN_COUNT(run_builtins));
         run_task_options(t, &o, text, words);
         for (i = 0; i < o.set_count; i++)
@@ -358,7 +372,7 @@ static inline int run_task_open(drl_env *env, const run_task *t, const drl_env *
 #ifndef TRAIN_NO_MUJOCO
     {
         mujoco_options o;
-        const char *words[32];
+        const char *words[RUN_WORDS];
         char text[sizeof t->sets];
         if (from) return mujoco_env_clone(env, from, error, n);
         run_task_options(t, &o, text, words);
@@ -405,6 +419,30 @@ static inline uint64_t run_task_faults(const drl_env *env, const run_task *t)
     (void)env, (void)t;
 #endif
     return 0;
+}
+
+/* Say at the end how many episodes those were. */
+static inline void run_task_warn(uint64_t faults)
+{
+    if (faults)
+        printf("warn    the simulation diverged in %" PRIu64 " episodes, which were cut off\n",
+               faults);
+}
+
+/* Return what MuJoCo said when one of n environments of the task failed in its last step, with
+   ": " before it, or nothing. */
+static inline const char *run_task_said(const drl_env *envs, int n, const run_task *t, char *text,
+                                        size_t size)
+{
+    text[0] = 0;
+#ifndef TRAIN_NO_MUJOCO
+    for (; n-- > 0 && !text[0] && (t->index < 0 || t->index >= RUN_COUNT(run_builtins)); envs++)
+        if (envs->user && mujoco_env_get(envs)->error[0])
+            snprintf(text, size, ": %s", mujoco_env_get(envs)->error);
+#else
+    (void)envs, (void)n, (void)t, (void)size;
+#endif
+    return text;
 }
 
 /* Write the name of the task as that of a file to text [64]: of a model its file's without path
@@ -773,6 +811,19 @@ static inline void run_json_text(FILE *f, const char *text)
         else fputc(c, f);
     }
     fputc('"', f);
+}
+
+/* Return name as a field of a CSV row: in quotes in out [2 x its size] if it must be. */
+static inline const char *run_csv_text(const char *name, char *out)
+{
+    char *to = out;
+    if (!name[strcspn(name, ",\"\r\n")]) return name;
+    for (*to++ = '"'; *name; name++) {
+        if (*name == '"') *to++ = '"';
+        *to++ = *name;
+    }
+    memcpy(to, "\"", 2);
+    return out;
 }
 
 /* The fields of a config as the members of an object, without braces. */

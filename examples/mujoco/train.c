@@ -355,8 +355,11 @@ static const drl_field train_metric[] = {
 static int train_fail(train *t, drl_status status)
 {
     int rc = run_exit_code(status);
+    char said[300] = "";
     run_term_clear(&t->term);
-    fprintf(stderr, "train: %s\n", drl_context_error(&t->ctx));
+    if (status == DRL_ERR_ENV && !*run_task_said(&t->eval_env, 1, &t->opt.task, said, sizeof said))
+        run_task_said(t->envs, t->env_count, &t->opt.task, said, sizeof said);
+    fprintf(stderr, "train: %s%s\n", drl_context_error(&t->ctx), said);
     if (rc == RUN_NAN && t->eval_step >= 0)
         fprintf(stderr, "train: stopped; the policy of step %" PRId64 " is in %s\n", t->eval_step,
                 t->dir);
@@ -1169,13 +1172,14 @@ static void train_progress(train *t, const char *doing)
 /* Tell of dropped transitions: the first three, then every hundredth. */
 static void train_faults(train *t)
 {
-    char a[32];
+    char a[32], said[300];
     if (t->trainer.faults == t->faults) return;
     t->faults = t->trainer.faults;
     if (t->faults > 3 && t->faults % 100) return;
     run_term_clear(&t->term);
-    fprintf(stderr, "warn   step %s: %s; transition dropped (%" PRId64 " so far)\n",
-            run_thousands(t->trainer.steps, a), drl_context_error(&t->ctx), t->faults);
+    fprintf(stderr, "warn   step %s: %s%s; transition dropped (%" PRId64 " so far)\n",
+            run_thousands(t->trainer.steps, a), drl_context_error(&t->ctx),
+            run_task_said(t->envs, t->env_count, &t->opt.task, said, sizeof said), t->faults);
 }
 
 /* ------------------------------------------------------------------------------------ the loop */
@@ -1354,9 +1358,8 @@ static void train_show(train *t, int stopped)
                        evals ? "evaluation return" : "training return");
     }
     for (i = 0; i < t->env_count; i++) faults += run_task_faults(&t->envs[i], &t->opt.task);
-    if (faults)
-        printf("warn    the simulation diverged in %" PRIu64 " episodes, which were cut off\n",
-               faults);
+    if (t->eval_env.user) faults += run_task_faults(&t->eval_env, &t->opt.task);
+    run_task_warn(faults);
     if (stopped)
         printf("stopped at step %s of %s\n", run_thousands(t->trainer.steps, a),
                run_thousands(t->opt.steps, b));
@@ -1368,31 +1371,46 @@ static void train_show(train *t, int stopped)
     if (t->opt.profile) profile_print(run_now() - t->eval_seconds - t->began);
 }
 
+/* Return text as a word for a shell, in quotes in out [n] if it must be. */
+static const char *train_word(const char *text, char *out, size_t n)
+{
+    size_t at = 1;
+    if (!text[strcspn(text, " \t\n\"'`$&|;<>()*?[]#~\\!")]) return text;
+    out[0] = '\'';
+    for (; *text && at + 6 < n; text++)
+        if (*text == '\'') memcpy(out + at, "'\\''", 4), at += 4;
+        else out[at++] = *text;
+    memcpy(out + at, "'", 2);
+    return out;
+}
+
 /* Where things are, and what to type next. */
 static void train_tell(train *t, const char *program)
 {
     const char *slash = strrchr(program, '/'), *without = "";
     const char *policy = t->best_step >= 0 ? "best.safetensors" : "policy.safetensors";
-    char time_text[32], path[1200] = "";
+    char time_text[32], path[1200] = "", word[2400];
     printf("files   %s/\n", t->dir);
     if (t->opt.quiet) return;
     printf("        progress.csv config.json curve.svg policy.safetensors%s   (%s)\n",
            t->best_step >= 0 ? " best.safetensors" : "",
            run_duration(run_now() - t->start, time_text));
     if (t->trainer.steps < t->opt.steps && !t->clone_only)
-        printf("        %s --resume %s     goes on\n", program, t->dir);
+        printf("        %s --resume %s     goes on\n", program,
+               train_word(t->dir, word, sizeof word));
     if (slash) snprintf(path, sizeof path, "%.*s/eval", (int)(slash - program), program);
 #ifdef TRAIN_NO_MUJOCO
     without = "--no-mujoco ";
 #endif
     if (*path && access(path, X_OK) == 0) {
-        printf("next    %s --policy %s/%s\n", path, t->dir, policy);
+        printf("next    %s --policy %s/%s\n", path, train_word(t->dir, word, sizeof word), policy);
     } else {
         printf("next    tools/build.sh %sexamples/mujoco/eval.c\n", without);
-        printf("        build/eval --policy %s/%s\n", t->dir, policy);
+        printf("        build/eval --policy %s/%s\n", train_word(t->dir, word, sizeof word),
+               policy);
     }
     printf("        %s --task %s --steps %" PRId64 " --seed %" PRIu64 "\n", program,
-           t->opt.task.name, 10 * t->opt.steps, t->opt.seed);
+           train_word(t->opt.task.name, word, sizeof word), 10 * t->opt.steps, t->opt.seed);
 }
 
 static void train_free(train *t)

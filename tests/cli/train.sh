@@ -234,7 +234,31 @@ if [ $mujoco = 1 ]; then
     exits "own model's policy plays" 0 "obs 11" play own/hopper__*/policy.safetensors --episodes 1
     exits "own model with another reward" 1 "known: forward" \
         train --task "mjcf:$DIFFRL_MODELS/hopper.xml" --reward backward
-    exits "own model that is not there" 1 "none.xml" train --task mjcf:none.xml
+    exits "own model that is not there" 1 "cannot read none.xml" train --task mjcf:none.xml
+    exits "own model without a name" 1 "mjcf:FILE.xml" train --task mjcf:
+    exits "a file is no task" 2 "--task mjcf:FILE.xml" train --task "$DIFFRL_MODELS/hopper.xml"
+    exits "a name that is too long" 2 "longer than" train --task "mjcf:$(printf '%0300d' 0).xml"
+    exits "reward of a task that has one" 2 "Hopper-v5 has its own" \
+        train --task Hopper-v5 --reward forward
+    exits "which constants there are" 2 "it has frame_skip, reset_noise_scale" \
+        train --task HalfCheetah-v5 --task-set gravity=3
+    exits "constant with a blank" 2 "without blanks" train --task Ant-v5 --task-set "frame_skip= 2"
+    many= # 40 constants, the last one wrong
+    for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do
+        many="$many --task-set frame_skip=$i --task-set frame_skip=2 --task-set frame_skip=3"
+    done
+    # shellcheck disable=SC2086 # words
+    exits "the fortieth constant" 2 "frame_skip=x" train --task Ant-v5 $many --task-set frame_skip=x
+    exits "reset that fails: why" 1 "no finite acceleration" train --task Ant-v5 --steps 10 \
+        --task-set reset_noise_scale=1e300 --out ant
+    sed 's/gear="200"/gear="1e12"/' "$DIFFRL_MODELS/hopper.xml" >"wild, odd.xml"
+    exits "divergence is counted" 0 "diverged in 21 episodes" train --task "mjcf:wild, odd.xml" \
+        --steps 20 --eval-episodes 1 --quiet --out wild
+    exits "what to type next" 0 "--task 'mjcf:wild, odd.xml' --steps 200" \
+        train --task "mjcf:wild, odd.xml" --steps 20 --eval-episodes 1 --out wild2
+    exits "eval counts it" 0 "diverged in 2 episodes" play wild/*/policy.safetensors --episodes 2 \
+        --csv wild.csv
+    is "task with a comma in a table" grep -q '^dime,"mjcf:wild, odd.xml",20,' wild.csv
     exits "physics of this MuJoCo" 0 "return" train --task Reacher-v5 --physics native --steps 100 \
         --eval-episodes 1 --quiet --out native
 else

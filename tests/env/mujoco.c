@@ -650,6 +650,17 @@ TEST(constants_can_be_set)
     CHECK(flags == 0 && dim == 27 + 84);
     reward_with("Ant-v5", "ant", "include_cfrc_ext_in_observation=false", &flags, &dim);
     CHECK(dim == 27);
+    reward_with("Ant-v5", "ant", "contact_force_range=0,0", &flags, &dim);
+    CHECK(dim == 105);
+    reward_with("Humanoid-v5", "humanoid", "include_cfrc_ext_in_observation=false", &flags, &dim);
+    CHECK(dim == 348 - 78);
+    reward_with("Humanoid-v5", "humanoid", "include_cinert_in_observation=false", &flags, &dim);
+    CHECK(dim == 348 - 130);
+    reward_with("Humanoid-v5", "humanoid", "include_cvel_in_observation=false", &flags, &dim);
+    CHECK(dim == 348 - 78);
+    reward_with("HumanoidStandup-v5", "humanoidstandup",
+                "include_qfrc_actuator_in_observation=false", &flags, &dim);
+    CHECK(dim == 348 - 17);
     reward_with("Swimmer-v5", "swimmer", "exclude_current_positions_from_observation=0", &flags,
                 &dim);
     CHECK(dim == 10);
@@ -665,6 +676,10 @@ TEST(wrong_constants_are_told)
         {"Ant-v5", "healthy_reward=much", "healthy_reward=much: expected a number"},
         {"Ant-v5", "healthy_z_range=1", "expected two numbers low,high"},
         {"Ant-v5", "healthy_z_range=1,", "expected two numbers low,high"},
+        {"Ant-v5", "healthy_z_range=1,.2", "expected two numbers low,high"},
+        {"Ant-v5", "healthy_reward=inf", "expected a number"},
+        {"Ant-v5", "healthy_reward=-inf", "expected a number"},
+        {"Ant-v5", "gravity=1", "it has frame_skip, reset_noise_scale, "},
         {"Ant-v5", "healthy_reward=1,2", "expected a number"},
         {"Ant-v5", "terminate_when_unhealthy=maybe", "expected true or false"},
         {"Ant-v5", "frame_skip=0", "expected a whole number from 1"},
@@ -729,8 +744,9 @@ TEST(own_models)
     static const char free_root[] = "<freejoint/>";
     static const char slides[] = "<joint type='slide' axis='1 0 0'/>"
                                  "<joint type='slide' axis='0 0 1'/><joint axis='0 1 0'/>";
-    static const char back[] = "<joint type='slide' axis='0 0 1'/><joint type='slide' axis='-1 0 0'/>"
-                               "<joint axis='0 1 0'/><joint type='slide' axis='0 1 0'/>";
+    static const char back[] =
+        "<joint type='slide' axis='0 0 1'/><joint type='slide' axis='-1 0 0'/>"
+        "<joint axis='0 1 0'/><joint type='slide' axis='0 1 0'/>";
     char error[512];
     float obs[32], action[2] = {1, -1}, reward;
     double before;
