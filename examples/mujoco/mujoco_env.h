@@ -476,7 +476,7 @@ typedef struct mujoco_saved {
     int32_t elapsed, ready;
 } mujoco_saved;
 
-#define MUJOCO_PIECES 6
+#define MUJOCO_PIECES 10
 
 /* List the arrays to be saved; return their length in bytes. */
 static size_t mujoco_pieces(const mujoco_env *e, double **piece, size_t *size)
@@ -490,6 +490,13 @@ static size_t mujoco_pieces(const mujoco_env *e, double **piece, size_t *size)
     piece[3] = e->data->ctrl, size[3] = (size_t)m->nu;
     piece[4] = e->data->qacc_warmstart, size[4] = (size_t)m->nv;
     piece[5] = e->obs, size[5] = (size_t)e->model->task.obs_dim;
+    piece[6] = e->data->mocap_pos, size[6] = 3 * (size_t)m->nmocap;
+    piece[7] = e->data->mocap_quat, size[7] = 4 * (size_t)m->nmocap;
+    piece[8] = e->data->userdata, size[8] = (size_t)m->nuserdata;
+    piece[9] = NULL, size[9] = 0;
+#if mjVERSION_HEADER >= 3005000
+    piece[9] = e->data->history, size[9] = (size_t)m->nhistory; /* of delayed actuators */
+#endif
     for (i = 0; i < MUJOCO_PIECES; i++) total += size[i] *= sizeof(double);
     return total;
 }

@@ -819,6 +819,56 @@ TEST(own_models)
     CHECK_TEXT(error, "/nowhere.xml");
 }
 
+TEST(own_models_save_what_they_move)
+{
+    static const char mocap[] =
+        "<freejoint/><geom size='.1'/></body><body mocap='true' pos='0 0 1'>"
+        "<geom size='.05' contype='0' conaffinity='0'/></body><body>";
+    char error[512], state[4096];
+    float obs[32], action[2] = {1, -1}, first[32], reward;
+    int flags;
+    size_t n;
+    drl_env env;
+    mujoco_env *e;
+    CHECK(own(&env, NULL, mocap, "1", NULL, error) == 0);
+    e = mujoco_env_get(&env);
+    n = env.state_size_fn(env.user);
+    CHECK(n <= sizeof state);
+    env.reset_fn(env.user, 1, obs);
+    e->data->mocap_pos[0] = 3;
+    e->data->mocap_quat[1] = .5;
+    CHECK(env.save_fn(env.user, state, n) == 0);
+    CHECK(env.step_fn(env.user, action, first, &reward, &flags) == 0);
+    env.reset_fn(env.user, 2, obs);
+    CHECK(e->data->mocap_pos[0] == 0);
+    CHECK(env.load_fn(env.user, state, n) == 0);
+    CHECK(e->data->mocap_pos[0] == 3 && e->data->mocap_quat[1] == .5);
+    CHECK(env.step_fn(env.user, action, obs, &reward, &flags) == 0);
+    CHECK(memcmp(obs, first, (size_t)env.obs_dim * sizeof(float)) == 0);
+    env.free_fn(env.user);
+#if mjVERSION_HEADER >= 3005000
+    {
+        static const char late[] =
+            "<mujoco><worldbody><body><joint name='a'/><geom size='.1' pos='.2 0 0'/></body>"
+            "</worldbody><actuator><motor joint='a' ctrllimited='true' ctrlrange='-1 1' "
+            "nsample='9' delay='.016'/></actuator></mujoco>";
+        mujoco_options o = {0};
+        o.xml = late;
+        CHECK(mujoco_env_init(&env, "mjcf:late.xml", &o, error, sizeof error) == 0);
+        n = env.state_size_fn(env.user);
+        env.reset_fn(env.user, 1, obs);
+        env.step_fn(env.user, action, obs, &reward, &flags);
+        CHECK(env.save_fn(env.user, state, n) == 0);
+        env.step_fn(env.user, action + 1, first, &reward, &flags);
+        env.reset_fn(env.user, 2, obs);
+        CHECK(env.load_fn(env.user, state, n) == 0);
+        env.step_fn(env.user, action + 1, obs, &reward, &flags);
+        CHECK(memcmp(obs, first, (size_t)env.obs_dim * sizeof(float)) == 0);
+        env.free_fn(env.user);
+    }
+#endif
+}
+
 /* ---- things go wrong ---- */
 static int log_exists(void)
 {
@@ -954,5 +1004,6 @@ TEST_MAIN(TEST_ENTRY(golden_inverted_pendulum), TEST_ENTRY(golden_reacher_pusher
           TEST_ENTRY(save_and_load_bitwise), TEST_ENTRY(environments_share_a_model),
           TEST_ENTRY(environments_step_on_a_pool),
           TEST_ENTRY(constants_can_be_set), TEST_ENTRY(wrong_constants_are_told),
-          TEST_ENTRY(own_models), TEST_ENTRY(init_says_what_is_wrong), TEST_ENTRY(faults_truncate),
+          TEST_ENTRY(own_models), TEST_ENTRY(own_models_save_what_they_move),
+          TEST_ENTRY(init_says_what_is_wrong), TEST_ENTRY(faults_truncate),
           TEST_ENTRY(errors_inside_a_step_come_back))
