@@ -2146,7 +2146,11 @@ static int drli_isa_supported(drl_isa isa)
     return isa == DRL_ISA_SCALAR;
 }
 
-#define DRLI_BLOCK 131072 /* floats of B that each worker packs (>>kernels) */
+/* Each worker packs DRLI_PANELS floats of B and DRLI_MC x DRLI_KC of A' (>>kernels). */
+#define DRLI_PANELS 131072
+#define DRLI_MC 48
+#define DRLI_KC 256
+#define DRLI_BLOCK (DRLI_PANELS + DRLI_MC * DRLI_KC)
 
 static drl_status drli_context_start(drl_context *ctx)
 {
@@ -2962,14 +2966,16 @@ void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n)
 /* ==================== >>kernels
    C is computed in tiles of some rows x 2 vectors that stay in registers while k runs. B is read in
    panels as wide as a tile: the first tile of a panel packs it on the way; B' is transposed into
-   panels first. A is never packed. Zen 5: 95 to 98 % of the multiply-add peak at 256^3. */
+   panels first, and A' into rows where tiles are low: each would use little of A's cache lines.
+   Zen 5: 93 to 98 % of the multiply-add peak at 256^3. */
 
 /* One tile of the product: rows x cols of out = start + A B (+ bias) (+ base). */
 typedef struct drli_tile {
     int k, cols;              /* cols: of a tile one vector wide */
     const float *a;
     ptrdiff_t a_row, a_col;   /* element (i, p) of A is a[i * a_row + p * a_col] */
-    ptrdiff_t next, next_row; /* A of the next tiles: prefetched */
+    const float *next;        /* prefetched: soon wanted, step further on for each p */
+    ptrdiff_t step;
     const float *b;
     ptrdiff_t b_row;          /* row p of the panel starts at b + p * b_row */
     float *copy;              /* gets the packed panel, or NULL */
@@ -3004,7 +3010,7 @@ typedef struct drli_tile {
     { \
         V s[24], x[8], y; \
         const M mask = MASK(vecs == 1 ? t->cols : W); \
-        const float *a = t->a, *b = t->b, *q; \
+        const float *a = t->a, *b = t->b, *next = t->next, *q; \
         float *copy = t->copy, *z; \
         int r, v, p; \
         DRLI_EACH(r, rows) DRLI_EACH(v, vecs) { \
@@ -3013,13 +3019,11 @@ typedef struct drli_tile {
         } \
         for (p = 0; p < t->k; p++, a += t->a_col, b += t->b_row) { \
             DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(b, mask) : LOAD(b + v * W); \
-            if (copy) { /* and call the next panel from memory */ \
+            if (copy && vecs < 8) { \
                 DRLI_EACH(v, vecs) STORE(copy + v * W, x[v]); \
-                __builtin_prefetch(b + vecs * W); \
-                if (W > 8) __builtin_prefetch(b + vecs * W + 16); \
                 copy += vecs * W; \
             } \
-            if (vecs == 2) __builtin_prefetch(a + p % 16 * t->next_row + t->next, 0, 2); \
+            if (vecs == 2) __builtin_prefetch(next), next += t->step; \
             DRLI_EACH(r, rows) { \
                 y = SET1(a[r * t->a_row]); \
                 DRLI_EACH(v, vecs) s[r * vecs + v] = FMA(y, x[v], s[r * vecs + v]); \
@@ -3040,16 +3044,15 @@ typedef struct drli_tile {
         } \
     }
 
-/* drli_tile_<name>(t, rows, vecs): rows 1 .. 6 or 1 .. 12, vecs 1 or 2, and 1 x 8 */
-#define DRLI_TILE_CASE(name, r) \
-    case 16 * r + 1: drli_tile_##name##_body(t, r, 1); break; \
-    case 16 * r + 2: drli_tile_##name##_body(t, r, 2); break;
-#define DRLI_TILE_6(name) \
-    DRLI_TILE_CASE(name, 1) DRLI_TILE_CASE(name, 2) DRLI_TILE_CASE(name, 3) \
-    DRLI_TILE_CASE(name, 4) DRLI_TILE_CASE(name, 5) DRLI_TILE_CASE(name, 6)
-#define DRLI_TILE_12(name) \
-    DRLI_TILE_6(name) DRLI_TILE_CASE(name, 7) DRLI_TILE_CASE(name, 8) DRLI_TILE_CASE(name, 9) \
-    DRLI_TILE_CASE(name, 10) DRLI_TILE_CASE(name, 11) DRLI_TILE_CASE(name, 12)
+/* drli_tile_<name>(t, rows, vecs): rows 1 .. 12, vecs 1 or 2 (AVX2: at most 6 x 2), and 1 x 8 */
+#define DRLI_TILE_CASE(name, r, v) \
+    case 16 * (r) + v: drli_tile_##name##_body(t, r, v); break;
+#define DRLI_TILE_6(name, r, v) \
+    DRLI_TILE_CASE(name, r, v) DRLI_TILE_CASE(name, r + 1, v) DRLI_TILE_CASE(name, r + 2, v) \
+    DRLI_TILE_CASE(name, r + 3, v) DRLI_TILE_CASE(name, r + 4, v) DRLI_TILE_CASE(name, r + 5, v)
+#define DRLI_TILE_18(name) \
+    DRLI_TILE_6(name, 1, 1) DRLI_TILE_6(name, 7, 1) DRLI_TILE_6(name, 1, 2)
+#define DRLI_TILE_24(name) DRLI_TILE_18(name) DRLI_TILE_6(name, 7, 2)
 #define DRLI_TILE_RUN(name, TARGET, CASES) \
     TARGET DRLI_TILE_FN static void drli_tile_##name(const drli_tile *t, int rows, int vecs) \
     { \
@@ -3067,11 +3070,11 @@ typedef struct drli_tile {
 DRLI_TILE_BODY(avx512, DRLI_AVX512, __m512, 16, _mm512_setzero_ps(), _mm512_set1_ps,
     _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, __mmask16, DRLI_MASK16,
     DRLI_LOAD16, _mm512_mask_storeu_ps)
-DRLI_TILE_RUN(avx512, DRLI_AVX512, DRLI_TILE_12)
+DRLI_TILE_RUN(avx512, DRLI_AVX512, DRLI_TILE_24)
 DRLI_TILE_BODY(avx2, DRLI_AVX2, __m256, 8, _mm256_setzero_ps(), _mm256_set1_ps, _mm256_loadu_ps,
     _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, __m256i, DRLI_MASK8, _mm256_maskload_ps,
     _mm256_maskstore_ps)
-DRLI_TILE_RUN(avx2, DRLI_AVX2, DRLI_TILE_6)
+DRLI_TILE_RUN(avx2, DRLI_AVX2, DRLI_TILE_18)
 #elif defined(DRLI_NEON)
 DRLI_INLINE float32x4_t drli_neon_load(const float *p, int n)
 {
@@ -3089,7 +3092,7 @@ DRLI_INLINE void drli_neon_store(float *p, int n, float32x4_t v)
 #define DRLI_NEON_MASK(n) (n)
 DRLI_TILE_BODY(neon, , float32x4_t, 4, vdupq_n_f32(0.0f), vdupq_n_f32, vld1q_f32, vst1q_f32,
     DRLI_NEON_FMA, vaddq_f32, int, DRLI_NEON_MASK, drli_neon_load, drli_neon_store)
-DRLI_TILE_RUN(neon, , DRLI_TILE_12)
+DRLI_TILE_RUN(neon, , DRLI_TILE_24)
 #endif
 
 /* any CPU, vectors of 8 floats */
@@ -3204,36 +3207,50 @@ typedef struct drli_gemm_job {
 static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int nc, int pc, int kc,
     int ic, int mc)
 {
-    const drli_tiling tiling = drli_tiling_get((int)g->ctx->isa);
+    drli_tiling tiling = drli_tiling_get((int)g->ctx->isa);
     const drl_epilogue *e = &g->e;
-    const int nt = g->form == DRL_GEMM_NT, last = pc + kc == g->k;
+    const int nt = g->form == DRL_GEMM_NT, tn = g->form == DRL_GEMM_TN, last = pc + kc == g->k;
     const int few = g->m <= 4 * tiling.rows; /* then packing costs more than it gives */
+    const ptrdiff_t a_row = tn ? 1 : g->lda, a_col = tn ? g->lda : 1;
+    const float *a = g->a + ic * a_row + pc * a_col;
+    const float *ahead = ic + mc < g->m ? a + mc * a_row : a - ic * a_row + kc * a_col;
     float *out = last && e->pre ? e->pre : g->c;
-    int i, j, cols, vecs, rows, tiles;
+    int i, j, q, cols, vecs, rows, tiles;
     drli_tile t;
     t.k = kc;
-    t.a_row = g->form == DRL_GEMM_TN ? 1 : g->lda;
-    t.a_col = g->form == DRL_GEMM_TN ? g->lda : 1;
+    t.a_row = a_row;
+    t.a_col = a_col;
+    if (tn && tiling.rows < 12 && g->lda > 64 && nc > 64) {
+        drli_transpose((int)g->ctx->isa, mc, kc, a, a_col, packed + DRLI_PANELS, kc);
+        a = packed + DRLI_PANELS;
+        t.a_row = kc;
+        t.a_col = 1;
+    }
     t.ld = g->ldc;
     t.base_ld = e->base_ld;
     for (j = jc; j < jc + nc; j += cols) {
         const float *b = g->b + (nt ? j * (ptrdiff_t)g->ldb + pc : pc * (ptrdiff_t)g->ldb + j);
         float *panel = packed + (ptrdiff_t)(j - jc) * kc;
         const int left = jc + nc - j;
+        if (left <= 8 && tiling.width == 16) tiling = drli_tiling_get(DRL_ISA_AVX2);
         vecs = g->m == 1 && !nt && left >= 8 * tiling.width ? 8 : left >= 2 * tiling.width ? 2 : 1;
         cols = vecs * tiling.width;
         t.cols = DRLI_MIN(left, cols);
         if (nt && ic == 0) {
             drli_transpose((int)g->ctx->isa, kc, t.cols, b, g->ldb, panel, cols);
         }
-        tiles = (mc + tiling.rows - 1) / tiling.rows;
-        for (i = ic; i < ic + mc; i += rows, tiles--) {
+        tiles = vecs == 1 ? (mc + 11) / 12 : (mc + tiling.rows - 1) / tiling.rows;
+        for (i = ic, q = 0; i < ic + mc; i += rows, q++, tiles--) {
             const ptrdiff_t at = i * (ptrdiff_t)g->ldc + j;
             const int in_place = !nt && (few || i == 0);
             rows = (ic + mc - i + tiles - 1) / tiles;
-            t.a = g->a + i * t.a_row + pc * t.a_col;
-            t.next = t.a_row == 1 ? 32 : rows * t.a_row + 64;
-            t.next_row = t.a_row == 1 ? 0 : t.a_row;
+            t.a = a + (i - ic) * t.a_row;
+            t.next = tn ? ahead + (j - jc) / cols * 16 : t.a + rows * t.a_row;
+            t.step = tn ? a_col : 16;
+            if (!nt && ic == 0 && q && q * 16 - 16 < cols) { /* the next panel instead */
+                t.next = b + cols + q * 16 - 16;
+                t.step = g->ldb;
+            }
             t.b = in_place ? b : panel;
             t.b_row = in_place ? g->ldb : cols;
             t.copy = in_place && !few ? panel : NULL;
@@ -3256,14 +3273,13 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
 
 /* Blocks of kc x nc of B, at most DRLI_BLOCK floats, fill half of a level-2 cache of 1 MiB; DRLI_MC
    rows of C are finished, activation included, while in cache. A long kc spares visits to C; A'
-   wants a short one, each of its rows lies in another page. */
-#define DRLI_MC 48
+   wants a short one, as its rows lie in other pages. */
 static void drli_gemm_run(const drli_gemm_job *g, int worker)
 {
     float *packed = (float *)g->ctx->scratch + (size_t)worker * DRLI_BLOCK;
-    const int kc = DRLI_MAX(DRLI_MIN(g->k, g->form == DRL_GEMM_TN ? 512 : 2048), 1);
+    const int kc = DRLI_MAX(DRLI_MIN(g->k, g->form == DRL_GEMM_TN ? DRLI_KC : 2048), 1);
     const int one = g->m == 1 && g->form != DRL_GEMM_NT; /* nothing is packed */
-    const int nc = one ? g->n : DRLI_BLOCK / 32 / kc * 32;
+    const int nc = one ? g->n : DRLI_PANELS / 32 / kc * 32;
     int jc, pc, ic;
     for (jc = 0; jc < g->n; jc += nc) {
         for (pc = 0; pc == 0 || pc < g->k; pc += kc) {

@@ -174,6 +174,16 @@ TEST(gemm_of_many_blocks)
         CHECK(!product_differs(ctx, count, f, 256, 64, 260, 0, 8 + 4));
         CHECK(!product_differs(ctx, count, f, 60, 100, 2100, 1, 8 + 1));
         CHECK(!product_differs(ctx, count, f, 1, 200, 2100, 0, 8 + 1));
+        /* A' turned: several blocks of rows and of k, the last ones ragged */
+        CHECK(!product_differs(ctx, count, f, 101, 70, 600, 1, 63));
+        CHECK(!product_differs(ctx, count, f, 147, 130, 513, 0, 1 + 8 + 16));
+        CHECK(!product_differs(ctx, count, f, 65, 600, 257, 2, 32 + 16 + 4));
+        CHECK(!product_differs(ctx, count, f, 64, 65, 300, 0, 0)); /* not */
+        /* few columns, last tiles narrow */
+        CHECK(!product_differs(ctx, count, f, 256, 23, 256, 0, 8 + 4));
+        CHECK(!product_differs(ctx, count, f, 97, 7, 300, 1, 63));
+        CHECK(!product_differs(ctx, count, f, 59, 40, 270, 1, 1 + 16));
+        CHECK(!product_differs(ctx, count, f, 1, 263, 300, 1, 8));
     }
     contexts_free(ctx, count);
 }
