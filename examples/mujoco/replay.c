@@ -63,7 +63,7 @@ static int table_open(table *t, const char *path)
 static int table_row(table *t, double *x, int n)
 {
     int count = 0;
-    char *end = t->at;
+    char *end = t->at, rest[41];
     do {
         t->row++;
         t->at = end + (*end == '\n');
@@ -80,8 +80,11 @@ static int table_row(table *t, double *x, int n)
         t->at++;
     }
     if (count == n && t->at == end) return 1;
-    fprintf(stderr, "replay: %s, row %d: expected %d numbers separated by commas\n", t->path,
-            t->row, n);
+    fprintf(stderr, "replay: %s, row %d: expected %d numbers separated by commas, got %d", t->path,
+            t->row, n, count);
+    snprintf(rest, sizeof rest, "%.*s", (int)strcspn(t->at, "\r\n"), t->at);
+    if (rest[0]) fprintf(stderr, " and then '%s'", run_clean(rest, rest, sizeof rest));
+    fprintf(stderr, "\n");
     return -1;
 }
 

@@ -124,9 +124,11 @@ if grep -q '^0,0,0,' plain && [ "$(wc -l <plain)" -eq 51 ]; then ok "row 0"; els
 replay --state state.csv --actions none >spaced
 if [ "$(head -n 1 plain)" = "$(cat spaced)" ]; then ok "no actions"; else bad "no actions"; fi
 sed 's/^/1,/' actions.csv >wide
-exits "row of another length" 3 "wide, row 1: expected 3 numbers" \
+exits "row of another length" 3 "wide, row 1: expected 3 numbers separated by commas, got 4" \
     replay --state state.csv --actions wide
 exits "word in a row" 3 "expected 6 numbers" replay --state plain --actions actions.csv
+echo 1,2,x3,4 >word
+exits "what stands in the row" 3 "got 2 and then 'x3,4'" replay --state state.csv --actions word
 head -n 1 state.csv >half
 exits "no qvel" 3 "rows for qpos and qvel" replay --state half --actions actions.csv
 exits "no file" 3 "cannot read missing" replay --state missing --actions actions.csv
