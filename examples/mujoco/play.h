@@ -98,6 +98,9 @@ static inline void play_pose(const play *p)
     mj_kinematics(m, p->e->data);
     mj_comPos(m, p->e->data);
     mj_camlight(m, p->e->data);
+#if mjVERSION_HEADER >= 300
+    mj_flex(m, p->e->data);
+#endif
     mj_tendon(m, p->e->data);
 }
 
