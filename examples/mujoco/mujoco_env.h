@@ -845,6 +845,19 @@ static int mujoco_model_observes(mujoco_model *model)
     return mujoco_observe(&e, NULL);
 }
 
+/* Refuse a task that lacks what it cannot do without. */
+static int mujoco_task_check(const mujoco_task *t, const mujoco_options *o, char *error,
+                             size_t error_size)
+{
+    const char *lacks = NULL;
+    if (!t->model && !o->xml && !t->kind.load_fn) lacks = "model (or options.xml)";
+    if (t->frame_skip < 1) lacks = "frame_skip of 1 or more";
+    if (!t->kind.reward_fn) lacks = "kind.reward_fn";
+    if (!t->name) lacks = "name";
+    if (!lacks) return 0;
+    return mujoco_say(error, error_size, t->name ? t->name : "the task", ": wants a ", lacks);
+}
+
 /* Look whether the loaded model is the task's, then set constants. */
 static int mujoco_model_bind(mujoco_model *model, const mujoco_options *o, int listed, char *error,
                              size_t error_size)
@@ -857,6 +870,8 @@ static int mujoco_model_bind(mujoco_model *model, const mujoco_options *o, int l
     if ((t->act_dim && t->act_dim != nu) ||
         (t->obs_dim && t->obs_dim != mujoco_model_observes(model)))
         return mujoco_say(error, error_size, file, " is not the model of ", t->name);
+    if (t->rules.hidden < 0 || t->rules.hidden > (int)model->m->nq)
+        return mujoco_say(error, error_size, t->name, ": rules.hidden is more than qpos has", "");
     for (i = 0; i < o->set_count; i++)
         if (mujoco_task_set(t, o->set[i], error, error_size)) return -1;
     t->act_dim = nu;
@@ -1061,6 +1076,7 @@ static int mujoco_env_build(drl_env *env, const mujoco_task *task, const mujoco_
     }
     mju_user_error = mujoco_on_error;
     mju_user_warning = mujoco_on_warning;
+    if (mujoco_task_check(task, options ? options : &none, error, error_size)) return -1;
     model = mujoco_model_load(task, options ? options : &none, listed, error, error_size);
     return model ? mujoco_env_open(env, model, error, error_size) : -1;
 }
