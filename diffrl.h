@@ -8512,8 +8512,8 @@ DRLI_ALGO(dppo, DRL_DPPO_CONFIG,
              drli_qvpo_choose   a = best of N_d, w = max(Q(s, a) - V(s), 0), V their mean
              drli_qvpo_actor    mean of w (eps(x_t, t, s) - noise)^2; N_e uniform rows with alpha w
    Deviates  The first layer's parts from s and t are computed once and added. Preset cpu, at a
-             hundredth of the cost: fewer steps and candidates, a smaller, delayed actor, higher
-             learning rates, values go on at the time limit.
+             thirtieth of the cost: fewer steps and candidates, a smaller, delayed actor with a
+             higher learning rate, values go on at the time limit.
    Verified  tests/golden and unit/qvpo.c, tests/learn; README.md */
 
 static drl_status drli_qvpo_start(drl_agent *agent)
@@ -8721,8 +8721,8 @@ static drl_tensor *drli_qvpo_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
 DRLI_ALGO(qvpo, DRL_QVPO_CONFIG,
     "diffusion policy, Q-weighted imitation (Ding et al., NeurIPS 2024)",
     "critic_loss actor_loss target q weight alpha",
-    "cpu steps=6 target=2 evaluation=16 candidates=8 actor_width=128 policy_delay=2 "
-    "random_steps=5000 lr_actor=3e-4 lr_critic=1e-3 time_limit_terminal=0\n"
+    "cpu steps=6 target=2 evaluation=16 candidates=32 actor_width=128 policy_delay=4 "
+    "random_steps=5000 lr_actor=2e-4 time_limit_terminal=0\n"
     "toy steps=8 target=2 evaluation=16 candidates=16 uniform=4 actor_width=64 "
     "critic_width=64 batch=128 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 "
     "time_limit_terminal=0\n", (void)0)

@@ -533,7 +533,7 @@ static const algorithm algorithms[] = {
     {"dime", "cpu", "cpu", "", 3,
      "dime.py --steps 8 --width 128 --frequencies 32 --critic 256 --utd 1"},
     {"qvpo", "paper", "paper", "", 1, "qvpo.py"},
-    {"qvpo", "cpu", "cpu", "", 2, NULL},
+    {"qvpo", "cpu", "cpu", "", 4, NULL},
     {"dacer", "paper", "paper", "", 2, "dacer.py"},
     {"dacer", "cpu", "cpu", "", 2, NULL},
     {"dppo", "paper", "minibatch", "", 1, "dppo.py"},
