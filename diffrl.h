@@ -2146,11 +2146,11 @@ static int drli_isa_supported(drl_isa isa)
     return isa == DRL_ISA_SCALAR;
 }
 
-/* Each worker packs DRLI_PANELS floats of B and DRLI_MC x DRLI_KC of A' (>>kernels). */
+/* Each worker packs DRLI_PANELS floats of B and DRLI_MC rows of A or A' (>>kernels). */
 #define DRLI_PANELS 131072
 #define DRLI_MC 48
 #define DRLI_KC 256
-#define DRLI_BLOCK (DRLI_PANELS + DRLI_MC * DRLI_KC)
+#define DRLI_BLOCK (DRLI_PANELS + DRLI_MC * (2 * DRLI_KC + 16))
 
 static drl_status drli_context_start(drl_context *ctx)
 {
@@ -2351,6 +2351,17 @@ DRLI_INLINE float drli_clampf(float x, float low, float high)
     return x < low ? low : x;
 }
 
+/* The same for low < 0 < high, as integers: two instructions; nan becomes a bound. */
+DRLI_INLINE float drli_clamp_bits(float x, float low, float high)
+{
+    uint32_t u = drli_bits(x), end = drli_bits(low);
+    int32_t i, top = (int32_t)drli_bits(high);
+    u = u < end ? u : end;
+    i = (int32_t)u;
+    i = i < top ? i : top;
+    return drli_float((uint32_t)i);
+}
+
 /* (((p x + a) x + b) x + c) x + d */
 DRLI_INLINE float drli_horner(float x, float p, float a, float b, float c, float d)
 {
@@ -2380,7 +2391,7 @@ DRLI_INLINE float drli_expm1_near(float r)
     return fmaf(r * r, p, r);
 }
 
-/* (1 + q) a b, a and b powers of two: two scalings keep the precision of tiny results */
+/* (1 + q) a b, a and b powers of two: b is 1 unless a alone leaves the range of floats */
 typedef struct drli_scaled {
     float q, a, b;
 } drli_scaled;
@@ -2389,10 +2400,11 @@ typedef struct drli_scaled {
 DRLI_INLINE drli_scaled drli_exp_scaled(float r, float t)
 {
     drli_scaled s;
-    uint32_t n = drli_bits(t) - 0x4b400000u + 1024u, half = n >> 1;
+    uint32_t n = drli_bits(t) - 0x4b400000u;
+    int32_t m = DRLI_MIN(DRLI_MAX((int32_t)n, -125), 127);
     s.q = drli_expm1_near(r);
-    s.a = drli_float((half - 512u + 127u) << 23);
-    s.b = drli_float((n - half - 512u + 127u) << 23);
+    s.a = drli_float(((uint32_t)m << 23) + 0x3f800000u);
+    s.b = drli_float(((n - (uint32_t)m) << 23) + 0x3f800000u);
     return s;
 }
 
@@ -2403,22 +2415,17 @@ DRLI_INLINE drli_scaled drli_exp_split(float x)
     return drli_exp_scaled(fmaf(n, 1.904654212e-9f, fmaf(n, -0.693147182f, x)), t);
 }
 
-DRLI_INLINE float drli_exp_inside(float x) /* the same range */
-{
-    drli_scaled s = drli_exp_split(x);
-    return (1.0f + s.q) * s.a * s.b;
-}
-
 DRLI_INLINE float drli_expf(float x)
 {
-    float y = x > 89.0f ? 89.0f : x;
-    return drli_exp_inside(y < -110.0f ? -110.0f : y);
+    drli_scaled s = drli_exp_split(drli_clamp_bits(x, -110.0f, 89.0f));
+    return x <= 89.0f ? fmaf(s.a, s.q, s.a) * s.b : x + DRLI_INF;
 }
 
 DRLI_INLINE float drli_exp_decay(float x) /* exp(-|x|) */
 {
     float a = drli_absf(x);
-    return drli_exp_inside(a > 110.0f ? -110.0f : -a);
+    drli_scaled s = drli_exp_split(a > 110.0f ? -110.0f : -a);
+    return fmaf(s.a, s.q, s.a) * s.b;
 }
 
 /* log(x) of a normal positive x: x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2) */
@@ -2470,32 +2477,32 @@ DRLI_INLINE float drli_softplusf(float x)
     return (x < 0.0f ? 0.0f : x) + fmaf(u * v, p, u);
 }
 
-/* tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2), e = exp(x); one exp and one division */
+/* tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2), e = exp(x); one exp and one division. In the sums
+   any e < 2^-30 will do. */
 DRLI_INLINE float drli_mishf(float x)
 {
-    float c = drli_clampf(x, -110.0f, 20.0f), e, g;
+    float c = drli_clamp_bits(x, -110.0f, 20.0f), e, g;
     drli_scaled s = drli_exp_split(c);
-    e = (1.0f + s.q) * s.a * s.b;
+    e = fmaf(s.a, s.q, s.a);
     g = e + 2.0f;
-    return x > 20.0f ? x : fmaf(c, s.q, c) * s.a * (g / fmaf(e, g, 2.0f)) * s.b;
+    return x <= 20.0f ? fmaf(c, s.q, c) * s.a * (g / fmaf(e, g, 2.0f)) * s.b : x;
 }
 
 /* (tanh(softplus(z)) z)' = e ((e + 2) (q + 2) + 4 z (e + 1)) / (q + 2)^2, q = e (e + 2) */
 DRLI_INLINE float drli_mish_slope(float z)
 {
-    float c = drli_clampf(z, -110.0f, 20.0f), e = drli_exp_inside(c), g = e + 2.0f;
-    float d = fmaf(e, g, 2.0f);
-    return e * fmaf(g, d, 4.0f * c * (e + 1.0f)) / (d * d);
+    float c = drli_clamp_bits(z, -110.0f, 20.0f), e, g, d;
+    drli_scaled s = drli_exp_split(c);
+    e = fmaf(s.a, s.q, s.a), g = e + 2.0f, d = fmaf(e, g, 2.0f);
+    return e * fmaf(g, d, 4.0f * c * (e + 1.0f)) / (d * d) * s.b;
 }
 
 /* x / (1 + exp(-w)), w = x (c0 + c1 x^2). Far left the relative error is the absolute one of w:
    c0 + c1 x^2, times log2(e), is carried as hi + lo. */
 DRLI_INLINE float drli_geluf(float x)
 {
-    float low = x < -11.0f ? -11.0f : x, a = drli_absf(low), a2, hi, lo, t, n, f;
+    float a = drli_clamp_bits(drli_absf(x), -11.0f, 11.0f), a2 = a * a, hi, lo, t, n, f;
     drli_scaled s;
-    a = a > 11.0f ? 11.0f : a;
-    a2 = a * a;
     hi = fmaf(0.102943242f, a2, 2.30220795f);
     lo = fmaf(0.102943242f, a2, 2.30220795f - hi); /* exact */
     lo = fmaf(0.102943242f, fmaf(a, a, -a2), lo) + fmaf(-2.01619854e-9f, a2, 2.5136697e-7f);
@@ -2503,17 +2510,18 @@ DRLI_INLINE float drli_geluf(float x)
     n = t - DRLI_ROUND;
     f = fmaf(-a, lo, fmaf(-a, hi, -n));
     s = drli_exp_scaled(f * 0.693147182f, t);
-    n = fmaf((1.0f + s.q) * s.a, s.b, 1.0f);
-    return (x < 0.0f ? fmaf(low, s.q, low) * s.a : x) / n * (x < 0.0f ? s.b : 1.0f);
+    s.b = x < 0.0f ? s.b : 1.0f; /* here, or gcc divides on both sides */
+    return (x < 0.0f ? fmaf(-a, s.q, -a) * s.a : x) / (fmaf(s.a, s.q, s.a) + 1.0f) * s.b;
 }
 
 /* s + z s (1 - s) w', s = 1 / (1 + exp(-w)), w' = c0 + 3 c1 z^2 */
 DRLI_INLINE float drli_gelu_slope(float z)
 {
-    float c = drli_clampf(z, -11.0f, 11.0f), c2 = c * c;
-    float e = drli_exp_inside(drli_absf(c) * fmaf(-0.0713548163f, c2, -1.59576912f));
-    float d = 1.0f / (1.0f + e);
-    return d * fmaf(c * fmaf(0.214064449f, c2, 1.59576912f), e * d, z < 0.0f ? e : 1.0f);
+    float a = drli_clamp_bits(drli_absf(z), -11.0f, 11.0f), a2 = a * a;
+    drli_scaled s = drli_exp_split(a * fmaf(-0.0713548163f, a2, -1.59576912f));
+    float e = fmaf(s.a, s.q, s.a) * s.b, d = 1.0f / (1.0f + e);
+    return d * fmaf(drli_signf(a, z) * fmaf(0.214064449f, a2, 1.59576912f), e * d,
+        z < 0.0f ? e : 1.0f);
 }
 
 /* sin(r + quadrant pi / 2), |r| < 0.8 */
@@ -3192,6 +3200,11 @@ static void drli_transpose(int isa, int rows, int cols, const float *src, ptrdif
     drli_transpose_loop(rows, cols, src, src_ld, dst, dst_ld);
 }
 
+static void drli_copy(float *to, const float *from, int n)
+{
+    memcpy(to, from, (size_t)n * sizeof(float));
+}
+
 /* A product, or a worker's part of one. */
 typedef struct drli_gemm_job {
     drl_context *ctx;
@@ -3203,6 +3216,12 @@ typedef struct drli_gemm_job {
     int by_columns; /* cut along columns in units of 32, or along rows */
 } drli_gemm_job;
 
+/* Rows of A at multiples of 4 KiB would share few places of the level-1 cache. */
+static int drli_gemm_apart(const drli_gemm_job *g)
+{
+    return g->form != DRL_GEMM_TN && g->m > 12 && g->lda % 1024 == 0;
+}
+
 /* Add A[., pc .. pc+kc) B[pc .. pc+kc, .) to rows ic .. ic+mc and columns jc .. jc+nc of C. */
 static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int nc, int pc, int kc,
     int ic, int mc)
@@ -3210,7 +3229,8 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
     drli_tiling tiling = drli_tiling_get((int)g->ctx->isa);
     const drl_epilogue *e = &g->e;
     const int nt = g->form == DRL_GEMM_NT, tn = g->form == DRL_GEMM_TN, last = pc + kc == g->k;
-    const int few = g->m <= 4 * tiling.rows; /* then packing costs more than it gives */
+    /* then packing costs more than it gives */
+    const int few = g->m <= 4 * tiling.rows || (tiling.width == 16 && g->n <= 256 && g->k <= 256);
     const ptrdiff_t a_row = tn ? 1 : g->lda, a_col = tn ? g->lda : 1;
     const float *a = g->a + ic * a_row + pc * a_col;
     const float *ahead = ic + mc < g->m ? a + mc * a_row : a - ic * a_row + kc * a_col;
@@ -3225,6 +3245,12 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
         a = packed + DRLI_PANELS;
         t.a_row = kc;
         t.a_col = 1;
+    }
+    if (drli_gemm_apart(g)) {
+        float *rows_apart = packed + DRLI_PANELS;
+        t.a_row = kc + 16;
+        for (i = 0; i < mc; i++) drli_copy(rows_apart + i * t.a_row, a + i * a_row, kc);
+        a = rows_apart;
     }
     t.ld = g->ldc;
     t.base_ld = e->base_ld;
@@ -3261,13 +3287,32 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
             tiling.run(&t, rows, vecs);
         }
     }
-    for (i = ic; last && i < ic + mc; i++) {
+    rows = nc == g->ldc ? mc : 1; /* at a time */
+    for (i = ic; last && i < ic + mc; i += rows) {
         const ptrdiff_t at = i * (ptrdiff_t)g->ldc + jc;
-        if (e->act != DRL_ACT_NONE) {
-            drli_act_apply((int)g->ctx->isa, e->act, (size_t)nc, out + at, g->c + at);
-        } else if (e->pre) {
-            memcpy(g->c + at, out + at, (size_t)nc * sizeof(float));
-        }
+        const size_t n = DRLI_AT(rows, nc);
+        if (e->act != DRL_ACT_NONE) drli_act_apply((int)g->ctx->isa, e->act, n, out + at, g->c + at);
+        else if (e->pre) memcpy(g->c + at, out + at, n * sizeof(float));
+    }
+}
+
+static void drli_gemm_run(const drli_gemm_job *g, int worker);
+
+/* dW = X' dY with few columns as its transpose dY' X, which fills the vectors: the same sums. */
+static void drli_gemm_narrow(const drli_gemm_job *g, int worker)
+{
+    float *out = (float *)g->ctx->scratch + (size_t)(worker + 1) * DRLI_BLOCK - 32 * 512;
+    drli_gemm_job h = *g;
+    int i, isa = (int)g->ctx->isa;
+    h.m = g->n, h.a = g->b, h.lda = g->ldb;
+    h.b = g->a, h.ldb = g->lda;
+    h.c = out, h.ldc = 512;
+    for (i = 0; i < g->m; i += h.n, h.b += h.n) {
+        float *c = g->c + (ptrdiff_t)i * g->ldc;
+        h.n = DRLI_MIN(512, g->m - i);
+        if (g->e.accumulate) drli_transpose(isa, g->n, h.n, c, g->ldc, out, 512);
+        drli_gemm_run(&h, worker);
+        drli_transpose(isa, h.n, g->n, out, 512, c, g->ldc);
     }
 }
 
@@ -3277,10 +3322,16 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
 static void drli_gemm_run(const drli_gemm_job *g, int worker)
 {
     float *packed = (float *)g->ctx->scratch + (size_t)worker * DRLI_BLOCK;
-    const int kc = DRLI_MAX(DRLI_MIN(g->k, g->form == DRL_GEMM_TN ? DRLI_KC : 2048), 1);
+    const int most = g->form == DRL_GEMM_TN ? DRLI_KC : drli_gemm_apart(g) ? 2 * DRLI_KC : 2048;
+    const int kc = DRLI_MAX(DRLI_MIN(g->k, most), 1);
     const int one = g->m == 1 && g->form != DRL_GEMM_NT; /* nothing is packed */
     const int nc = one ? g->n : DRLI_PANELS / 32 / kc * 32;
     int jc, pc, ic;
+    if (g->form == DRL_GEMM_TN && g->n < DRLI_MIN(32, g->m) && !g->e.bias && !g->e.base &&
+        !g->e.pre && !g->e.act) {
+        drli_gemm_narrow(g, worker);
+        return;
+    }
     for (jc = 0; jc < g->n; jc += nc) {
         for (pc = 0; pc == 0 || pc < g->k; pc += kc) {
             for (ic = 0; ic < g->m; ic += DRLI_MC) {
@@ -5527,8 +5578,8 @@ static drl_tensor *drli_resmlp_body(drl_tape *t, const drl_resmlp *net, drl_tens
     for (block = 0; block < net->blocks; block++) {
         drl_tensor *skip = h;
         for (i = 2 * block; i < 2 * block + 2; i++)
-            h = drl_dense_forward(t, &net->layer[i], drl_activate(t, net->act, h), DRL_ACT_NONE);
-        h = drl_add(t, skip, h);
+            h = drl_linear(t, drl_activate(t, net->act, h), net->layer[i].w, net->layer[i].b,
+                i % 2 ? skip : NULL, DRL_ACT_NONE);
     }
     return drl_dense_forward(t, &net->last, h, DRL_ACT_NONE);
 }
@@ -6574,11 +6625,6 @@ void drl_replay_state(drl_replay *r, drl_state *state, const char *prefix)
 /* ==================== >>agent
    Algorithms and agents, training, evaluation. Golden tests of algorithms are independent
    computations. */
-
-DRLI_UNUSED static void drli_copy(float *to, const float *from, int n)
-{
-    memcpy(to, from, (size_t)n * sizeof(float));
-}
 
 /* ---- configurations ---- */
 
