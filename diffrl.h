@@ -5574,12 +5574,11 @@ void drl_resmlp_init(drl_resmlp *net, drl_init kind, float gain, drl_rng *rng)
 /* What follows the first layer. */
 static drl_tensor *drli_resmlp_body(drl_tape *t, const drl_resmlp *net, drl_tensor *h)
 {
-    int block, i;
-    for (block = 0; block < net->blocks; block++) {
-        drl_tensor *skip = h;
-        for (i = 2 * block; i < 2 * block + 2; i++)
-            h = drl_linear(t, drl_activate(t, net->act, h), net->layer[i].w, net->layer[i].b,
-                i % 2 ? skip : NULL, DRL_ACT_NONE);
+    int i;
+    for (i = 0; i < 2 * net->blocks; i += 2) {
+        drl_tensor *x = drl_activate(t, net->act, h);
+        x = drl_dense_forward(t, &net->layer[i], x, net->act);
+        h = drl_linear(t, x, net->layer[i + 1].w, net->layer[i + 1].b, h, DRL_ACT_NONE);
     }
     return drl_dense_forward(t, &net->last, h, DRL_ACT_NONE);
 }
@@ -8230,7 +8229,7 @@ drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const 
              drli_dppo_step      PPO on pairs (chunk, i), A weighted by gamma_den^t, eq. (A3), (A4)
    Deviates  With bc_coef a pair takes one step of the base policy's chain, not all K': same mean */
 
-#define DRLI_DPPO_PIECE 500 /* rows of a graph: its layers stay in the cache */
+#define DRLI_DPPO_PIECE 1000 /* rows of a graph: its layers stay in the cache */
 
 static drl_status drli_dppo_layout(drl_dppo *d)
 {
