@@ -2400,11 +2400,12 @@ typedef struct drli_scaled {
 DRLI_INLINE drli_scaled drli_exp_scaled(float r, float t)
 {
     drli_scaled s;
-    uint32_t n = drli_bits(t) - 0x4b400000u;
-    int32_t m = DRLI_MIN(DRLI_MAX((int32_t)n, -125), 127);
+    int32_t n = (int32_t)drli_bits(t), zero = 0x4b400000, m = n;
+    m = m < zero - 125 ? zero - 125 : m;
+    m = m > zero + 127 ? zero + 127 : m;
     s.q = drli_expm1_near(r);
     s.a = drli_float(((uint32_t)m << 23) + 0x3f800000u);
-    s.b = drli_float(((n - (uint32_t)m) << 23) + 0x3f800000u);
+    s.b = drli_float(((uint32_t)(n - m) << 23) + 0x3f800000u);
     return s;
 }
 
