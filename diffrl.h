@@ -3223,6 +3223,14 @@ static int drli_gemm_apart(const drli_gemm_job *g)
     return g->form != DRL_GEMM_TN && g->m > 12 && g->lda % 1024 == 0;
 }
 
+/* B is read where it lies if packing costs more than it gives: few rows, or a matrix that fits the
+   cache, in vectors of a cache line. */
+static int drli_gemm_in_place(const drli_gemm_job *g, drli_tiling tiling)
+{
+    return g->form != DRL_GEMM_NT && (g->m <= 4 * tiling.rows || (tiling.width == 16 &&
+        g->n <= 256 && g->k <= 256));
+}
+
 /* Add A[., pc .. pc+kc) B[pc .. pc+kc, .) to rows ic .. ic+mc and columns jc .. jc+nc of C. */
 static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int nc, int pc, int kc,
     int ic, int mc)
@@ -3230,8 +3238,7 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
     drli_tiling tiling = drli_tiling_get((int)g->ctx->isa);
     const drl_epilogue *e = &g->e;
     const int nt = g->form == DRL_GEMM_NT, tn = g->form == DRL_GEMM_TN, last = pc + kc == g->k;
-    /* then packing costs more than it gives */
-    const int few = g->m <= 4 * tiling.rows || (tiling.width == 16 && g->n <= 256 && g->k <= 256);
+    const int in_place = drli_gemm_in_place(g, tiling);
     const ptrdiff_t a_row = tn ? 1 : g->lda, a_col = tn ? g->lda : 1;
     const float *a = g->a + ic * a_row + pc * a_col;
     const float *ahead = ic + mc < g->m ? a + mc * a_row : a - ic * a_row + kc * a_col;
@@ -3269,7 +3276,7 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
         tiles = vecs == 1 ? (mc + 11) / 12 : (mc + tiling.rows - 1) / tiling.rows;
         for (i = ic, q = 0; i < ic + mc; i += rows, q++, tiles--) {
             const ptrdiff_t at = i * (ptrdiff_t)g->ldc + j;
-            const int in_place = !nt && (few || i == 0);
+            const int first = !nt && i == 0;
             rows = (ic + mc - i + tiles - 1) / tiles;
             t.a = a + (i - ic) * t.a_row;
             t.next = tn ? ahead + (j - jc) / cols * 16 : t.a + rows * t.a_row;
@@ -3278,9 +3285,9 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
                 t.next = b + cols + q * 16 - 16;
                 t.step = g->ldb;
             }
-            t.b = in_place ? b : panel;
-            t.b_row = in_place ? g->ldb : cols;
-            t.copy = in_place && !few ? panel : NULL;
+            t.b = in_place || first ? b : panel;
+            t.b_row = in_place || first ? g->ldb : cols;
+            t.copy = first && !in_place ? panel : NULL;
             t.start = pc || e->accumulate ? g->c + at : NULL;
             t.out = out + at;
             t.bias = last && e->bias ? e->bias + j : NULL;
@@ -3380,7 +3387,8 @@ void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const f
         drli_gemm_run(&g, 0);
         return;
     }
-    g.by_columns = n >= 64 * threads && m < 4 * n;
+    g.by_columns = n >= 64 * threads && m < 4 * n &&
+                   (!g.e.act || !drli_gemm_in_place(&g, drli_tiling_get((int)ctx->isa)));
     if (g.by_columns) drl_parallel_for(ctx, (n + 31) / 32, 1, drli_gemm_part, &g);
     else drl_parallel_for(ctx, m, 12, drli_gemm_part, &g);
 }
