@@ -1584,8 +1584,7 @@ DIFFRL_MORE_ALGOS(DRLI_ALGO_MORE)
 #include <stdarg.h>
 #include <string.h>
 
-#if (defined(DIFFRL_MALLOC) && !defined(DIFFRL_FREE)) || \
-    (!defined(DIFFRL_MALLOC) && defined(DIFFRL_FREE))
+#if defined(DIFFRL_MALLOC) != defined(DIFFRL_FREE)
 #error "diffrl.h: define both of DIFFRL_MALLOC(size) and DIFFRL_FREE(ptr), or none"
 #endif
 #ifndef DIFFRL_MALLOC
@@ -1598,11 +1597,22 @@ DIFFRL_MORE_ALGOS(DRLI_ALGO_MORE)
 #define DIFFRL_ASSERT(x) assert(x)
 #endif
 
+/* The vector paths that can be compiled; chosen at run time. */
 #if !defined(DIFFRL_NO_SIMD) && (defined(__GNUC__) || defined(__clang__))
 #if defined(__x86_64__)
 #include <immintrin.h>
+#define DRLI_X86 1
+#define DRLI_AVX2 __attribute__((target("avx2,fma")))
+#if defined(__clang__)
+#define DRLI_AVX512 \
+    __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma"), min_vector_width(512)))
+#else
+#define DRLI_AVX512 \
+    __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,prefer-vector-width=512")))
+#endif
 #elif defined(__aarch64__)
 #include <arm_neon.h>
+#define DRLI_NEON 1
 #endif
 #endif
 
@@ -1634,22 +1644,6 @@ DRLI_HOT
 #else
 #define DRLI_INLINE static inline
 #define DRLI_UNUSED
-#endif
-
-/* The vector paths that can be compiled; chosen at run time. */
-#if !defined(DIFFRL_NO_SIMD) && (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
-#define DRLI_X86 1
-#if defined(__clang__)
-#define DRLI_AVX512 \
-    __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma"), min_vector_width(512)))
-#else
-#define DRLI_AVX512 \
-    __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,prefer-vector-width=512")))
-#endif
-#define DRLI_AVX2 __attribute__((target("avx2,fma")))
-#elif !defined(DIFFRL_NO_SIMD) && (defined(__GNUC__) || defined(__clang__)) && \
-    defined(__aarch64__)
-#define DRLI_NEON 1
 #endif
 
 /* DRLI_KERNEL(name, (n, x, y), size_t n, const float *x, float *y) { ... } compiles the loop in
@@ -1707,10 +1701,7 @@ typedef struct drli_text {
 
 static drli_text drli_text_begin(char *buffer, size_t size)
 {
-    drli_text t;
-    t.at = buffer;
-    t.end = buffer + size - 1;
-    t.length = 0;
+    drli_text t = {buffer, buffer + size - 1, 0};
     *buffer = 0;
     return t;
 }
@@ -1846,9 +1837,8 @@ void *drl_memory_alloc(drl_context *ctx, size_t size)
     const drl_allocator *a = &ctx->cfg.allocator;
     size_t total = size + 64 + sizeof(void *);
     unsigned char *raw = NULL, *p;
-    if (size < SIZE_MAX / 2) {
+    if (size < SIZE_MAX / 2)
         raw = (unsigned char *)(a->alloc_fn ? a->alloc_fn(total, a->user) : DIFFRL_MALLOC(total));
-    }
     if (!raw) {
         drli_fail(ctx, DRL_ERR_MEMORY, "drl_memory_alloc: the allocator has no %l bytes (held now: "
             "%l); use smaller networks, batch or replay", (int64_t)size, (int64_t)ctx->bytes);
@@ -1937,10 +1927,7 @@ void drl_arena_reset(drl_arena *arena)
 
 drl_arena_mark drl_arena_save(const drl_arena *arena)
 {
-    drl_arena_mark mark;
-    mark.block = arena->block;
-    mark.block_used = arena->block ? arena->block->used : 0;
-    mark.used = arena->used;
+    drl_arena_mark mark = {arena->block, arena->block ? arena->block->used : 0, arena->used};
     return mark;
 }
 
@@ -2155,22 +2142,18 @@ static int drli_isa_supported(drl_isa isa)
 static drl_status drli_context_start(drl_context *ctx)
 {
     int isa, threads = ctx->cfg.threads;
-    if (threads < 1 || threads > 1024) {
+    if (threads < 1 || threads > 1024)
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: threads is %d, expected 1 to 1024",
             threads);
-    }
-    if (!ctx->cfg.allocator.alloc_fn != !ctx->cfg.allocator.free_fn) {
+    if (!ctx->cfg.allocator.alloc_fn != !ctx->cfg.allocator.free_fn)
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: the allocator has one of alloc_fn "
             "and free_fn; set both or none");
-    }
     ctx->isa = ctx->cfg.isa;
-    for (isa = DRL_ISA_AVX512; ctx->isa == DRL_ISA_AUTO; isa--) {
+    for (isa = DRL_ISA_AVX512; ctx->isa == DRL_ISA_AUTO; isa--)
         if (drli_isa_supported((drl_isa)isa)) ctx->isa = (drl_isa)isa;
-    }
-    if (!drli_isa_supported(ctx->isa)) {
+    if (!drli_isa_supported(ctx->isa))
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: this CPU or build has no isa %d "
             "(DRL_ISA_*); use DRL_ISA_AUTO", (int)ctx->isa);
-    }
     ctx->scratch_size = (size_t)threads * DRLI_BLOCK * sizeof(float);
     ctx->scratch = drl_memory_alloc(ctx, ctx->scratch_size);
     if (!ctx->scratch) return DRL_ERR_MEMORY;
@@ -2182,17 +2165,15 @@ static void drli_context_stop(drl_context *ctx)
     drli_pool_free(ctx);
     drl_memory_free(ctx, ctx->scratch, ctx->scratch_size);
     ctx->scratch = NULL;
-    ctx->scratch_size = 0;
 }
 
 drl_status drl_context_init(drl_context *ctx, const drl_context_config *cfg)
 {
-    drl_status status;
     memset(ctx, 0, sizeof(*ctx));
     ctx->cfg = cfg ? *cfg : drl_context_config_default();
-    status = drli_context_start(ctx);
-    if (status) drli_context_stop(ctx); /* the message stays */
-    return status;
+    if (drli_context_start(ctx) == DRL_OK) return DRL_OK;
+    drli_context_stop(ctx); /* the message stays */
+    return ctx->status;
 }
 
 void drl_context_free(drl_context *ctx)
@@ -2817,18 +2798,12 @@ static void drli_rng_turn(drl_rng *rng, int normal)
 static void drli_fill_start(drl_context *ctx, drl_rng *rng, float *x, size_t n, int normal,
     float low, float high)
 {
-    drli_fill f;
+    drli_fill f = {(int)ctx->isa, normal, *rng, x, low, high, n};
     if (!n) return;
-    drli_rng_turn(rng, normal);
-    f.isa = (int)ctx->isa;
-    f.normal = normal;
-    f.rng = *rng;
-    f.x = x;
-    f.low = low;
-    f.high = high;
-    f.n = n;
-    n += (size_t)(rng->position % DRLI_CHUNK) + DRLI_CHUNK - 1u;
-    rng->position += f.n;
+    drli_rng_turn(&f.rng, normal);
+    *rng = f.rng;
+    rng->position += n;
+    n += (size_t)(f.rng.position % DRLI_CHUNK) + DRLI_CHUNK - 1u;
     drl_parallel_for(ctx, (int)(n / DRLI_CHUNK), 512, drli_fill_run, &f);
 }
 
@@ -2844,10 +2819,7 @@ void drl_rng_normal_fill(drl_context *ctx, drl_rng *rng, float *x, size_t n)
 
 static drl_rng drli_rng_at(uint32_t key0, uint32_t key1, uint64_t stream)
 {
-    drl_rng rng;
-    memset(&rng, 0, sizeof(rng));
-    rng.key[0] = key0;
-    rng.key[1] = key1;
+    drl_rng rng = {{key0, key1}, 0, 0, 0};
     /* one-to-one: the finalizer of SplitMix64 (Steele et al. 2014) */
     stream = (stream ^ (stream >> 30)) * 0xbf58476d1ce4e5b9u;
     stream = (stream ^ (stream >> 27)) * 0x94d049bb133111ebu;
@@ -3500,9 +3472,8 @@ void drl_state_init(drl_state *state, drl_context *ctx)
 
 void drl_state_free(drl_state *state)
 {
-    if (state->entries) {
+    if (state->entries)
         drl_memory_free(state->ctx, state->entries, DRL_ENTRIES_MAX * sizeof(drl_entry));
-    }
     memset(state, 0, sizeof(*state));
 }
 
@@ -3551,9 +3522,7 @@ void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank
 
 void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows, int cols)
 {
-    int64_t shape[2];
-    shape[0] = rows;
-    shape[1] = cols;
+    int64_t shape[2] = {rows, cols};
     drl_state_add(state, name, DRL_F32, cols ? 2 : 1, shape, data);
 }
 
@@ -3773,9 +3742,8 @@ static int drli_json_list(drli_json *p, int64_t *v, int max)
         const char *start = p->at += strspn(p->at, " \t\n\r");
         int64_t u = 0;
         for (; drli_is_digit(*p->at) && p->at - start < 19; p->at++) u = u * 10 + (*p->at - '0');
-        if (p->at == start || p->at - start > 18 || (*start == '0' && p->at - start > 1)) {
+        if (p->at == start || p->at - start > 18 || (*start == '0' && p->at - start > 1))
             drli_json_fail(p, "expected a whole number, 1 to 18 digits without leading zeros", "");
-        }
         if (n == max) drli_json_fail(p, "list is too long", "");
         else v[n++] = u;
     } while (drli_json_take(p, ','));
@@ -3823,9 +3791,8 @@ static void drli_json_tensor(drli_json *p)
     if (fault) drli_json_fail(p, fault, "");
     if (p->status) return;
     e.data = p->data + place[0];
-    for (i = f->count++; i > 0 && drli_entry_after(&f->entries[i - 1], &e); i--) {
+    for (i = f->count++; i > 0 && drli_entry_after(&f->entries[i - 1], &e); i--)
         f->entries[i] = f->entries[i - 1];
-    }
     f->entries[i] = e;
 }
 
@@ -3887,12 +3854,10 @@ static void drli_json_sums(drli_json *p)
     int i, own = format && !strcmp(format, "diffrl");
     uint32_t sum = 0;
     if (p->status) return;
-    if (own && (!version || strcmp(version, "1") != 0)) {
+    if (own && (!version || strcmp(version, "1") != 0))
         drli_json_fail(p, "expected version 1, got ", version ? version : "none");
-    }
-    for (i = 0; i < meta->count; i++) {
+    for (i = 0; i < meta->count; i++)
         sum += drli_pair_crc(meta->pairs[i].key, meta->pairs[i].value);
-    }
     drli_json_sum(p, "crc32c", own, drli_crc32c(0, p->data, p->data_size));
     drli_json_sum(p, "meta_crc32c", own, sum);
 }
@@ -3908,9 +3873,8 @@ static drl_status drli_file_start(drl_file *file, drl_context *ctx, size_t size)
     drl_arena *arena = &file->meta.arena;
     const size_t entries = DRL_ENTRIES_MAX * sizeof(drl_entry);
     memset(file, 0, sizeof(*file));
-    if (drl_arena_init(arena, ctx, size + entries + (DRL_META_MAX + 20) * sizeof(drl_pair))) {
+    if (drl_arena_init(arena, ctx, size + entries + (DRL_META_MAX + 20) * sizeof(drl_pair)))
         return DRL_ERR_MEMORY;
-    }
     file->ctx = ctx;
     file->entries = (drl_entry *)drl_arena_alloc(arena, entries);
     file->bytes = (unsigned char *)drl_arena_alloc(arena, size);
@@ -3965,10 +3929,9 @@ static drl_status drli_entry_check(drl_context *ctx, const drl_entry *from, cons
     char want[96], got[96];
     size_t i, size = drli_dtypes[to->dtype].size, bytes = drl_entry_bytes(to);
     unsigned nan = flags & DRL_LOAD_NAN ? 0 : drli_dtypes[to->dtype].nan;
-    if (!from) {
+    if (!from)
         return drli_fail(ctx, DRL_ERR_NAME, "drl_file_load: expected a tensor %s, %s, but the file "
             "has none of that name", to->name, drli_entry_show(want, to));
-    }
     if (from->dtype != to->dtype || from->rank != to->rank ||
         memcmp(from->shape, to->shape, sizeof(to->shape)) != 0) {
         return drli_fail(ctx, DRL_ERR_SHAPE, "drl_file_load: tensor %s: expected %s, got %s; was "
@@ -3977,10 +3940,9 @@ static drl_status drli_entry_check(drl_context *ctx, const drl_entry *from, cons
     }
     for (i = size; i <= bytes && nan; i += size) {
         const unsigned char *end = (const unsigned char *)from->data + i;
-        if (((unsigned)end[-1] << 8 & nan) + (end[-2] & nan) == nan) {
+        if (((unsigned)end[-1] << 8 & nan) + (end[-2] & nan) == nan)
             return drli_fail(ctx, DRL_ERR_NAN, "drl_file_load: tensor %s: the number at index %l "
                 "is not finite", to->name, (int64_t)(i / size - 1));
-        }
     }
     return DRL_OK;
 }
@@ -4074,11 +4036,10 @@ static drl_status drli_state_head(drl_context *ctx, drl_state *state, const drl_
     drli_text_header(&t, state, meta, crc);
     *head = t.length / 8 * 8 + 16; /* ends with 1 to 8 blanks */
     *size = *head + data;
-    if (*head > 100000008 || (file && capacity < *size)) {
+    if (*head > 100000008 || (file && capacity < *size))
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_state_save: expected at most 100000000 bytes of "
             "header, got %l; a buffer of %l bytes, got %l", (int64_t)*head - 8, (int64_t)*size,
             (int64_t)capacity);
-    }
     if (!file) return DRL_OK;
     for (i = 0; i < 8; i++) file[i] = (char)(unsigned char)((uint64_t)(*head - 8) >> (8 * i));
     t = drli_text_begin(file + 8, *head - 8);
@@ -4390,9 +4351,8 @@ drl_status drl_fields_set(drl_context *ctx, const drl_field *fields, int n, void
     const drl_field *field = drli_field_find(ctx, fields, n, key);
     unsigned char parsed[8];
     if (!field) return DRL_ERR_NAME;
-    if (!drli_field_parse(field, value, parsed) || !drli_field_good(field, parsed)) {
+    if (!drli_field_parse(field, value, parsed) || !drli_field_good(field, parsed))
         return drli_field_fail(ctx, field, value);
-    }
     memcpy((char *)config + field->offset, parsed, drli_field_size(field));
     return DRL_OK;
 }
@@ -4606,9 +4566,7 @@ drl_status drl_tape_backward(drl_tape *t, drl_tensor *loss)
 
 drl_tape_mark drl_tape_save(const drl_tape *t)
 {
-    drl_tape_mark mark;
-    mark.arena = drl_arena_save(&t->arena);
-    mark.last = t->last;
+    drl_tape_mark mark = {drl_arena_save(&t->arena), t->last};
     return mark;
 }
 
@@ -4660,9 +4618,7 @@ drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *user, drl_
 
 static drl_op drli_op(const char *name, void (*backward_fn)(drl_tape *t, drl_tensor *y))
 {
-    drl_op op;
-    op.name = name;
-    op.backward_fn = backward_fn;
+    drl_op op = {name, backward_fn};
     return op;
 }
 
@@ -6468,9 +6424,7 @@ drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *faults)
 
 drl_replay_config drl_replay_config_default(int obs_dim, int act_dim)
 {
-    drl_replay_config cfg = {0, 0, 1000000, 1, 1, 0.99f};
-    cfg.obs_dim = obs_dim;
-    cfg.act_dim = act_dim;
+    drl_replay_config cfg = {obs_dim, act_dim, 1000000, 1, 1, 0.99f};
     return cfg;
 }
 
@@ -6576,9 +6530,7 @@ static void drli_state_add_array(drl_state *state, const char *prefix, const cha
     drl_dtype dtype, int64_t rows, int64_t cols, void *data)
 {
     char full[DRLI_NAME];
-    int64_t shape[2];
-    shape[0] = rows;
-    shape[1] = cols;
+    int64_t shape[2] = {rows, cols};
     drl_state_add(state, drli_name(full, "%s%s", prefix, name), dtype, cols ? 2 : 1, shape, data);
 }
 
