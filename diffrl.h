@@ -1814,6 +1814,19 @@ DRLI_UNUSED static void drli_text_format(drli_text *t, const char *format, ...)
     va_end(args);
 }
 
+#define DRLI_NAME 96
+
+/* A name by a format, to buffer [DRLI_NAME]. */
+static const char *drli_name(char *buffer, const char *format, ...)
+{
+    va_list args;
+    drli_text t = drli_text_begin(buffer, DRLI_NAME);
+    va_start(args, format);
+    drli_text_vadd(&t, format, args);
+    va_end(args);
+    return buffer;
+}
+
 static drl_status drli_fail(drl_context *ctx, drl_status status, const char *format, ...)
 {
     va_list args;
@@ -3520,10 +3533,18 @@ void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank
     }
 }
 
+/* Add prefix + name, [rows, cols], or [rows] if cols is 0. */
+static void drli_state_add_array(drl_state *state, const char *prefix, const char *name,
+    drl_dtype dtype, int64_t rows, int64_t cols, void *data)
+{
+    char full[DRLI_NAME];
+    int64_t shape[2] = {rows, cols};
+    drl_state_add(state, drli_name(full, "%s%s", prefix, name), dtype, cols ? 2 : 1, shape, data);
+}
+
 void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows, int cols)
 {
-    int64_t shape[2] = {rows, cols};
-    drl_state_add(state, name, DRL_F32, cols ? 2 : 1, shape, data);
+    drli_state_add_array(state, "", name, DRL_F32, rows, cols, data);
 }
 
 /* Well-formed UTF-8? */
@@ -4384,13 +4405,11 @@ drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, int n, co
 DRLI_UNUSED static drl_status drli_fields_to_meta(const drl_field *fields, int n,
     const void *config, drl_meta *meta)
 {
-    char key[80], text[DRL_FIELD_TEXT];
+    char key[DRLI_NAME], text[DRL_FIELD_TEXT];
     int i;
     for (i = 0; i < n; i++) {
-        drli_text t = drli_text_begin(key, sizeof(key));
-        drli_text_format(&t, "config.%s", fields[i].name);
         drli_field_print(&fields[i], (const char *)config + fields[i].offset, text);
-        drl_meta_set(meta, key, text);
+        drl_meta_set(meta, drli_name(key, "config.%s", fields[i].name), text);
     }
     return meta->status;
 }
@@ -4454,12 +4473,13 @@ static drl_tensor *drli_tape_fail(drl_tape *t, drl_status status)
 static drl_tensor *drli_shape_error(drl_tape *t, const char *op, const drl_tensor *a,
     const drl_tensor *b, const char *expected)
 {
-    if (t->status) return &t->poison;
-    return drli_tape_fail(t, drli_fail(t->ctx, DRL_ERR_SHAPE,
-        "%s: expected %s, got [%d, %d] and [%d, %d]", op, expected, a->rows, a->cols, b->rows,
-        b->cols));
+    if (!t->status)
+        t->status = drli_fail(t->ctx, DRL_ERR_SHAPE, "%s: expected %s, got [%d, %d] and [%d, %d]",
+            op, expected, a->rows, a->cols, b->rows, b->cols);
+    return &t->poison;
 }
 
+/* New memory of the tape; NULL with its error set. */
 static float *drli_tape_floats(drl_tape *t, size_t n)
 {
     float *p = (float *)drl_arena_alloc(&t->arena, n * sizeof(float));
@@ -4467,9 +4487,14 @@ static float *drli_tape_floats(drl_tape *t, size_t n)
     return p;
 }
 
+static int *drli_tape_ints(drl_tape *t, int n)
+{
+    return (int *)(void *)drli_tape_floats(t, (size_t)n);
+}
+
 static size_t drli_tensor_size(const drl_tensor *x)
 {
-    return (size_t)x->rows * (size_t)x->cols;
+    return DRLI_AT(x->rows, x->cols);
 }
 
 drl_tensor *drl_tape_input(drl_tape *t, int rows, int cols, float *data)
@@ -4544,17 +4569,13 @@ drl_status drl_tape_backward(drl_tape *t, drl_tensor *loss)
     int add;
     float *g;
     if (t->status) return t->status;
-    if (loss->rows != 1 || loss->cols != 1 || !loss->needs_grad) {
-        drli_tape_fail(t, drli_fail(t->ctx, DRL_ERR_SHAPE,
+    if (loss->rows != 1 || loss->cols != 1 || !loss->needs_grad)
+        return t->status = drli_fail(t->ctx, DRL_ERR_SHAPE,
             "drl_tape_backward: expected a 1 x 1 loss that depends on a parameter, got [%d, %d]%s",
-            loss->rows, loss->cols, loss->needs_grad ? "" : " without gradient"));
-        return t->status;
-    }
-    if (t->done) {
-        drli_tape_fail(t, drli_fail(t->ctx, DRL_ERR_STATE,
-            "drl_tape_backward: expected one call between two resets, got two; add the losses"));
-        return t->status;
-    }
+            loss->rows, loss->cols, loss->needs_grad ? "" : " without gradient");
+    if (t->done)
+        return t->status = drli_fail(t->ctx, DRL_ERR_STATE,
+            "drl_tape_backward: expected one call between two resets, got two; add the losses");
     t->done = 1;
     g = drli_grad(t, loss, &add);
     if (g) *g = 1.0f;
@@ -4784,11 +4805,6 @@ drl_tensor *drl_activate(drl_tape *t, drl_act act, drl_tensor *x)
 
 /* ---- matrix product ---- */
 
-static int drli_act_needs_input(drl_act act)
-{
-    return act == DRL_ACT_GELU || act == DRL_ACT_MISH || act == DRL_ACT_SOFTPLUS;
-}
-
 /* y = act(z), z = x w + bias + base:  dz = dy act'(z) in dy's place;  dw += x' dz,  dx += dz w',
    dbias += column sums of dz,  dbase += dz. */
 DRLI_BACKWARD(linear)
@@ -4834,7 +4850,7 @@ drl_tensor *drl_linear(drl_tape *t, drl_tensor *x, drl_tensor *w, drl_tensor *bi
     drli_node_input(t, y, 3, base);
     y->i[0] = (int)act;
     memset(&e, 0, sizeof(e));
-    if (y->needs_grad && drli_act_needs_input(act)) {
+    if (y->needs_grad && (act == DRL_ACT_GELU || act == DRL_ACT_MISH || act == DRL_ACT_SOFTPLUS)) {
         e.pre = drli_tape_floats(t, drli_tensor_size(y));
         if (!e.pre) return &t->poison;
         y->saved = e.pre;
@@ -4921,9 +4937,9 @@ drl_tensor *drl_concat(drl_tape *t, drl_tensor *a, drl_tensor *b)
 static int drli_range(drl_tape *t, const char *what, int first, int count, int size)
 {
     if (!t->status && (first < 0 || count < 1 || count > size - first))
-        drli_tape_fail(t, drli_fail(t->ctx, DRL_ERR_SHAPE,
+        t->status = drli_fail(t->ctx, DRL_ERR_SHAPE,
             "%s: expected a range within 0 .. %d, got %d .. %d", what, size - 1, first, first +
-            count - 1));
+            count - 1);
     return !t->status;
 }
 
@@ -4980,16 +4996,14 @@ DRLI_BACKWARD(gather)
 drl_tensor *drl_gather(drl_tape *t, drl_tensor *x, const int *index, int count)
 {
     drl_tensor *y = drli_node(t, DRLI_OP(gather), count, x->cols, x, NULL);
-    size_t n = (size_t)x->cols;
-    int i, *kept;
+    int i, n = x->cols, *kept;
     if (y == &t->poison) return y;
-    kept = (int *)drl_arena_alloc(&t->arena, (size_t)count * sizeof(int));
-    if (!kept) return drli_tape_fail(t, DRL_ERR_MEMORY);
-    y->saved = kept;
+    y->saved = kept = drli_tape_ints(t, count);
+    if (!kept) return &t->poison;
     for (i = 0; i < count; i++) {
         if (!drli_range(t, "gather", index[i], 1, x->rows)) return &t->poison;
         kept[i] = index[i];
-        memcpy(y->data + (size_t)i * n, x->data + (size_t)index[i] * n, n * sizeof(float));
+        drli_copy(y->data + DRLI_AT(i, n), x->data + DRLI_AT(index[i], n), n);
     }
     return y;
 }
@@ -4999,9 +5013,8 @@ static drl_tensor *drli_repeat_rows(drl_tape *t, drl_tensor *x, int rows)
 {
     int r, *index;
     if (rows == x->rows) return x;
-    index = (int *)drl_arena_alloc(&t->arena, (size_t)rows * sizeof(int));
-    if (!index) return drli_tape_fail(t, DRL_ERR_MEMORY);
-    for (r = 0; r < rows; r++) index[r] = r % x->rows;
+    index = drli_tape_ints(t, rows);
+    for (r = 0; r < rows && index; r++) index[r] = r % x->rows;
     return drl_gather(t, x, index, rows);
 }
 
@@ -5124,13 +5137,13 @@ static drl_tensor *drli_batch_renorm(drl_tape *t, drl_tensor *x, drl_tensor *sca
 /* xhat = (x - m) / s;  dx = (h - mean(h) - xhat mean(h xhat)) / s  with  h = dy scale, per row. */
 DRLI_BACKWARD(layer_norm)
 {
-    drl_tensor *x = y->in[0], *scale = y->in[1], *shift = y->in[2];
+    drl_tensor *x = y->in[0], *scale = y->in[1];
     const float *stats = (const float *)y->saved; /* mean and 1/s of each row */
+    const float *xr = x->data, *g = y->grad;
     float *gx = drli_grad_add(t, x), *gs = drli_grad_add(t, scale);
-    float *gb = drli_grad_add(t, shift);
+    float *gb = drli_grad_add(t, y->in[2]);
     int r, c, n = x->cols;
-    for (r = 0; r < x->rows; r++) {
-        const float *xr = x->data + (size_t)r * (size_t)n, *g = y->grad + (size_t)r * (size_t)n;
+    for (r = 0; r < x->rows; r++, xr += n, g += n) {
         float m = stats[2 * r], inv = stats[2 * r + 1], h1 = 0, h2 = 0;
         for (c = 0; c < n; c++) {
             float xhat = (xr[c] - m) * inv, h = g[c] * scale->data[c];
@@ -5144,34 +5157,32 @@ DRLI_BACKWARD(layer_norm)
         h2 /= (float)n;
         for (c = 0; c < n; c++) {
             float xhat = (xr[c] - m) * inv, h = g[c] * scale->data[c];
-            gx[(size_t)r * (size_t)n + (size_t)c] += (h - h1 - xhat * h2) * inv;
+            gx[c] += (h - h1 - xhat * h2) * inv;
         }
+        gx += n;
     }
 }
 drl_tensor *drl_layer_norm(drl_tape *t, drl_tensor *x, drl_tensor *scale, drl_tensor *shift,
     float eps)
 {
     drl_tensor *y;
-    float *stats;
+    const float *xr = x->data;
+    float *stats, *out;
     int r, c, n = x->cols;
     if (scale->rows != 1 || scale->cols != n || !drli_same_shape(scale, shift))
         return drli_shape_error(t, "layer_norm", x, scale, "scale and shift [1, cols]");
     y = drli_node(t, DRLI_OP(layer_norm), x->rows, n, x, scale);
     stats = y == &t->poison ? NULL : drli_tape_floats(t, 2 * (size_t)x->rows);
     if (!stats) return &t->poison;
-    y->in[2] = shift;
+    drli_node_input(t, y, 2, shift);
     y->saved = stats;
-    y->needs_grad = y->needs_grad || (t->grad_enabled && shift->needs_grad);
-    for (r = 0; r < x->rows; r++) {
-        const float *xr = x->data + (size_t)r * (size_t)n;
+    for (r = 0, out = y->data; r < x->rows; r++, xr += n, out += n) {
         float m = 0, v = 0, inv;
         for (c = 0; c < n; c++) m += xr[c];
         m /= (float)n;
         for (c = 0; c < n; c++) v = fmaf(xr[c] - m, xr[c] - m, v);
         inv = 1.0f / sqrtf(v / (float)n + eps);
-        for (c = 0; c < n; c++)
-            y->data[(size_t)r * (size_t)n + (size_t)c] =
-                fmaf((xr[c] - m) * inv, scale->data[c], shift->data[c]);
+        for (c = 0; c < n; c++) out[c] = fmaf((xr[c] - m) * inv, scale->data[c], shift->data[c]);
         stats[2 * r] = m;
         stats[2 * r + 1] = inv;
     }
@@ -5247,19 +5258,6 @@ drl_tensor *drl_softmax(drl_tape *t, drl_tensor *x)
 
 /* ==================== >>nn
    Parameters, initializers, layers. */
-
-#define DRLI_NAME (2 * DRL_NAME_SIZE)
-
-/* A name by a format, to buffer [DRLI_NAME]. */
-static const char *drli_name(char *buffer, const char *format, ...)
-{
-    va_list args;
-    drli_text t = drli_text_begin(buffer, DRLI_NAME);
-    va_start(args, format);
-    drli_text_vadd(&t, format, args);
-    va_end(args);
-    return buffer;
-}
 
 drl_status drl_params_init(drl_params *p, drl_context *ctx, int capacity, int trainable)
 {
@@ -5357,21 +5355,18 @@ void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
 void drl_params_state(drl_params *p, drl_state *state, const char *prefix, int optimizer)
 {
     int i, moments = optimizer && p->trainable;
-    int64_t one = 1;
     char name[DRLI_NAME];
     for (i = 0; i < p->count; i++) {
         const drl_tensor *x = &p->list[i];
         size_t at = (size_t)(x->data - p->value);
-        drli_name(name, "%s%s", prefix, p->names[i]);
-        drl_state_add_f32(state, name, x->data, x->rows, x->cols);
+        drli_state_add_array(state, prefix, p->names[i], DRL_F32, x->rows, x->cols, x->data);
         if (!moments) continue;
         drli_name(name, "%sadam_m.%s", prefix, p->names[i]);
         drl_state_add_f32(state, name, p->m + at, x->rows, x->cols);
         drli_name(name, "%sadam_v.%s", prefix, p->names[i]);
         drl_state_add_f32(state, name, p->v + at, x->rows, x->cols);
     }
-    drli_name(name, "%sadam_step", prefix);
-    if (moments) drl_state_add(state, name, DRL_I64, 1, &one, &p->step);
+    if (moments) drli_state_add_array(state, prefix, "adam_step", DRL_I64, 1, 0, &p->step);
 }
 
 /* Norm of all gradients, in order; zero_nan 1: nan counts as 0. */
@@ -5605,22 +5600,15 @@ void drl_brn_init(drl_brn *layer)
     drl_tensor_init(layer->var, DRL_INIT_CONSTANT, 1.0f, NULL);
 }
 
-/* 1 if x fits the layer, else the tape's error. */
-static int drli_brn_fits(drl_tape *t, const drl_brn *layer, const drl_tensor *x)
-{
-    if (t->status) return 0;
-    if (x->cols == layer->scale->cols) return 1;
-    drli_shape_error(t, "brn", x, layer->scale, "equal columns");
-    return 0;
-}
-
 drl_tensor *drl_brn_train(drl_tape *t, drl_brn *layer, drl_tensor *x, int renorm)
 {
     int c, n = x->cols;
-    float *stats = drli_brn_fits(t, layer, x) ? drli_tape_floats(t, 6 * (size_t)n) : NULL;
-    float *M = layer->mean->data, *V = layer->var->data, *m, *v, *r, *delta;
-    if (!stats) return &t->poison;
-    m = stats, v = m + n, r = v + n, delta = r + n;
+    float *m = drli_tape_floats(t, 6 * (size_t)n), *v, *r, *delta;
+    float *M = layer->mean->data, *V = layer->var->data;
+    if (n != layer->scale->cols)
+        return drli_shape_error(t, "brn", x, layer->scale, "equal columns");
+    if (t->status) return &t->poison;
+    v = m + n, r = v + n, delta = r + n;
     drli_batch_stats(t->ctx, x, m, v);
     for (c = 0; c < n; c++) {
         float S = sqrtf(V[c] + layer->eps);
@@ -5633,7 +5621,7 @@ drl_tensor *drl_brn_train(drl_tape *t, drl_brn *layer, drl_tensor *x, int renorm
         M[c] = fmaf(layer->momentum, M[c], (1.0f - layer->momentum) * m[c]);
         V[c] = fmaf(layer->momentum, V[c], (1.0f - layer->momentum) * v[c]);
     }
-    return drli_batch_renorm(t, x, layer->scale, layer->shift, stats, layer->eps);
+    return drli_batch_renorm(t, x, layer->scale, layer->shift, m, layer->eps);
 }
 
 drl_tensor *drl_brn_eval(drl_tape *t, const drl_brn *layer, drl_tensor *x)
@@ -5641,7 +5629,9 @@ drl_tensor *drl_brn_eval(drl_tape *t, const drl_brn *layer, drl_tensor *x)
     drl_tensor *a = drl_tape_input(t, 1, x->cols, NULL);
     drl_tensor *b = drl_tape_input(t, 1, x->cols, NULL);
     int c;
-    if (!drli_brn_fits(t, layer, x)) return &t->poison;
+    if (x->cols != layer->scale->cols)
+        return drli_shape_error(t, "brn", x, layer->scale, "equal columns");
+    if (t->status) return &t->poison;
     for (c = 0; c < x->cols; c++) {
         a->data[c] = layer->scale->data[c] / sqrtf(layer->var->data[c] + layer->eps);
         b->data[c] = layer->shift->data[c] - layer->mean->data[c] * a->data[c];
@@ -5897,9 +5887,8 @@ drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl_tensor
 drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
     const int *t, drl_tensor *x, drl_tensor *obs)
 {
-    int r, *told = (int *)drl_arena_alloc(&tape->arena, (size_t)x->rows * sizeof(int));
+    int r, *told = drli_tape_ints(tape, x->rows);
     drl_tensor *time = drl_denoiser_time(tape, net, ddpm->time[ddpm->steps] + 1), *state;
-    if (!told) return drli_tape_fail(tape, DRL_ERR_MEMORY);
     for (r = 0; r < x->rows && !tape->status; r++) told[r] = ddpm->time[t[r]];
     time = drl_gather(tape, time, told, x->rows);
     state = drli_repeat_rows(tape, drl_denoiser_state(tape, net, obs), x->rows);
@@ -5993,7 +5982,7 @@ DRLI_KERNEL(c51_project, (atoms, rows, p, shift, scale, weight, out), const drl_
 void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, const float *p,
     const float *shift, const float *scale, float weight, int accumulate, float *out)
 {
-    if (!accumulate) memset(out, 0, (size_t)rows * (size_t)atoms->count * sizeof(float));
+    if (!accumulate) memset(out, 0, DRLI_AT(rows, atoms->count) * sizeof(float));
     drli_c51_project((int)ctx->isa, atoms, rows, p, shift, scale, weight, out);
 }
 
@@ -6003,7 +5992,7 @@ void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, const f
 DRLI_KERNEL(c51_terms, (rows, n, target, bonus, p, terms, d), int rows, int n, const float *target,
     float bonus, const float *p, float *terms, float *d)
 {
-    size_t i, size = (size_t)rows * (size_t)n;
+    size_t i, size = DRLI_AT(rows, n);
     for (i = 0; i < size; i++) {
         float e = p[i] + 1e-15f, l = drli_logf(e), w = p[i] / e;
         terms[i] = fmaf(bonus * p[i], l, -target[i] * l);
@@ -6163,7 +6152,7 @@ drl_tensor *drl_twin_min(drl_tape *t, const drl_twin *twin, drl_tensor *obs, drl
         }
         y = drl_min(t, h[0], h[1]);
         if (!all || t->status) return y;
-        memcpy(all->data + r, y->data, (size_t)n * sizeof(float));
+        drli_copy(all->data + r, y->data, n);
         drl_tape_release(t, mark);
     }
     return all;
@@ -6176,7 +6165,7 @@ drl_tensor *drl_twin_loss(drl_tape *t, const drl_twin *twin, drl_tensor *obs,
     drl_tensor *target = drl_tape_input(t, x->rows, 1, NULL);
     int j;
     if (t->status) return target;
-    memcpy(target->data, y, (size_t)x->rows * sizeof(float));
+    drli_copy(target->data, y, x->rows);
     for (j = 0; j < 2; j++) {
         drl_tensor *error = drl_sub(t, drl_mlp_forward(t, &twin->q[j], x), target);
         loss[j] = drl_mean(t, drl_square(t, error));
@@ -6268,19 +6257,19 @@ static drl_status drli_env_step_check(drl_context *ctx, const drl_env *env, int 
     return drli_env_values(ctx, env, index, step, out.code, obs, out.reward);
 }
 
-static drl_status drli_env_step_at(drl_context *ctx, const drl_env *env, int index, int step,
+static drl_status drli_env_step_at(drl_context *ctx, const drl_env *env, int step,
     const float *action, float *obs, float *reward, int *flags)
 {
     drli_step out = drli_env_step_raw(env, action, obs);
     *reward = out.reward;
     *flags = out.flags;
-    return drli_env_step_check(ctx, env, index, step, action, obs, out);
+    return drli_env_step_check(ctx, env, -1, step, action, obs, out);
 }
 
 drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *action,
     float *obs, float *reward, int *flags)
 {
-    return drli_env_step_at(ctx, env, -1, -1, action, obs, reward, flags);
+    return drli_env_step_at(ctx, env, -1, action, obs, reward, flags);
 }
 
 /* One finding of drl_env_check. */
@@ -6359,14 +6348,14 @@ static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, 
     uint64_t h = 1469598103934665603u;
     drl_status s;
     drli_check_prepare(env, obs);
-    s = drli_env_reset_at(f->ctx, env, -1, seed, obs);
+    s = drl_env_reset(f->ctx, env, seed, obs);
     for (step = 0; !s && step < limit && !flags; step++) {
         for (i = 0; i < env->act_dim; i++)
             action[i] = constant ? -0.5f : 2.0f * drl_rng_uniform(&rng) - 1.0f;
         if (drli_check_guard(env, obs)) break;
         drli_check_prepare(env, obs);
         reward = (float)NAN;
-        s = drli_env_step_at(f->ctx, env, -1, step + 1, action, obs, &reward, &flags);
+        s = drli_env_step_at(f->ctx, env, step + 1, action, obs, &reward, &flags);
         for (i = 0; i <= env->obs_dim; i++) {
             uint32_t word;
             memcpy(&word, i < env->obs_dim ? &obs[i] : &reward, sizeof(word));
@@ -6386,13 +6375,11 @@ static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, 
 
 drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *faults)
 {
-    drli_findings f;
+    drli_findings f = {ctx, 0, 0, {0}};
     float *obs;
     uint64_t a = 0, b = 0, c = 0, d = 0;
     int ended = 0, again, steps = 0;
     size_t size;
-    memset(&f, 0, sizeof(f));
-    f.ctx = ctx;
     drli_check_fields(&f, env);
     size = ((size_t)env->obs_dim + DRLI_ENV_GUARD) * sizeof(float);
     obs = f.fatal ? NULL : (float *)drl_memory_alloc(ctx, size);
@@ -6415,8 +6402,7 @@ drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *faults)
     if (obs) drl_memory_free(ctx, obs, size);
     if (faults) *faults = f.count;
     if (f.count) memcpy(ctx->message, f.first, sizeof(ctx->message));
-    if (f.fatal) return ctx->status = DRL_ERR_ENV;
-    return DRL_OK;
+    return f.fatal ? ctx->status = DRL_ERR_ENV : DRL_OK;
 }
 
 /* ==================== >>replay
@@ -6471,12 +6457,11 @@ void drl_replay_free(drl_replay *r)
 void drl_replay_push(drl_replay *r, const float *obs, const float *act, float reward,
     const float *next_obs, int flags)
 {
-    size_t at = (size_t)(r->head %= r->cfg.capacity);
-    int64_t *last = &r->last[r->turn];
-    size_t S = (size_t)r->cfg.obs_dim, A = (size_t)r->cfg.act_dim;
-    memcpy(r->obs + at * S, obs, S * sizeof(float));
-    memcpy(r->next_obs + at * S, next_obs, S * sizeof(float));
-    memcpy(r->act + at * A, act, A * sizeof(float));
+    int64_t at = r->head %= r->cfg.capacity, *last = &r->last[r->turn];
+    int S = r->cfg.obs_dim, A = r->cfg.act_dim;
+    drli_copy(r->obs + at * S, obs, S);
+    drli_copy(r->next_obs + at * S, next_obs, S);
+    drli_copy(r->act + at * A, act, A);
     r->reward[at] = reward;
     r->flags[at] = (uint8_t)flags;
     if (*last >= 0) r->next[*last] = (int32_t)at;
@@ -6511,27 +6496,19 @@ static int64_t drli_replay_walk(const drl_replay *r, int64_t i, float *reward, f
 
 drl_status drl_replay_sample(drl_replay *r, drl_rng *rng, drl_batch *batch)
 {
-    int b;
-    size_t S = (size_t)r->cfg.obs_dim, A = (size_t)r->cfg.act_dim;
+    int64_t b, i, last;
+    int S = r->cfg.obs_dim, A = r->cfg.act_dim;
     if (r->size < 1)
         return drli_fail(r->ctx, DRL_ERR_STATE,
             "drl_replay_sample: the replay is empty; push transitions first");
     for (b = 0; b < batch->rows; b++) {
-        int64_t i = (int64_t)drl_rng_integer(rng, (uint32_t)r->size), last;
+        i = drl_rng_integer(rng, (uint32_t)r->size);
         last = drli_replay_walk(r, i, &batch->reward[b], &batch->discount[b]);
-        memcpy(batch->obs + (size_t)b * S, r->obs + (size_t)i * S, S * sizeof(float));
-        memcpy(batch->act + (size_t)b * A, r->act + (size_t)i * A, A * sizeof(float));
-        memcpy(batch->next_obs + (size_t)b * S, r->next_obs + (size_t)last * S, S * sizeof(float));
+        drli_copy(batch->obs + b * S, r->obs + i * S, S);
+        drli_copy(batch->act + b * A, r->act + i * A, A);
+        drli_copy(batch->next_obs + b * S, r->next_obs + last * S, S);
     }
     return DRL_OK;
-}
-
-static void drli_state_add_array(drl_state *state, const char *prefix, const char *name,
-    drl_dtype dtype, int64_t rows, int64_t cols, void *data)
-{
-    char full[DRLI_NAME];
-    int64_t shape[2] = {rows, cols};
-    drl_state_add(state, drli_name(full, "%s%s", prefix, name), dtype, cols ? 2 : 1, shape, data);
 }
 
 /* Sticky error if an integer of a tensor of state->file is not in low .. high; returns the last. */
@@ -6652,17 +6629,15 @@ drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config, const 
 /* The stream "ALGO name" of a seed. */
 static drl_rng drli_agent_stream(const drl_agent *a, uint64_t seed, const char *name)
 {
-    char text[40];
-    drli_text t = drli_text_begin(text, sizeof(text));
-    drli_text_format(&t, "%s %s", a->algo.name, name);
-    return drl_rng_make(seed, text);
+    char text[DRLI_NAME];
+    return drl_rng_make(seed, drli_name(text, "%s %s", a->algo.name, name));
 }
 
 /* [rows, cols] zeroed floats for the agent's life, fewer than 2^31: an int finds each; NULL makes
    drli_agent_commit fail. */
 static float *drli_agent_floats(drl_agent *a, int rows, int cols)
 {
-    size_t size = (size_t)rows * (size_t)cols * sizeof(float);
+    size_t size = DRLI_AT(rows, cols) * sizeof(float);
     float *p = NULL;
     if ((int64_t)rows * cols > INT32_MAX)
         a->tape.status = drli_fail(a->ctx, DRL_ERR_RANGE, "%s: a buffer of %d x %d is too large",
@@ -6738,7 +6713,7 @@ DRLI_UNUSED static drl_tensor *drli_agent_normals(drl_agent *a, drl_rng *rng, in
 }
 
 /* Begin a graph on the agent's tape; grad 0: without gradients. */
-DRLI_UNUSED static drl_tape *drli_agent_tape(drl_agent *a, int grad)
+static drl_tape *drli_agent_tape(drl_agent *a, int grad)
 {
     drl_tape_reset(&a->tape);
     a->tape.grad_enabled = grad;
@@ -6892,19 +6867,14 @@ void drl_agent_begin(drl_agent *a, int env, uint64_t seed)
 
 drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const float *obs, float *act)
 {
-    drl_tape *t = &agent->tape;
-    drl_tensor *s, *a;
+    drl_tape *t = drli_agent_tape(agent, 0);
+    drl_tensor *s = drl_tape_input(t, rows, agent->obs_dim, NULL), *a;
     drl_status status;
-    drl_tape_reset(t);
-    t->grad_enabled = 0;
-    s = drl_tape_input(t, rows, agent->obs_dim, NULL);
     if (!t->status) {
-        memcpy(s->data, obs, drli_tensor_size(s) * sizeof(float));
+        drli_copy(s->data, obs, rows * agent->obs_dim);
         a = agent->algo.act_fn(agent, mode, s);
-        if (!t->status)
-            memcpy(act, a->data, (size_t)rows * (size_t)agent->act_dim * sizeof(float));
+        if (!t->status) drli_copy(act, a->data, rows * agent->act_dim);
     }
-    t->grad_enabled = 1;
     status = t->status;
     drl_tape_reset(t); /* one block: the next call allocates nothing */
     return status;
@@ -6937,15 +6907,15 @@ const void *drl_agent_config(const drl_agent *a)
 
 void drl_agent_state(drl_agent *a, drl_state *state, int all)
 {
-    static const int64_t one = 1, rng = 4 * sizeof(drl_rng) / 8;
     int i;
     for (i = 0; i < a->set_count; i++)
         if (all || a->sets[i].acting)
             drl_params_state(a->sets[i].params, state, a->sets[i].prefix, all);
     if (a->algo.state_fn) a->algo.state_fn(a, state, all);
     if (!all) return;
-    drl_state_add(state, "count.updates", DRL_I64, 1, &one, &a->updates);
-    drl_state_add(state, "rng.agent", DRL_U64, 1, &rng, &a->rng_act); /* and those that follow */
+    drli_state_add_array(state, "count.", "updates", DRL_I64, 1, 0, &a->updates);
+    drli_state_add_array(state, "rng.", "agent", DRL_U64, 4 * sizeof(drl_rng) / 8, 0,
+        &a->rng_act); /* and those that follow */
 }
 
 #ifndef DIFFRL_NO_STDIO
@@ -7112,18 +7082,17 @@ static drl_status drli_trainer_envs(drl_trainer *t, int load)
 
 void drl_trainer_state(drl_trainer *t, drl_state *state, int replay)
 {
-    static const int64_t one = 1, three = 3, rng = sizeof(drl_rng) / 8, rings = 202;
-    int64_t E = t->env_count, bytes = (int64_t)t->env_bytes;
+    int E = t->env_count;
     drl_agent_state(t->agent, state, 1);
-    drl_state_add(state, "rng.trainer", DRL_U64, 1, &rng, &t->random);
-    drl_state_add(state, "trainer.seed", DRL_U64, 1, &one, &t->cfg.seed);
-    drl_state_add(state, "trainer.counts", DRL_I64, 1, &three, &t->steps);
-    drl_state_add(state, "trainer.recent", DRL_F64, 1, &rings, &t->last_return);
-    drl_state_add(state, "env.episode", DRL_I64, 1, &E, t->episode);
-    drl_state_add(state, "env.return", DRL_F64, 1, &E, t->ret);
-    drl_state_add(state, "env.length", DRL_I32, 1, &E, t->length);
-    drl_state_add(state, "env.state", DRL_U8, 1, &bytes, t->env_state);
-    drl_state_add_f32(state, "env.obs", t->obs, t->env_count, t->agent->obs_dim);
+    drli_state_add_array(state, "rng.", "trainer", DRL_U64, sizeof(drl_rng) / 8, 0, &t->random);
+    drli_state_add_array(state, "trainer.", "seed", DRL_U64, 1, 0, &t->cfg.seed);
+    drli_state_add_array(state, "trainer.", "counts", DRL_I64, 3, 0, &t->steps);
+    drli_state_add_array(state, "trainer.", "recent", DRL_F64, 202, 0, &t->last_return);
+    drli_state_add_array(state, "env.", "episode", DRL_I64, E, 0, t->episode);
+    drli_state_add_array(state, "env.", "return", DRL_F64, E, 0, t->ret);
+    drli_state_add_array(state, "env.", "length", DRL_I32, E, 0, t->length);
+    drli_state_add_array(state, "env.", "state", DRL_U8, (int64_t)t->env_bytes, 0, t->env_state);
+    drl_state_add_f32(state, "env.obs", t->obs, E, t->agent->obs_dim);
     if (replay && !t->agent->algo.observe_fn) drl_replay_state(&t->replay, state, "replay.");
     if (state->file) drli_state_range(state, "trainer.", "counts", 0, INT64_MAX / 2);
     else if (!state->status) state->status = drli_trainer_envs(t, 0);
@@ -7141,16 +7110,6 @@ drl_status drl_trainer_load(drl_trainer *t, const drl_file *file)
     return s ? s : drli_trainer_envs(t, 1);
 }
 
-static void drli_trainer_finish(drl_trainer *t, int e)
-{
-    int slot = (int)(t->episodes % 100);
-    t->last_return = t->ret[e];
-    t->last_length = t->length[e];
-    t->recent_return[slot] = t->ret[e];
-    t->recent_length[slot] = t->length[e];
-    t->episodes++;
-}
-
 /* Step environments begin .. end - 1. */
 static void drli_trainer_task(void *arg, int begin, int end, int worker)
 {
@@ -7165,17 +7124,16 @@ static void drli_trainer_task(void *arg, int begin, int end, int worker)
 /* Check the step of one environment and keep the transition. */
 static drl_status drli_trainer_env(drl_trainer *t, int e)
 {
-    size_t S = (size_t)t->agent->obs_dim, A = (size_t)t->agent->act_dim;
-    float *obs = t->obs + (size_t)e * S, *next = t->next_obs + (size_t)e * S;
-    float *act = t->act + (size_t)e * A, reward = t->results[e].reward;
+    int S = t->agent->obs_dim;
+    float *obs = t->obs + e * S, *next = t->next_obs + e * S;
+    float *act = t->act + e * t->agent->act_dim, reward = t->results[e].reward;
     const drl_env *env = &t->envs[e];
     int flags = t->results[e].flags;
     drl_status s = drli_env_step_check(t->ctx, env, e, t->length[e] + 1, act, next, t->results[e]);
     if (s && s != DRL_ERR_ENV && s != DRL_ERR_NAN) return s; /* not the task's fault */
     if (s) {
         if (!t->agent->algo.observe_fn) drl_replay_skip(&t->replay);
-        t->faults++;
-        if (t->faults > 1000)
+        if (++t->faults > 1000)
             return drli_fail(t->ctx, DRL_ERR_ENV,
                 "%s: more than 1000 steps failed; the task is not usable", env->name);
         return drli_trainer_reset(t, e);
@@ -7191,10 +7149,12 @@ static drl_status drli_trainer_env(drl_trainer *t, int e)
     else
         drl_replay_push(&t->replay, obs, act, reward, next, flags);
     if (flags) {
-        drli_trainer_finish(t, e);
+        int slot = (int)(t->episodes++ % 100);
+        t->last_return = t->recent_return[slot] = t->ret[e];
+        t->last_length = t->recent_length[slot] = t->length[e];
         return s ? s : drli_trainer_reset(t, e);
     }
-    memcpy(obs, next, S * sizeof(float));
+    drli_copy(obs, next, S);
     return s;
 }
 
@@ -7207,8 +7167,7 @@ drl_status drl_trainer_step(drl_trainer *t)
     } else {
         s = drl_agent_act(t->agent, DRL_MODE_EXPLORE, t->env_count, t->obs, t->act);
     }
-    if (!s)
-        drl_parallel_for(t->ctx, t->env_count, 0, drli_trainer_task, t);
+    if (!s) drl_parallel_for(t->ctx, t->env_count, 0, drli_trainer_task, t);
     for (e = 0; e < t->env_count && !s; e++) s = drli_trainer_env(t, e);
     for (e = 0; e < t->env_count && !s; e++) {
         t->steps++;
@@ -7242,13 +7201,13 @@ static drl_status drli_episode(drl_context *ctx, drl_agent *a, const drl_env *en
 {
     float *obs = work, *act = work + a->obs_dim, reward = 0;
     int flags = 0;
-    drl_status s = drli_env_reset_at(ctx, env, -1, seed, obs);
+    drl_status s = drl_env_reset(ctx, env, seed, obs);
     drl_agent_begin(a, -1, seed);
     *ret = 0;
     *length = 0;
     while (!s && !flags && (env->time_limit == 0 || *length < env->time_limit)) {
         s = drl_agent_act(a, DRL_MODE_EVAL, 1, obs, act);
-        if (!s) s = drli_env_step_at(ctx, env, -1, *length + 1, act, obs, &reward, &flags);
+        if (!s) s = drli_env_step_at(ctx, env, *length + 1, act, obs, &reward, &flags);
         *ret += (double)reward;
         ++*length;
     }
@@ -7686,16 +7645,22 @@ static float drli_softplus_inverse(float y)
     return y > 20.0f ? y : drl_logf(drl_expf(y) - 1.0f);
 }
 
-static void drli_dime_weights(drl_dime *d)
+static drl_status drli_dime_start(drl_agent *agent)
 {
+    drl_dime *d = (drl_dime *)agent;
     const drl_dime_config *c = &d->cfg;
-    drl_rng rng = drli_agent_stream(&d->agent, c->seed, "weights");
-    int j, i, last = c->actor_layers;
+    drl_rng rng = drli_agent_stream(agent, c->seed, "weights");
+    drl_atoms support = {c->atoms, c->v_min, c->v_max};
+    int j, i;
+    if (!(c->v_min < c->v_max))
+        return drli_fail(agent->ctx, DRL_ERR_RANGE, "dime: expected v_min < v_max, got %g and %g",
+            (double)c->v_min, (double)c->v_max);
+    if (drli_dime_layout(d)) return agent->ctx->status;
     drl_tensor_init(d->time.phase, DRL_INIT_CONSTANT, 0.0f, &rng);
     drl_dense_init(&d->time.l0, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
     drl_dense_init(&d->time.l1, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
     drl_mlp_init(&d->trunk, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
-    drl_tensor_init(d->trunk.layer[last].w, DRL_INIT_CONSTANT, 1e-8f, &rng);
+    drl_tensor_init(d->trunk.layer[c->actor_layers].w, DRL_INIT_CONSTANT, 1e-8f, &rng);
     drl_tensor_init(d->rho, DRL_INIT_CONSTANT, drli_softplus_inverse(c->dt), &rng);
     drl_tensor_init(d->phi, DRL_INIT_CONSTANT, drli_softplus_inverse(c->friction), &rng);
     for (j = 0; j < 2; j++) {
@@ -7703,21 +7668,8 @@ static void drli_dime_weights(drl_dime *d)
         for (i = 0; i < 3; i++) d->q[j].bn[i].momentum = c->brn_momentum;
     }
     d->kappa->data[0] = drl_logf(c->alpha);
-}
-
-static drl_status drli_dime_start(drl_agent *agent)
-{
-    drl_dime *d = (drl_dime *)agent;
-    const drl_dime_config *c = &d->cfg;
-    if (!(c->v_min < c->v_max))
-        return drli_fail(agent->ctx, DRL_ERR_RANGE, "dime: expected v_min < v_max, got %g and %g",
-            (double)c->v_min, (double)c->v_max);
-    if (drli_dime_layout(d)) return agent->ctx->status;
-    drli_dime_weights(d);
     drl_ou_schedule(c->steps, c->step_floor, d->c);
-    d->support.count = c->atoms;
-    d->support.v_min = c->v_min;
-    d->support.v_max = c->v_max;
+    d->support = support;
     d->adam_critic = drli_adam_lr(c->lr_critic);
     d->adam_actor = drli_adam_lr(c->lr_actor);
     d->adam_alpha = drli_adam_lr(c->lr_alpha);
@@ -7938,15 +7890,15 @@ static drl_tensor *drli_dime_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
 }
 
 DRLI_ALGO(dime, DRL_DIME_CONFIG,
-          "diffusion policy, maximum entropy (Celik et al., ICML 2025)",
-          "critic_loss actor_loss q alpha run_cost log_density dt next_log_density",
-          /* cpu: 8 steps nearly do in the paper's ablation; small networks, CrossQ's lr */
-          "cpu steps=8 actor_width=128 time_frequencies=32 critic_width=256 utd=1 lr_actor=1e-3 "
-          "lr_critic=1e-3\n"
-          "toy steps=8 actor_width=64 actor_layers=2 time_frequencies=16 critic_width=64 "
-          "atoms=51 batch=128 policy_delay=2 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 "
-          "lr_alpha=3e-3\n",
-          (void)0)
+    "diffusion policy, maximum entropy (Celik et al., ICML 2025)",
+    "critic_loss actor_loss q alpha run_cost log_density dt next_log_density",
+    /* cpu: 8 steps nearly do in the paper's ablation; small networks, CrossQ's lr */
+    "cpu steps=8 actor_width=128 time_frequencies=32 critic_width=256 utd=1 lr_actor=1e-3 "
+    "lr_critic=1e-3\n"
+    "toy steps=8 actor_width=64 actor_layers=2 time_frequencies=16 critic_width=64 "
+    "atoms=51 batch=128 policy_delay=2 random_steps=500 lr_actor=1e-3 lr_critic=1e-3 "
+    "lr_alpha=3e-3\n",
+    (void)0)
 #endif
 
 #ifndef DIFFRL_NO_DPPO
@@ -8020,7 +7972,7 @@ static void drli_dppo_plans(drl_dppo *d, drl_mode mode, drl_tensor *obs)
 {
     drl_tape *t = &d->agent.tape;
     const drl_ddpm *chain = mode == DRL_MODE_EVAL ? &d->eval : &d->explore;
-    int *who = (int *)drl_arena_alloc(&t->arena, (size_t)obs->rows * sizeof(int));
+    int *who = drli_tape_ints(t, obs->rows);
     int e, r, i, B = 0, skip = chain->steps - d->cfg.tuned, S = d->cfg.obs_dim;
     drl_tensor *path;
     for (e = 0; e < obs->rows && who; e++) {
@@ -8114,11 +8066,11 @@ static drl_status drli_dppo_draw(drl_dppo *d, int64_t rows, const float *obs, co
     drl_tape *t = drli_agent_tape(&d->agent, 1);
     drl_rng *rng = &d->agent.rng_batch;
     int r, B = d->cfg.bc_batch, S = d->cfg.obs_dim, A = d->cfg.act_dim, D = d->dim;
-    int *at = (int *)drl_arena_alloc(&t->arena, (size_t)B * sizeof(int));
+    int *at = drli_tape_ints(t, B);
     drl_tensor *s = drl_tape_input(t, B, S, NULL);
     drl_tensor *x = drl_tape_input(t, B * d->cfg.chunk, A, NULL);
     drl_tensor *noise = drli_agent_normals(&d->agent, &d->agent.rng_noise, B, D);
-    if (t->status || !at) return DRL_ERR_MEMORY;
+    if (t->status) return t->status;
     for (r = 0; r < B; r++) {
         int64_t row = rows;
         while (!drli_dppo_whole(d, rows, row, ends)) row = drl_rng_integer(rng, (uint32_t)rows);
@@ -8291,9 +8243,7 @@ enum { DRLI_DPPO_CHUNK, DRLI_DPPO_STEP, DRLI_DPPO_TIME, DRLI_DPPO_X, DRLI_DPPO_N
        DRLI_DPPO_PAIR };
 static int *drli_dppo_index(drl_dppo *d, int B, const uint32_t *pair, int kind)
 {
-    int r, K = d->cfg.tuned, *index;
-    index = (int *)drl_arena_alloc(&d->agent.tape.arena, (size_t)B * sizeof(int));
-    if (!index) drli_tape_fail(&d->agent.tape, DRL_ERR_MEMORY);
+    int r, K = d->cfg.tuned, *index = drli_tape_ints(&d->agent.tape, B);
     for (r = 0; r < B && index; r++) {
         const int p = (int)pair[r], n = p / K, all[6] = {n, p % K, K - p % K, p + n, p + n + 1, p};
         index[r] = all[kind];
@@ -8482,18 +8432,18 @@ static drl_status drli_dppo_update(drl_agent *agent, drl_replay *replay)
 }
 
 DRLI_ALGO(dppo, DRL_DPPO_CONFIG,
-          "diffusion policy, cloned, then tuned by PPO (Ren et al., ICLR 2025)",
-          "policy_loss value_loss kl clipped reward_std bc_loss",
-          /* cpu: an iteration of a fifth of the steps, half the width */
-          "cpu envs=16 actor_width=256 critic_width=128 bc_epochs=100 bc_updates=500 "
-          "bc_batch=256 rollout=4000 batch=10000 time_limit_terminal=0\n"
-          "scratch envs=10 chunk=1 steps=10 rollout=10000 batch=5000 epochs=10 gamma_den=1 "
-          "clip=0.1 clip_base=0.1\n"
-          "toy envs=8 chunk=1 steps=10 actor_width=64 critic_width=64 bc_epochs=20 "
-          "bc_updates=200 rollout=1600 batch=2000 epochs=10 gamma=0.95 gamma_den=1 clip=0.1 "
-          "clip_base=0.1 lr_actor=3e-4 time_limit_terminal=0\n",
-          a.free_fn = drli_dppo_free; a.state_fn = drli_dppo_state; a.begin_fn = drli_dppo_begin;
-          a.observe_fn = drli_dppo_observe)
+    "diffusion policy, cloned, then tuned by PPO (Ren et al., ICLR 2025)",
+    "policy_loss value_loss kl clipped reward_std bc_loss",
+    /* cpu: an iteration of a fifth of the steps, half the width */
+    "cpu envs=16 actor_width=256 critic_width=128 bc_epochs=100 bc_updates=500 "
+    "bc_batch=256 rollout=4000 batch=10000 time_limit_terminal=0\n"
+    "scratch envs=10 chunk=1 steps=10 rollout=10000 batch=5000 epochs=10 gamma_den=1 "
+    "clip=0.1 clip_base=0.1\n"
+    "toy envs=8 chunk=1 steps=10 actor_width=64 critic_width=64 bc_epochs=20 "
+    "bc_updates=200 rollout=1600 batch=2000 epochs=10 gamma=0.95 gamma_den=1 clip=0.1 "
+    "clip_base=0.1 lr_actor=3e-4 time_limit_terminal=0\n",
+    a.free_fn = drli_dppo_free; a.state_fn = drli_dppo_state; a.begin_fn = drli_dppo_begin;
+    a.observe_fn = drli_dppo_observe)
 #endif
 
 #ifndef DIFFRL_NO_QVPO
