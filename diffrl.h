@@ -4238,7 +4238,7 @@ static void drli_field_store(const drl_field *field, void *to, double real, uint
     else memcpy(to, &whole, sizeof(whole));
 }
 
-/* The value of a field as text, the shortest that reads back as the same. */
+/* The value of a field as text. */
 static void drli_field_print(const drl_field *field, const void *value, char *out)
 {
     uint64_t bits = 0;
@@ -4521,7 +4521,7 @@ static drl_tensor *drli_node_on(drl_tape *t, drl_op op, int rows, int cols, drl_
     drl_tensor *b, float *data)
 {
     drl_tensor *y = drl_tape_input(t, rows, cols, data);
-    if (y == &t->poison) return y;
+    if (t->status) return y;
     y->op = op;
     drli_node_input(t, y, 0, a);
     drli_node_input(t, y, 1, b);
@@ -4559,7 +4559,7 @@ static float *drli_grad_add(drl_tape *t, drl_tensor *x)
 drl_tensor *drl_tape_variable(drl_tape *t, int rows, int cols, float *data)
 {
     drl_tensor *x = drl_tape_input(t, rows, cols, data);
-    if (x != &t->poison) x->needs_grad = t->grad_enabled;
+    if (!t->status) x->needs_grad = t->grad_enabled;
     return x;
 }
 
@@ -4651,8 +4651,10 @@ static int drli_same_shape(const drl_tensor *a, const drl_tensor *b)
 }
 
 /* out [n] = part 0: value, 1, 2: gradient of a, b. step 0: one b for all n. */
-typedef void (*drli_binary_fn)(int part, int add, size_t step, size_t n, const float *a,
-    const float *b, const float *g, float *out);
+#define DRLI_BINARY_ARGS \
+    int part, int add, size_t step, size_t n, const float *as, const float *bs, const float *gs, \
+    float *out
+typedef void (*drli_binary_fn)(DRLI_BINARY_ARGS);
 
 /* Row by row of a, with the part of b that belongs to it. */
 static void drli_binary_rows(drli_binary_fn fn, int part, int add, const drl_tensor *a,
@@ -4674,7 +4676,7 @@ static drl_tensor *drli_binary(drl_tape *t, drl_op op, drli_binary_fn fn, drl_te
     if ((b->rows != a->rows && b->rows != 1) || (b->cols != a->cols && b->cols != 1))
         return drli_shape_error(t, op.name, a, b, "equal shapes, or a second that broadcasts");
     y = drli_node(t, op, a->rows, a->cols, a, b);
-    if (y != &t->poison) drli_binary_rows(fn, 0, 0, a, b, a->data, y->data);
+    if (!t->status) drli_binary_rows(fn, 0, 0, a, b, a->data, y->data);
     return y;
 }
 
@@ -4691,9 +4693,7 @@ static void drli_binary_back(drl_tape *t, drli_binary_fn fn, drl_tensor *y)
 
 /* Value and gradients; g is the gradient of y. Loops with constants vectorize. */
 #define DRLI_BINARY_OP(name, value, da, db) \
-    DRLI_INLINE void drli_##name##_loop(int part, int add, size_t step, size_t n, \
-                                        const float *as, const float *bs, const float *gs, \
-                                        float *out) \
+    DRLI_INLINE void drli_##name##_loop(DRLI_BINARY_ARGS) \
     { \
         size_t i; \
         for (i = 0; i < n; i++) { \
@@ -4703,16 +4703,15 @@ static void drli_binary_back(drl_tape *t, drli_binary_fn fn, drl_tensor *y)
             *to = add ? *to + d : d; \
         } \
     } \
-    static void drli_##name##_run(int part, int add, size_t step, size_t n, const float *a, \
-                                  const float *b, const float *g, float *out) \
+    static void drli_##name##_run(DRLI_BINARY_ARGS) \
     { \
         switch (step ? 2 * part + add : -1) { \
-        case 0: drli_##name##_loop(0, 0, 1, n, a, b, g, out); break; \
-        case 2: drli_##name##_loop(1, 0, 1, n, a, b, g, out); break; \
-        case 3: drli_##name##_loop(1, 1, 1, n, a, b, g, out); break; \
-        case 4: drli_##name##_loop(2, 0, 1, n, a, b, g, out); break; \
-        case 5: drli_##name##_loop(2, 1, 1, n, a, b, g, out); break; \
-        default: drli_##name##_loop(part, add, step, n, a, b, g, out); break; \
+        case 0: drli_##name##_loop(0, 0, 1, n, as, bs, gs, out); break; \
+        case 2: drli_##name##_loop(1, 0, 1, n, as, bs, gs, out); break; \
+        case 3: drli_##name##_loop(1, 1, 1, n, as, bs, gs, out); break; \
+        case 4: drli_##name##_loop(2, 0, 1, n, as, bs, gs, out); break; \
+        case 5: drli_##name##_loop(2, 1, 1, n, as, bs, gs, out); break; \
+        default: drli_##name##_loop(part, add, step, n, as, bs, gs, out); break; \
         } \
     } \
     DRLI_BACKWARD(name) { drli_binary_back(t, drli_##name##_run, y); } \
@@ -4763,7 +4762,7 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
     drl_tensor *drl_##name PARAMS \
     { \
         drl_tensor *y = drli_node(t, DRLI_OP(name), x->rows, x->cols, x, NULL); \
-        if (y == &t->poison) return y; \
+        if (t->status) return y; \
         y->f[0] = low; \
         y->f[1] = high; \
         drli_##name##_value((int)t->ctx->isa, drli_tensor_size(y), x->data, y->f[0], y->f[1], \
@@ -4790,14 +4789,13 @@ DRLI_BACKWARD(activate)
 {
     int add;
     float *g = drli_grad(t, y->in[0], &add);
-    if (g)
-        drl_act_backward(t->ctx, (drl_act)y->i[0], drli_tensor_size(y), y->in[0]->data, y->data,
+    if (g) drl_act_backward(t->ctx, (drl_act)y->i[0], drli_tensor_size(y), y->in[0]->data, y->data,
             y->grad, g, add);
 }
 drl_tensor *drl_activate(drl_tape *t, drl_act act, drl_tensor *x)
 {
     drl_tensor *y = drli_node(t, DRLI_OP(activate), x->rows, x->cols, x, NULL);
-    if (y == &t->poison) return y;
+    if (t->status) return y;
     y->i[0] = (int)act;
     drl_act_forward(t->ctx, act, drli_tensor_size(y), x->data, y->data);
     return y;
@@ -4845,15 +4843,14 @@ drl_tensor *drl_linear(drl_tape *t, drl_tensor *x, drl_tensor *w, drl_tensor *bi
     if (base && (base->rows != x->rows || base->cols != w->cols))
         return drli_shape_error(t, "linear", base, w, "a base [rows of x, cols of w]");
     y = drli_node(t, DRLI_OP(linear), x->rows, w->cols, x, w);
-    if (y == &t->poison) return y;
+    if (t->status) return y;
     drli_node_input(t, y, 2, bias);
     drli_node_input(t, y, 3, base);
     y->i[0] = (int)act;
     memset(&e, 0, sizeof(e));
     if (y->needs_grad && (act == DRL_ACT_GELU || act == DRL_ACT_MISH || act == DRL_ACT_SOFTPLUS)) {
-        e.pre = drli_tape_floats(t, drli_tensor_size(y));
-        if (!e.pre) return &t->poison;
-        y->saved = e.pre;
+        y->saved = e.pre = drli_tape_floats(t, drli_tensor_size(y));
+        if (t->status) return &t->poison;
     }
     e.bias = bias ? bias->data : NULL;
     e.base = base ? base->data : NULL;
@@ -4878,7 +4875,7 @@ drl_tensor *drl_sum_cols(drl_tape *t, drl_tensor *x)
     drl_tensor *y = drli_node(t, DRLI_OP(sum_cols), x->rows, 1, x, NULL);
     const float *row = x->data;
     int r, c;
-    if (y == &t->poison) return y;
+    if (t->status) return y;
     for (r = 0; r < x->rows; r++, row += x->cols) {
         float s = 0;
         for (c = 0; c < x->cols; c++) s += row[c];
@@ -4898,7 +4895,7 @@ drl_tensor *drl_mean(drl_tape *t, drl_tensor *x)
     drl_tensor *y = drli_node(t, DRLI_OP(mean), 1, 1, x, NULL);
     size_t i, n = drli_tensor_size(x);
     double s = 0;
-    if (y == &t->poison) return y;
+    if (t->status) return y;
     for (i = 0; i < n; i++) s += (double)x->data[i];
     y->data[0] = (float)(s / (double)n);
     return y;
@@ -4927,7 +4924,7 @@ drl_tensor *drl_concat(drl_tape *t, drl_tensor *a, drl_tensor *b)
     drl_tensor *y;
     if (a->rows != b->rows) return drli_shape_error(t, "concat", a, b, "equal rows");
     y = drli_node(t, DRLI_OP(concat), a->rows, a->cols + b->cols, a, b);
-    if (y == &t->poison) return y;
+    if (t->status) return y;
     drli_move_cols(a->rows, a->cols, a->data, a->cols, 0, y->data, y->cols);
     drli_move_cols(b->rows, b->cols, b->data, b->cols, 0, y->data + a->cols, y->cols);
     return y;
@@ -4959,7 +4956,7 @@ drl_tensor *drl_rows(drl_tape *t, drl_tensor *x, int first, int count)
     size_t at = DRLI_AT(first, x->cols);
     if (!drli_range(t, "rows", first, count, x->rows)) return &t->poison;
     y = drli_node_on(t, DRLI_OP(rows), count, x->cols, x, NULL, x->data + at);
-    if (y == &t->poison) return y;
+    if (t->status) return y;
     y->i[0] = first;
     if (y->needs_grad && !x->op.name && x->grad) {
         y->grad = x->grad + at;
@@ -4979,7 +4976,7 @@ drl_tensor *drl_cols(drl_tape *t, drl_tensor *x, int first, int count)
     drl_tensor *y;
     if (!drli_range(t, "cols", first, count, x->cols)) return &t->poison;
     y = drli_node(t, DRLI_OP(cols), x->rows, count, x, NULL);
-    if (y == &t->poison) return y;
+    if (t->status) return y;
     y->i[0] = first;
     drli_move_cols(x->rows, count, x->data + first, x->cols, 0, y->data, count);
     return y;
@@ -4997,7 +4994,7 @@ drl_tensor *drl_gather(drl_tape *t, drl_tensor *x, const int *index, int count)
 {
     drl_tensor *y = drli_node(t, DRLI_OP(gather), count, x->cols, x, NULL);
     int i, n = x->cols, *kept;
-    if (y == &t->poison) return y;
+    if (t->status) return y;
     y->saved = kept = drli_tape_ints(t, count);
     if (!kept) return &t->poison;
     for (i = 0; i < count; i++) {
@@ -5123,7 +5120,7 @@ static drl_tensor *drli_batch_renorm(drl_tape *t, drl_tensor *x, drl_tensor *sca
     if (scale->rows != 1 || scale->cols != n || !drli_same_shape(scale, shift))
         return drli_shape_error(t, "batch_renorm", x, scale, "scale and shift [1, cols]");
     y = drli_node(t, DRLI_OP(batch_renorm), x->rows, n, x, scale);
-    if (y == &t->poison) return y;
+    if (t->status) return y;
     drli_node_input(t, y, 2, shift);
     y->saved = stats;
     for (c = 0; c < n; c++) {
@@ -5172,8 +5169,8 @@ drl_tensor *drl_layer_norm(drl_tape *t, drl_tensor *x, drl_tensor *scale, drl_te
     if (scale->rows != 1 || scale->cols != n || !drli_same_shape(scale, shift))
         return drli_shape_error(t, "layer_norm", x, scale, "scale and shift [1, cols]");
     y = drli_node(t, DRLI_OP(layer_norm), x->rows, n, x, scale);
-    stats = y == &t->poison ? NULL : drli_tape_floats(t, 2 * (size_t)x->rows);
-    if (!stats) return &t->poison;
+    stats = drli_tape_floats(t, 2 * (size_t)x->rows);
+    if (t->status) return &t->poison;
     drli_node_input(t, y, 2, shift);
     y->saved = stats;
     for (r = 0, out = y->data; r < x->rows; r++, xr += n, out += n) {
@@ -5225,9 +5222,8 @@ DRLI_KERNEL(softmax_dx, (rows, n, p, d, up, g), int rows, int n, const float *p,
 static drl_tensor *drli_softmax(drl_tape *t, drl_op op, drl_tensor *x, int log)
 {
     drl_tensor *y = drli_node(t, op, x->rows, x->cols, x, NULL);
-    float *p = y->data;
-    if (y != &t->poison && log) p = drli_tape_floats(t, drli_tensor_size(x));
-    if (y == &t->poison || !p) return &t->poison;
+    float *p = log ? drli_tape_floats(t, drli_tensor_size(x)) : y->data;
+    if (t->status) return &t->poison;
     y->saved = p;
     drli_softmax_rows((int)t->ctx->isa, x->rows, x->cols, x->data, p, log ? y->data : NULL);
     return y;
@@ -6012,9 +6008,9 @@ drl_tensor *drl_c51_loss(drl_tape *t, drl_tensor *logits, const float *target, f
     drl_tensor *y = drli_node(t, DRLI_OP(c51_loss), 1, 1, logits, NULL);
     size_t i, size = drli_tensor_size(logits);
     int isa = (int)t->ctx->isa, rows = logits->rows, n = logits->cols;
-    float *p = y == &t->poison ? NULL : drli_tape_floats(t, 3 * size);
+    float *p = drli_tape_floats(t, 3 * size);
     double sum = 0;
-    if (!p) return &t->poison;
+    if (t->status) return &t->poison;
     y->saved = p;
     drli_softmax_rows(isa, rows, n, logits->data, p, NULL);
     drli_c51_terms(isa, rows, n, target, bonus, p, p + 2 * size, p + size);
@@ -6059,8 +6055,8 @@ drl_tensor *drl_c51_mean(drl_tape *t, drl_tensor *logits, const drl_atoms *atoms
     if (n != atoms->count)
         return drli_shape_error(t, "c51_mean", logits, logits, "as many columns as atoms");
     y = drli_node(t, DRLI_OP(c51_mean), logits->rows, 1, logits, NULL);
-    p = y == &t->poison ? NULL : drli_tape_floats(t, drli_tensor_size(logits));
-    if (!p) return &t->poison;
+    p = drli_tape_floats(t, drli_tensor_size(logits));
+    if (t->status) return &t->poison;
     y->saved = p;
     y->f[0] = atoms->v_min;
     y->f[1] = (atoms->v_max - atoms->v_min) / (float)(n - 1);
@@ -6318,22 +6314,17 @@ static void drli_check_fields(drli_findings *f, const drl_env *env)
         drli_finding(f, 0, "env: state_size_fn, save_fn and load_fn: set all three or none");
 }
 
-/* Before a call, obs [obs_dim + DRLI_ENV_GUARD]: nan to see what is not written, then a guard. */
+/* Before a call, obs [obs_dim + DRLI_ENV_GUARD]: nan to see what is not written, then a guard.
+   Returns the first index of the guard that the last call wrote, 0: none. */
 #define DRLI_ENV_GUARD 16
-static void drli_check_prepare(const drl_env *env, float *obs)
+static int drli_check_obs(const drl_env *env, float *obs)
 {
-    int i;
-    for (i = 0; i < env->obs_dim + DRLI_ENV_GUARD; i++)
+    int i, bad = 0;
+    for (i = env->obs_dim + DRLI_ENV_GUARD - 1; i >= 0; i--) {
+        if (i >= env->obs_dim && obs[i] != 12345.0f) bad = i;
         obs[i] = i < env->obs_dim ? (float)NAN : 12345.0f;
-}
-
-/* The first index after obs_dim that was written, 0: none. */
-static int drli_check_guard(const drl_env *env, const float *obs)
-{
-    int i;
-    for (i = env->obs_dim; i < env->obs_dim + DRLI_ENV_GUARD; i++)
-        if (obs[i] != 12345.0f) return i;
-    return 0;
+    }
+    return bad;
 }
 
 /* Play an episode with fixed random actions, constant 1: one for all; the steps, and a hash of what
@@ -6342,19 +6333,16 @@ static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, 
     float *obs, uint64_t *hash, int *ended)
 {
     drl_rng rng = drl_rng_make(7, "env check");
-    float action[256], reward = 0;
-    int step, i, flags = 0;
+    float action[256], reward;
+    int step, i, bad, flags = 0;
     int limit = env->time_limit > 0 && env->time_limit < 300 ? env->time_limit : 300;
     uint64_t h = 1469598103934665603u;
     drl_status s;
-    drli_check_prepare(env, obs);
+    drli_check_obs(env, obs);
     s = drl_env_reset(f->ctx, env, seed, obs);
-    for (step = 0; !s && step < limit && !flags; step++) {
+    for (step = 0; (bad = drli_check_obs(env, obs)) == 0 && !s && step < limit && !flags; step++) {
         for (i = 0; i < env->act_dim; i++)
             action[i] = constant ? -0.5f : 2.0f * drl_rng_uniform(&rng) - 1.0f;
-        if (drli_check_guard(env, obs)) break;
-        drli_check_prepare(env, obs);
-        reward = (float)NAN;
         s = drli_env_step_at(f->ctx, env, step + 1, action, obs, &reward, &flags);
         for (i = 0; i <= env->obs_dim; i++) {
             uint32_t word;
@@ -6362,8 +6350,8 @@ static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, 
             h = (h ^ word) * 1099511628211u;
         }
     }
-    i = drli_check_guard(env, obs);
-    if (i) drli_finding(f, 1, "%s: writes obs[%d], but obs_dim is %d", env->name, i, env->obs_dim);
+    if (bad)
+        drli_finding(f, 1, "%s: writes obs[%d], but obs_dim is %d", env->name, bad, env->obs_dim);
     else if (s) drli_finding(f, 1, "%s", f->ctx->message);
     if (flags & ~(DRL_ENV_TERMINATED | DRL_ENV_TRUNCATED))
         drli_finding(f, 0, "%s: step returned flags %d; expected DRL_ENV_TERMINATED and/or "
@@ -6712,6 +6700,13 @@ DRLI_UNUSED static drl_tensor *drli_agent_normals(drl_agent *a, drl_rng *rng, in
     return x;
 }
 
+/* Normals of the stream for training to x [n]; returns x. */
+DRLI_UNUSED static float *drli_agent_noise(drl_agent *a, float *x, int n)
+{
+    drl_rng_normal_fill(a->ctx, &a->rng_noise, x, (size_t)n);
+    return x;
+}
+
 /* Begin a graph on the agent's tape; grad 0: without gradients. */
 static drl_tape *drli_agent_tape(drl_agent *a, int grad)
 {
@@ -6747,13 +6742,11 @@ DRLI_UNUSED static void drli_rollout_gae(const drl_replay *r, float gamma, float
     for (i = r->size - 1; i >= 0; i--) {
         float g = r->flags[i] & DRL_ENV_TERMINATED ? 0.0f : gamma;
         advantage[i] = fmaf(g, next[i], r->reward[i]) - v[i];
-        if (r->next[i] >= 0)
-            advantage[i] = fmaf(g * lambda, advantage[r->next[i]], advantage[i]);
+        if (r->next[i] >= 0) advantage[i] = fmaf(g * lambda, advantage[r->next[i]], advantage[i]);
         target[i] = advantage[i] + v[i];
     }
 }
 
-/* Empty a rollout. */
 DRLI_UNUSED static void drli_rollout_clear(drl_replay *r)
 {
     memset(r->last, 0xff, (size_t)r->cfg.envs * sizeof(int64_t)); /* -1: no row to follow on */
@@ -6938,39 +6931,30 @@ drl_status drl_agent_save(drl_agent *a, const char *path, const drl_meta *meta)
     return s;
 }
 
-/* Make and fill the agent of the file. config: scratch [algo->config_size]. */
-static drl_status drli_agent_from(drl_agent *a, drl_context *ctx, const drl_algo *algo,
-    const drl_file *file, void *config, const char *path)
-{
-    const char *name = drl_meta_get(&file->meta, "algo");
-    drl_state state;
-    drl_status s;
-    if (!name || strcmp(name, algo->name) != 0)
-        return drli_fail(ctx, DRL_ERR_FORMAT, "drl_agent_load: %s: expected algo %s, got %s", path,
-            algo->name, name ? name : "none");
-    drl_algo_default(*algo, config, 1, 1);
-    s = drli_fields_from_meta(ctx, algo->fields, algo->field_count, config, &file->meta);
-    if (!s) s = drl_agent_init(a, ctx, *algo, config);
-    if (s) return s;
-    drl_state_init(&state, ctx);
-    drl_agent_state(a, &state, 0);
-    s = drl_file_load(file, &state, 0);
-    drl_state_free(&state);
-    if (s) drl_agent_free(a);
-    return s;
-}
-
 drl_status drl_agent_load(drl_agent *a, drl_context *ctx, drl_algo algo, const char *path)
 {
     drl_file file;
-    void *config;
-    drl_status s = drl_file_open(&file, ctx, path);
+    drl_state state;
+    const char *name;
+    void *config = drl_memory_alloc(ctx, algo.config_size);
+    drl_status s = config ? drl_file_open(&file, ctx, path) : DRL_ERR_MEMORY;
     memset(a, 0, algo.size);
-    if (s) return s;
-    config = drl_memory_alloc(ctx, algo.config_size);
-    s = config ? drli_agent_from(a, ctx, &algo, &file, config, path) : DRL_ERR_MEMORY;
+    if (!s) {
+        drl_state_init(&state, ctx);
+        drl_algo_default(algo, config, 1, 1);
+        name = drl_meta_get(&file.meta, "algo");
+        if (!name || strcmp(name, algo.name) != 0)
+            s = drli_fail(ctx, DRL_ERR_FORMAT, "drl_agent_load: %s: expected algo %s, got %s",
+                path, algo.name, name ? name : "none");
+        if (!s) s = drli_fields_from_meta(ctx, algo.fields, algo.field_count, config, &file.meta);
+        if (!s) s = drl_agent_init(a, ctx, algo, config);
+        if (!s) drl_agent_state(a, &state, 0);
+        if (!s) s = drl_file_load(&file, &state, 0);
+        if (s) drl_agent_free(a);
+        drl_state_free(&state);
+        drl_file_close(&file);
+    }
     drl_memory_free(ctx, config, algo.config_size);
-    drl_file_close(&file);
     return s;
 }
 #endif
@@ -6983,25 +6967,17 @@ drl_trainer_config drl_trainer_config_default(void)
     return cfg;
 }
 
-/* Seed of an environment's next episode. */
-static uint64_t drli_episode_seed(const drl_trainer *t, int env)
-{
-    drl_rng root = drl_rng_make(t->cfg.seed, "episodes"), rng;
-    uint64_t high;
-    rng = drl_rng_split(&root, ((uint64_t)env << 40) + (uint64_t)t->episode[env]);
-    high = drl_rng_bits(&rng);
-    return (high << 32) | drl_rng_bits(&rng);
-}
-
 static drl_status drli_trainer_reset(drl_trainer *t, int e)
 {
-    float *obs = t->obs + e * t->agent->obs_dim;
-    drl_status s = drli_env_reset_at(t->ctx, &t->envs[e], e, drli_episode_seed(t, e), obs);
-    drl_agent_begin(t->agent, e, 0);
-    t->episode[e]++;
+    drl_rng rng = drl_rng_make(t->cfg.seed, "episodes");
+    uint64_t seed;
+    rng = drl_rng_split(&rng, ((uint64_t)e << 40) + (uint64_t)t->episode[e]++);
+    seed = (uint64_t)drl_rng_bits(&rng) << 32;
+    seed |= drl_rng_bits(&rng);
     t->length[e] = 0;
     t->ret[e] = 0;
-    return s;
+    drl_agent_begin(t->agent, e, 0);
+    return drli_env_reset_at(t->ctx, &t->envs[e], e, seed, t->obs + e * t->agent->obs_dim);
 }
 
 static drl_status drli_env_fits(drl_context *ctx, const drl_agent *a, const drl_env *env)
@@ -7722,7 +7698,6 @@ static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, float *nois
     drli_dime_sample out;
     int k, B = obs->rows, A = c->act_dim, n = B * A;
     drl_tensor *prior = drli_dime_prior(d, B, noise);
-    memset(&out, 0, sizeof(out));
     /* parts of the first layer, once per path */
     state = drl_linear(t, obs, drl_rows(t, w, A, c->obs_dim), d->trunk.layer[0].b, NULL,
         DRL_ACT_NONE);
@@ -7853,26 +7828,18 @@ static void drli_dime_temperature(drl_dime *d, float run_cost)
     d->agent.metrics[3].value = (double)drli_dime_alpha(d);
 }
 
-/* Normals for one path of the batch. */
-static float *drli_dime_noise(drl_dime *d)
-{
-    int n = (d->cfg.steps + 1) * d->cfg.batch * d->cfg.act_dim;
-    drl_rng_normal_fill(d->agent.ctx, &d->agent.rng_noise, d->noise, (size_t)n);
-    return d->noise;
-}
-
 static drl_status drli_dime_update(drl_agent *agent, drl_replay *replay)
 {
     drl_dime *d = (drl_dime *)agent;
     drl_batch *b = &agent->batch;
     drl_status s = DRL_OK;
-    int i;
+    int i, n = (d->cfg.steps + 1) * b->rows * d->cfg.act_dim; /* normals of a path */
     for (i = 0; i < d->cfg.utd && !s; i++) {
         s = drl_replay_sample(replay, &agent->rng_batch, b);
-        if (!s) s = drli_dime_next_action(d, b, drli_dime_noise(d));
+        if (!s) s = drli_dime_next_action(d, b, drli_agent_noise(agent, d->noise, n));
         if (!s) s = drli_dime_critic(d, b);
         if (!s && agent->updates % d->cfg.policy_delay == 0) {
-            float run_cost = drli_dime_actor(d, b, drli_dime_noise(d));
+            float run_cost = drli_dime_actor(d, b, drli_agent_noise(agent, d->noise, n));
             s = agent->tape.status;
             if (!s) drli_dime_temperature(d, run_cost);
         }
@@ -7991,7 +7958,6 @@ static void drli_dppo_plans(drl_dppo *d, drl_mode mode, drl_tensor *obs)
     }
 }
 
-/* The next action of each plan. */
 static drl_tensor *drli_dppo_act(drl_agent *agent, drl_mode mode, drl_tensor *obs)
 {
     drl_dppo *d = (drl_dppo *)agent;
@@ -8599,7 +8565,6 @@ static drl_status drli_qvpo_choose(drl_qvpo *q, const drl_batch *b, float *path)
     return DRL_OK;
 }
 
-/* Actor step on the mean of w (eps(x_t, t, s) - noise)^2. */
 static drl_status drli_qvpo_actor(drl_qvpo *q, const drl_batch *b)
 {
     drl_tape *t = drli_agent_tape(&q->agent, 1);
@@ -8609,14 +8574,6 @@ static drl_status drli_qvpo_actor(drl_qvpo *q, const drl_batch *b)
         b->obs), drl_tape_input(t, rows, A, q->act), q->time, drl_tape_input(t, rows, A, q->noise),
         drl_tape_input(t, rows, 1, q->weight));
     return drli_agent_learn(&q->agent, &q->actor, &q->adam_actor, loss, 1);
-}
-
-/* Normals for K chains of each state of the batch. */
-static float *drli_qvpo_noise(drl_qvpo *q, int K)
-{
-    int n = (q->cfg.steps + 1) * K * q->cfg.batch * q->cfg.act_dim;
-    drl_rng_normal_fill(q->agent.ctx, &q->agent.rng_noise, q->path, (size_t)n);
-    return q->path;
 }
 
 /* Uniform actions; t and noise of the actor's rows. */
@@ -8635,11 +8592,12 @@ static drl_status drli_qvpo_update(drl_agent *agent, drl_replay *replay)
 {
     drl_qvpo *q = (drl_qvpo *)agent;
     drl_batch *b = &agent->batch;
+    int n = (q->cfg.steps + 1) * b->rows * q->cfg.act_dim; /* normals of a chain per state */
     drl_status s = drl_replay_sample(replay, &agent->rng_batch, b);
-    if (!s) s = drli_qvpo_critic(q, b, drli_qvpo_noise(q, q->cfg.target));
+    if (!s) s = drli_qvpo_critic(q, b, drli_agent_noise(agent, q->path, q->cfg.target * n));
     if (!s && agent->updates % q->cfg.policy_delay == 0) {
         s = drl_replay_sample(replay, &agent->rng_batch, b); /* a batch of its own */
-        if (!s) s = drli_qvpo_choose(q, b, drli_qvpo_noise(q, q->cfg.candidates));
+        if (!s) s = drli_qvpo_choose(q, b, drli_agent_noise(agent, q->path, q->cfg.candidates * n));
         if (s) return s;
         drli_qvpo_draw(q);
         s = drli_qvpo_actor(q, b);
