@@ -1195,7 +1195,7 @@ DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config,
     DRLDEF drl_##name##_config drl_##name##_config_default(int obs_dim, int act_dim); \
     DRLDEF drl_algo drl_##name##_algo(void); \
     DRLDEF drl_status drl_##name##_init(drl_##name *agent, drl_context *ctx, \
-                                        const drl_##name##_config *cfg);
+        const drl_##name##_config *cfg);
 
 /* Allocate and initialize an agent, first in a struct of algo.size bytes. ctx is borrowed,
    config (of algo's type) copied. Errors  DRL_ERR_RANGE (names the field), DRL_ERR_MEMORY; nothing
@@ -1687,8 +1687,7 @@ extern "C" {
 
 const char *drl_status_string(drl_status status)
 {
-#define DRLI_STATUS_TEXT(name, value, text) \
-    case name: return text;
+#define DRLI_STATUS_TEXT(name, value, text) case name: return text;
     switch (status) { DRL_STATUS_LIST(DRLI_STATUS_TEXT) }
     return "unknown status";
 }
@@ -2253,7 +2252,7 @@ static void drli_text_shortest(drli_text *t, double v, int single)
     drli_text_add(t, s);
 }
 
-/* Letter of a word to compare: case does not count, and - is _. */
+/* Letter as it is compared. */
 static int drli_fold(char c)
 {
     if (c >= 'A' && c <= 'Z') return c - 'A' + 'a';
@@ -3419,13 +3418,11 @@ DRLI_COLD
 #error "diffrl.h: files are little-endian, this machine is not"
 #endif
 
-typedef struct drli_dtype_info {
+static const struct {
     char name[5];
     unsigned char size;
     unsigned short nan; /* bits of the last two bytes that are all 1 in inf and nan */
-} drli_dtype_info;
-
-static const drli_dtype_info drli_dtypes[DRL_DTYPE_COUNT] = {
+} drli_dtypes[DRL_DTYPE_COUNT] = {
     {"U64", 8, 0}, {"I64", 8, 0}, {"F64", 8, 0x7ff0}, {"F32", 4, 0x7f80}, {"I32", 4, 0},
     {"BF16", 2, 0x7f80}, {"F16", 2, 0x7c00}, {"U8", 1, 0}, {"BOOL", 1, 0}};
 
@@ -3722,7 +3719,7 @@ static char *drli_json_escape(drli_json *p, char *out)
     return out;
 }
 
-/* A string, decoded in place; "" after an error. */
+/* Returns "" after an error. */
 static const char *drli_json_string(drli_json *p)
 {
     char *out, *start;
@@ -4944,11 +4941,11 @@ static int drli_range(drl_tape *t, const char *what, int first, int count, int s
 DRLI_BACKWARD(rows)
 {
     drl_tensor *x = y->in[0];
-    size_t i, n = drli_tensor_size(y), at = DRLI_AT(y->i[0], x->cols);
+    size_t at = DRLI_AT(y->i[0], x->cols);
     float *g;
     if (x->needs_grad && x->grad && y->grad == x->grad + at) return;
     g = drli_grad_add(t, x);
-    for (i = 0; g && i < n; i++) g[at + i] += y->grad[i];
+    if (g) drli_move_cols(y->rows, y->cols, y->grad, y->cols, 1, g + at, y->cols);
 }
 drl_tensor *drl_rows(drl_tape *t, drl_tensor *x, int first, int count)
 {
@@ -6760,20 +6757,9 @@ DRLI_UNUSED static void drli_rollout_clear(drl_replay *r)
     { \
         typedef drl_##algo##_config drl_config; \
         static const drl_field fields[] = {CONFIG(DRL_ELEMENT)}; \
-        drl_algo a; \
-        memset(&a, 0, sizeof(a)); \
-        a.name = #algo; \
-        a.about = text; \
-        a.metrics = figures; \
-        a.presets = lines; \
-        a.fields = fields; \
-        a.field_count = DRLI_COUNT(fields); \
-        a.size = sizeof(drl_##algo); \
-        a.config_offset = offsetof(drl_##algo, cfg); \
-        a.config_size = sizeof(drl_config); \
-        a.init_fn = drli_##algo##_start; \
-        a.act_fn = drli_##algo##_act; \
-        a.update_fn = drli_##algo##_update; \
+        drl_algo a = {#algo, text, lines, figures, fields, DRLI_COUNT(fields), sizeof(drl_##algo), \
+            offsetof(drl_##algo, cfg), sizeof(drl_config), drli_##algo##_start, \
+            drli_##algo##_act, drli_##algo##_update, NULL, NULL, NULL, NULL}; \
         more; \
         return a; \
     } \
@@ -6784,7 +6770,7 @@ DRLI_UNUSED static void drli_rollout_clear(drl_replay *r)
         return c; \
     } \
     drl_status drl_##algo##_init(drl_##algo *agent, drl_context *ctx, \
-                                        const drl_##algo##_config *cfg) \
+        const drl_##algo##_config *cfg) \
     { \
         return drl_agent_init(&agent->agent, ctx, drl_##algo##_algo(), cfg); \
     }
@@ -7032,10 +7018,8 @@ drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_trainer_
 
 void drl_trainer_free(drl_trainer *t)
 {
-    if (t->ctx) {
-        drl_memory_free(t->ctx, t->ret, t->bytes);
-        drl_replay_free(&t->replay);
-    }
+    if (t->ctx) drl_memory_free(t->ctx, t->ret, t->bytes);
+    drl_replay_free(&t->replay);
     memset(t, 0, sizeof(*t));
 }
 
@@ -7044,11 +7028,11 @@ static drl_status drli_trainer_envs(drl_trainer *t, int load)
 {
     unsigned char *at = t->env_state;
     drl_status s = DRL_OK;
-    int e, code;
+    int e;
     for (e = 0; e < t->env_count && !s; e++) {
         const drl_env *env = &t->envs[e];
         size_t n = env->save_fn ? env->state_size_fn(env->user) : 0;
-        code = !n ? 0 : load ? env->load_fn(env->user, at, n) : env->save_fn(env->user, at, n);
+        int code = !n ? 0 : load ? env->load_fn(env->user, at, n) : env->save_fn(env->user, at, n);
         s = drli_env_values(t->ctx, env, e, t->length[e], code, t->obs, 0.0f);
         if (load && !n) s = drli_trainer_reset(t, e);
         at += n;
@@ -8194,10 +8178,9 @@ static drl_status drli_dppo_start(drl_agent *agent)
 static void drli_dppo_state(drl_agent *agent, drl_state *state, int all)
 {
     drl_dppo *d = (drl_dppo *)agent;
-    int64_t two = 2, three = 3;
     if (!all) return;
-    drl_state_add(state, "count.dppo", DRL_I64, 1, &two, &d->epoch);
-    drl_state_add(state, "reward_scale", DRL_F64, 1, &three, d->scale);
+    drli_state_add_array(state, "count.", "dppo", DRL_I64, 2, 0, &d->epoch);
+    drli_state_add_array(state, "", "reward_scale", DRL_F64, 3, 0, d->scale);
     drl_state_add_f32(state, "plans", d->plans, 2 * d->cfg.envs, d->stride);
     drl_state_add_f32(state, "returns", d->target, d->cfg.rollout, 0);
     if (state->file) drli_state_range(state, "rollout.", "size", 0, d->cfg.rollout);
@@ -8435,16 +8418,15 @@ static drl_status drli_qvpo_start(drl_agent *agent)
     drl_qvpo *q = (drl_qvpo *)agent;
     const drl_qvpo_config *c = &q->cfg;
     drl_rng rng = drli_agent_stream(agent, c->seed, "weights");
-    int S = c->obs_dim, A = c->act_dim, n = (1 + c->uniform) * c->batch;
+    int j, S = c->obs_dim, A = c->act_dim, n = (1 + c->uniform) * c->batch;
     drli_agent_set(agent, &q->actor, "actor.", 16, 1, 1);
     drli_agent_set(agent, &q->actor_target, "actor_target.", 16, 0, 0);
     drli_agent_set(agent, &q->critic, "critic.", 16, 1, 1);
     drli_agent_set(agent, &q->critic_target, "critic_target.", 16, 0, 0);
     drli_agent_set(agent, &q->running, "running.", 1, 0, 0);
-    drl_denoiser_add(&q->eps, &q->actor, "", S, A, DRL_TIME_DDPM, 32, 256, c->actor_width, 3, 0,
-        DRL_ACT_MISH);
-    drl_denoiser_add(&q->eps_target, &q->actor_target, "", S, A, DRL_TIME_DDPM, 32, 256,
-        c->actor_width, 3, 0, DRL_ACT_MISH);
+    for (j = 0; j < 2; j++)
+        drl_denoiser_add(j ? &q->eps_target : &q->eps, j ? &q->actor_target : &q->actor, "", S, A,
+            DRL_TIME_DDPM, 32, 256, c->actor_width, 3, 0, DRL_ACT_MISH);
     drl_twin_add(&q->q, &q->critic, &q->critic_target, "", S, A, c->critic_width, 4, DRL_ACT_MISH);
     q->score = drl_params_add(&q->running, "", "score", 1, 2);
     q->path = drli_agent_floats(agent, (c->steps + 1) * DRLI_MAX(c->target, c->candidates),
