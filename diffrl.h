@@ -52,7 +52,7 @@
    >>dacer      DACER, diffusion actor-critic with entropy regulator
    >>dime       DIME, diffusion-based maximum-entropy RL
    >>dppo       DPPO, diffusion policies cloned from data
-   >>tune       and tuned by PPO
+   >>tune       and tuned by PPO  [impl]
    >>qvpo       QVPO, Q-weighted variational policy optimization
    >>algos      all algorithms by name
 
@@ -85,7 +85,7 @@
 #define DIFFRL_VERSION_STRING "0.1.0"
 
 /* ==================== >>config
-   Linkage. */
+ */
 #ifndef DRLDEF
 #ifdef DIFFRL_STATIC
 #if defined(__GNUC__) || defined(__clang__)
@@ -122,7 +122,7 @@
 extern "C" {
 #endif
 /* ==================== >>memory
-   Status codes, allocator, log, context, threads, arena. */
+ */
 
 /* Name, value, text of each status; values never change. */
 #define DRL_STATUS_LIST(X) \
@@ -471,7 +471,7 @@ DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *pa
 #endif
 
 /* ==================== >>fields
-   Config structs as key=value text. */
+ */
 
 /* Kinds of config fields, and what they are in the struct. */
 typedef enum drl_field_type {
@@ -1050,7 +1050,7 @@ DRLDEF drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float
     float *obs, float *reward, int *flags);
 
 /* ==================== >>replay
-   Uniform ring buffer of transitions. */
+ */
 typedef struct drl_replay_config {
     int obs_dim, act_dim;
     int64_t capacity; /* 1e6  transitions, envs .. 2^31 - 1 */
@@ -1354,7 +1354,7 @@ DRL_ALGO_API(dacer)
 #endif
 
 /* ==================== >>dime
-   DIME - diffusion-based maximum-entropy RL. */
+ */
 #ifndef DIFFRL_NO_DIME
 #define DRL_DIME_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
@@ -1414,7 +1414,7 @@ DRL_ALGO_API(dime)
 #endif
 
 /* ==================== >>dppo
-   DPPO - diffusion policy policy optimization. */
+ */
 #ifndef DIFFRL_NO_DPPO
 #define DRL_DPPO_CONFIG(X) \
     DRL_AGENT_CONFIG(X) \
@@ -1484,18 +1484,14 @@ typedef struct drl_dppo {
    Errors  DRL_ERR_SHAPE if no episode has `chunk` actions, DRL_ERR_NAN, the tape's. */
 DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const float *act,
     const uint8_t *ends);
-#endif
 
-/* ==================== >>tune
-   DPPO's second half, the algorithm. */
-#ifndef DIFFRL_NO_DPPO
 /* Presets "paper", "cpu" (smaller), "scratch" (without data), "toy". Row r of act is
    environment r. Both modes sample, (K + 1) chunk act_dim normals a plan. */
 DRL_ALGO_API(dppo)
 #endif
 
 /* ==================== >>qvpo
-   QVPO - Q-weighted variational policy optimization. */
+ */
 #ifndef DIFFRL_NO_QVPO
 typedef enum drl_qvpo_weight {
     DRL_QVPO_QADV, DRL_QVPO_QRELU, DRL_QVPO_QCUT, DRL_QVPO_QEXPN, DRL_QVPO_QCUT0N, DRL_QVPO_QCUT1N
@@ -1555,7 +1551,7 @@ DRL_ALGO_API(qvpo)
 #endif
 
 /* ==================== >>algos
-   All algorithms by name. */
+ */
 
 /* Return algorithm 0, 1, 2, ..., or the one called name; the result's name is NULL if none. */
 DRLDEF drl_algo drl_algo_at(int index);
@@ -1683,7 +1679,7 @@ extern "C" {
 #endif
 
 /* ==================== >>memory
-   Text, log, allocator, arena, threads, context. */
+ */
 
 const char *drl_status_string(drl_status status)
 {
@@ -3413,7 +3409,7 @@ void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ld
 
 DRLI_COLD
 /* ==================== >>io
-   Lists of tensors and pairs; reader; writer; files. */
+ */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != 1234
 #error "diffrl.h: files are little-endian, this machine is not"
 #endif
@@ -4185,7 +4181,7 @@ drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
 #endif /* DIFFRL_NO_STDIO */
 
 /* ==================== >>fields
-   Values between memory and text; tables. */
+ */
 
 /* The name of choice i to out [DRL_FIELD_TEXT]; returns 0 if there is none. */
 static int drli_choice_name(const drl_field *field, int i, char *out)
@@ -4428,7 +4424,7 @@ DRLI_UNUSED static drl_status drli_fields_from_meta(drl_context *ctx, const drl_
 
 DRLI_HOT
 /* ==================== >>tape
-   Recording, the walk back, and the numeric check. */
+ */
 
 drl_status drl_tape_init(drl_tape *t, drl_context *ctx)
 {
@@ -5250,7 +5246,7 @@ drl_tensor *drl_softmax(drl_tape *t, drl_tensor *x)
 }
 
 /* ==================== >>nn
-   Parameters, initializers, layers. */
+ */
 
 drl_status drl_params_init(drl_params *p, drl_context *ctx, int capacity, int trainable)
 {
@@ -5633,7 +5629,7 @@ drl_tensor *drl_brn_eval(drl_tape *t, const drl_brn *layer, drl_tensor *x)
 }
 
 /* ==================== >>optim
-   Adam in one pass. */
+ */
 
 drl_adam_config drl_adam_config_default(void)
 {
@@ -5950,7 +5946,7 @@ void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta,
 }
 
 /* ==================== >>critic
-   C51, CrossQ, twin Q. */
+ */
 
 /* An atom's mass goes to the two around its new place; at an integral place all to one. */
 DRLI_KERNEL(c51_project, (atoms, rows, p, shift, scale, weight, out), const drl_atoms *atoms,
@@ -6168,7 +6164,7 @@ drl_tensor *drl_twin_loss(drl_tape *t, const drl_twin *twin, drl_tensor *obs,
 
 DRLI_COLD
 /* ==================== >>env
-   Stepping with checks. */
+ */
 
 static int drli_finite(float x)
 {
@@ -6391,7 +6387,7 @@ drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *faults)
 }
 
 /* ==================== >>replay
-   Ring buffer. */
+ */
 
 drl_replay_config drl_replay_config_default(int obs_dim, int act_dim)
 {
@@ -8617,7 +8613,7 @@ DRLI_ALGO(qvpo, DRL_QVPO_CONFIG,
 #endif
 
 /* ==================== >>algos
-   One line per algorithm. */
+ */
 drl_algo drl_algo_at(int index)
 {
     drl_algo none;
