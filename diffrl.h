@@ -87,14 +87,12 @@
 /* ==================== >>config
  */
 #ifndef DRLDEF
-#ifdef DIFFRL_STATIC
-#if defined(__GNUC__) || defined(__clang__)
+#ifndef DIFFRL_STATIC
+#define DRLDEF extern
+#elif defined(__GNUC__) || defined(__clang__)
 #define DRLDEF static __attribute__((unused))
 #else
 #define DRLDEF static
-#endif
-#else
-#define DRLDEF extern
 #endif
 #endif
 
@@ -1776,24 +1774,21 @@ static void drli_text_double(drli_text *t, double v, int digits)
     drli_text_int(t, e);
 }
 
-/* Copy at most 64 letters of s to out [65], printable ASCII only. */
-static const char *drli_show(char *out, const char *s)
+/* Append at most 64 letters of s, printable ASCII only. */
+static void drli_text_quote(drli_text *t, const char *s)
 {
-    int i;
-    for (i = 0; i < 64 && s[i]; i++) out[i] = (char)(s[i] >= 32 && s[i] < 127 ? s[i] : '?');
-    out[i] = 0;
-    return out;
+    const char *end = s + 64;
+    for (; s < end && *s; s++) drli_text_char(t, (char)(*s >= 32 && *s < 127 ? *s : '?'));
 }
 
-/* A small printf: %s, %q (as drli_show), %d (int), %l (int64_t), %g (double, 9 digits). */
+/* A small printf: %s, %q (quote), %d (int), %l (int64_t), %g (double, 9 digits). */
 static void drli_text_vadd(drli_text *t, const char *format, va_list args)
 {
-    char shown[65];
     for (; *format; format++) {
         if (*format != '%') { drli_text_char(t, *format); continue; }
         switch (*++format) {
         case 's': drli_text_add(t, va_arg(args, const char *)); break;
-        case 'q': drli_text_add(t, drli_show(shown, va_arg(args, const char *))); break;
+        case 'q': drli_text_quote(t, va_arg(args, const char *)); break;
         case 'd': drli_text_int(t, va_arg(args, int)); break;
         case 'l': drli_text_int(t, va_arg(args, int64_t)); break;
         case 'g': drli_text_double(t, va_arg(args, double), 9); break;
@@ -3583,13 +3578,13 @@ const char *drl_meta_get(const drl_meta *meta, const char *key)
 
 static void drli_meta_push(drl_meta *meta, const char *key, const char *value)
 {
+    drl_pair pair = {key, value};
     if (!meta->pairs) {
         size_t bytes = (DRL_META_MAX + 4) * sizeof(drl_pair);
         meta->pairs = (drl_pair *)drl_arena_alloc(&meta->arena, bytes);
         if (!meta->pairs) { meta->status = DRL_ERR_MEMORY; return; }
     }
-    meta->pairs[meta->count].key = key;
-    meta->pairs[meta->count++].value = value;
+    meta->pairs[meta->count++] = pair;
 }
 
 void drl_meta_set(drl_meta *meta, const char *key, const char *value)
@@ -4319,7 +4314,7 @@ static int drli_field_parse(const drl_field *field, const char *s, void *out)
 
 static drl_status drli_field_fail(drl_context *ctx, const drl_field *field, const char *got)
 {
-    char shown[65], range[100];
+    char range[100];
     drli_text t = drli_text_begin(range, sizeof(range));
     drli_text_add(&t, field->type == DRL_FIELD_CHOICE ? "one of the names" : field->type ==
         DRL_FIELD_BOOL ? "true or false" : field->type <= DRL_FIELD_UINT64 ? "a whole number" :
@@ -4330,22 +4325,21 @@ static drl_status drli_field_fail(drl_context *ctx, const drl_field *field, cons
         drli_text_add(&t, " to ");
         drli_text_shortest(&t, field->high, 0);
     }
-    return drli_fail(ctx, DRL_ERR_RANGE, "%s: expected %s, got '%s' (%s)", field->name, range,
-        drli_show(shown, got), field->doc);
+    return drli_fail(ctx, DRL_ERR_RANGE, "%s: expected %s, got '%q' (%s)", field->name, range, got,
+        field->doc);
 }
 
 static const drl_field *drli_field_find(drl_context *ctx, const drl_field *fields, int n,
     const char *key)
 {
     const char *best = NULL;
-    char shown[65];
     int i, least = 0;
     for (i = 0; i < n; i++) {
         if (drli_words_equal(key, fields[i].name)) return &fields[i];
         drli_words_nearer(key, fields[i].name, &best, &least);
     }
-    drli_fail(ctx, DRL_ERR_NAME, best ? "there is no setting '%s'; did you mean '%s'?" :
-        "there is no setting '%s', nor one with a name like it", drli_show(shown, key), best);
+    drli_fail(ctx, DRL_ERR_NAME, best ? "there is no setting '%q'; did you mean '%s'?" :
+        "there is no setting '%q', nor one with a name like it", key, best);
     return NULL;
 }
 
@@ -6589,8 +6583,8 @@ drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config, const 
         while (*s && *s != '\n') s++;
     }
     if (!line)
-        return drli_fail(ctx, DRL_ERR_NAME, "%s has no preset '%s'; there are %s", algo.name,
-            drli_show(word, name), names);
+        return drli_fail(ctx, DRL_ERR_NAME, "%s has no preset '%q'; there are %s", algo.name, name,
+            names);
     memcpy(&kept, seed, sizeof(kept));
     drl_algo_default(algo, config, (int)drli_algo_number(&algo, config, "obs_dim", 0),
         (int)drli_algo_number(&algo, config, "act_dim", 0));
@@ -6634,11 +6628,9 @@ static float *drli_agent_floats(drl_agent *a, int rows, int cols)
 DRLI_UNUSED static void drli_agent_set(drl_agent *a, drl_params *params, const char *prefix,
     int capacity, int trainable, int acting)
 {
-    drl_set *set = &a->sets[a->set_count++];
-    DIFFRL_ASSERT(a->set_count <= DRL_SETS_MAX);
-    set->params = params;
-    set->prefix = prefix;
-    set->acting = acting;
+    drl_set set = {params, prefix, acting};
+    DIFFRL_ASSERT(a->set_count < DRL_SETS_MAX);
+    a->sets[a->set_count++] = set;
     (void)drl_params_init(params, a->ctx, capacity, trainable);
 }
 
@@ -6972,7 +6964,9 @@ static drl_status drli_env_fits(drl_context *ctx, const drl_agent *a, const drl_
 drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_trainer_config *cfg,
     const drl_env *envs, int env_count, drl_agent *a)
 {
-    drl_replay_config rc = drl_replay_config_default(a->obs_dim, a->act_dim);
+    drl_trainer_config c = cfg ? *cfg : drl_trainer_config_default();
+    drl_replay_config rc = {a->obs_dim, a->act_dim, c.replay_capacity, env_count, c.n_step,
+        a->gamma};
     drl_status s = DRL_OK;
     size_t n = (size_t)env_count, S = (size_t)a->obs_dim, A = (size_t)a->act_dim;
     int e;
@@ -6984,16 +6978,12 @@ drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_trainer_
     if (env_count < 1)
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_trainer_init: expected env_count >= 1, got %d",
             env_count);
-    t->cfg = cfg ? *cfg : drl_trainer_config_default();
+    t->cfg = c;
     t->ctx = ctx;
     t->agent = a;
     t->envs = envs;
     t->env_count = env_count;
-    t->random = drl_rng_make(t->cfg.seed, "random actions");
-    rc.capacity = t->cfg.replay_capacity;
-    rc.envs = env_count;
-    rc.n_step = t->cfg.n_step;
-    rc.gamma = a->gamma;
+    t->random = drl_rng_make(c.seed, "random actions");
     t->bytes = n * ((2 * S + A + 4) * sizeof(float) + 2 * sizeof(double)) + t->env_bytes;
     t->ret = (double *)drl_memory_alloc(ctx, t->bytes);
     if (!t->ret || (!a->algo.observe_fn && drl_replay_init(&t->replay, ctx, &rc))) {
@@ -7612,7 +7602,6 @@ static drl_status drli_dime_start(drl_agent *agent)
         return drli_fail(agent->ctx, DRL_ERR_RANGE, "dime: expected v_min < v_max, got %g and %g",
             (double)c->v_min, (double)c->v_max);
     if (drli_dime_layout(d)) return agent->ctx->status;
-    drl_tensor_init(d->time.phase, DRL_INIT_CONSTANT, 0.0f, &rng);
     drl_dense_init(&d->time.l0, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
     drl_dense_init(&d->time.l1, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
     drl_mlp_init(&d->trunk, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
@@ -8086,12 +8075,9 @@ static drl_status drli_dppo_layout(drl_dppo *d)
 {
     const drl_dppo_config *c = &d->cfg;
     drl_agent *a = &d->agent;
-    drl_replay_config rc = drl_replay_config_default(c->obs_dim, 1);
-    int N = c->rollout;
-    d->dim = c->chunk * c->act_dim;
-    rc.act_dim = (c->tuned + 1) * d->dim;
-    rc.envs = c->envs;
-    rc.capacity = DRLI_MAX(c->rollout, c->envs);
+    int N = c->rollout, D = c->chunk * c->act_dim;
+    drl_replay_config rc = {c->obs_dim, (c->tuned + 1) * D, DRLI_MAX(N, c->envs), c->envs, 1, 1};
+    d->dim = D;
     d->stride = DRLI_DPPO_OBS + c->obs_dim + rc.act_dim;
     drli_dppo_net(d, &d->student_net, &d->student, "student.", 1, 0);
     drli_dppo_net(d, &d->base_net, &d->base, "base.", 0, 1);
