@@ -28,7 +28,9 @@
                 plain C, gcc or clang, at any -O level (clang -ffast-math is refused). Random
                 numbers are counter-based, sums have a fixed order, exp, log, tanh, sin are our own.
    No surprise  No writable globals, no allocation in act and update after the first, no exit, abort
-                or print. drl_context_error says what, where, expected, got, and what to do.
+                or print. drl_context_error says what, where, expected, got, and what to do. What
+                allocates may return DRL_ERR_MEMORY. A failed init (but of drl_params), open or
+                load holds nothing. Free and close may be called twice.
    Files        A damaged or hostile file is refused, never run or trusted for a size.
 
    CONTENTS  each section stands twice: interface in the first part, implementation in the second
@@ -195,10 +197,10 @@ typedef struct drl_context {
 DRLDEF drl_context_config drl_context_config_default(void);
 
 /* Start a context: detects the CPU, starts threads - 1 workers, reserves packing buffers. cfg is
-   copied; NULL for defaults. Errors DRL_ERR_MEMORY, DRL_ERR_RANGE; then nothing is held. */
+   copied; NULL for defaults. Errors DRL_ERR_RANGE. */
 DRLDEF drl_status drl_context_init(drl_context *ctx, const drl_context_config *cfg);
 
-/* Stop the workers, free all, zero the struct; free objects made with ctx before. Idempotent. */
+/* Stop the workers, free all, zero the struct; free objects made with ctx before. */
 DRLDEF void drl_context_free(drl_context *ctx);
 
 /* Return the last error, one line. */
@@ -222,7 +224,7 @@ DRLDEF drl_status drl_arena_init(drl_arena *arena, drl_context *ctx, size_t size
 /* Take n bytes, aligned to 64, not zeroed; NULL with the error set. */
 DRLDEF void *drl_arena_alloc(drl_arena *arena, size_t n);
 
-/* Take everything back; or give the memory back, too (idempotent). */
+/* Take everything back; or give the memory back, too. */
 DRLDEF void drl_arena_reset(drl_arena *arena);
 DRLDEF void drl_arena_free(drl_arena *arena);
 
@@ -407,25 +409,25 @@ typedef struct drl_file {
 /* Return the bytes of a tensor, SIZE_MAX if too many. */
 DRLDEF size_t drl_entry_bytes(const drl_entry *entry);
 
-/* Start an empty list; free it (the tensors stay; idempotent). */
+/* Start an empty list; free it (the tensors stay). */
 DRLDEF void drl_state_init(drl_state *state, drl_context *ctx);
 DRLDEF void drl_state_free(drl_state *state);
 
 /* Add a tensor: shape [rank] (NULL if rank is 0), data borrowed until the state is freed. Sticky
-   errors DRL_ERR_NAME for a bad or used name, DRL_ERR_SHAPE, DRL_ERR_MEMORY, DRL_ERR_RANGE for more
-   than DRL_ENTRIES_MAX. */
+   errors DRL_ERR_NAME for a bad or used name, DRL_ERR_SHAPE, DRL_ERR_RANGE for more than
+   DRL_ENTRIES_MAX. */
 DRLDEF void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
     const int64_t *shape, void *data);
 
 /* Add a float matrix [rows, cols], or vector [rows] if cols is 0. */
 DRLDEF void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows, int cols);
 
-/* Start with no pairs; free all (idempotent). */
+/* Start with no pairs; free all. */
 DRLDEF void drl_meta_init(drl_meta *meta, drl_context *ctx);
 DRLDEF void drl_meta_free(drl_meta *meta);
 
 /* Set key to value, replacing an older one; both are copied. Sticky errors DRL_ERR_FORMAT (not
-   UTF-8, key not of 1 to 64 bytes), DRL_ERR_RANGE (more than DRL_META_MAX), DRL_ERR_MEMORY. */
+   UTF-8, key not of 1 to 64 bytes), DRL_ERR_RANGE (more than DRL_META_MAX). */
 DRLDEF void drl_meta_set(drl_meta *meta, const char *key, const char *value);
 
 /* Return the value of key, borrowed from meta, NULL if there is none. */
@@ -438,7 +440,7 @@ DRLDEF drl_status drl_state_save_memory(drl_context *ctx, drl_state *state, cons
     void *buffer, size_t capacity, size_t *size);
 
 /* Check a safetensors file and make it readable; the bytes are copied. Errors DRL_ERR_FORMAT with
-   the place and the fault, DRL_ERR_MEMORY; then nothing is held. */
+   the place and the fault. */
 DRLDEF drl_status drl_file_open_memory(drl_file *file, drl_context *ctx, const void *bytes,
     size_t size);
 
@@ -454,13 +456,12 @@ DRLDEF const drl_entry *drl_file_find(const drl_file *file, const char *name);
    dtype, DRL_ERR_NAN for a float that is not finite. */
 DRLDEF drl_status drl_file_load(const drl_file *file, drl_state *state, int flags);
 
-/* Free all. Idempotent. */
+/* Free all. */
 DRLDEF void drl_file_close(drl_file *file);
 
 #ifndef DIFFRL_NO_STDIO
 /* As drl_state_save_memory, to a file. PATH.tmp.<n> is written, and on POSIX synced, then renamed:
-   an error or crash at any time leaves the old file or the new one.
-   Errors also DRL_ERR_FILE, DRL_ERR_MEMORY. */
+   an error or crash at any time leaves the old file or the new one. Errors also DRL_ERR_FILE. */
 DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
     const drl_meta *meta);
 
@@ -572,7 +573,7 @@ typedef struct drl_tape {
 DRLDEF drl_status drl_tape_init(drl_tape *tape, drl_context *ctx);
 
 /* Forget all nodes and the error: tensors of the tape become invalid, parameters stay; or free the
-   memory, too (idempotent). */
+   memory, too. */
 DRLDEF void drl_tape_reset(drl_tape *tape);
 DRLDEF void drl_tape_free(drl_tape *tape);
 
@@ -701,7 +702,7 @@ DRLDEF drl_tensor *drl_params_add(drl_params *params, const char *prefix, const 
 
 /* Allocate all tensors, zeroed; no adding after this. */
 DRLDEF drl_status drl_params_commit(drl_params *params);
-/* Free (idempotent); zero all gradients, before each backward pass. */
+/* Free; zero all gradients, before each backward pass. */
 DRLDEF void drl_params_free(drl_params *params);
 DRLDEF void drl_params_zero_grad(drl_params *params);
 
@@ -1077,12 +1078,12 @@ typedef struct drl_batch {
     float *reward, *discount;    /* [rows]; gamma^n, 0 after a termination */
 } drl_batch;
 
-/* Defaults as above; bytes that a replay of this config allocates; give them back (idempotent). */
+/* Defaults as above; bytes that a replay of this config allocates; give them back. */
 DRLDEF drl_replay_config drl_replay_config_default(int obs_dim, int act_dim);
 DRLDEF size_t drl_replay_bytes(const drl_replay_config *cfg);
 DRLDEF void drl_replay_free(drl_replay *replay);
 
-/* Allocate the ring. Errors DRL_ERR_MEMORY, DRL_ERR_RANGE. */
+/* Allocate the ring. Errors DRL_ERR_RANGE. */
 DRLDEF drl_status drl_replay_init(drl_replay *replay, drl_context *ctx,
     const drl_replay_config *cfg);
 
@@ -1196,12 +1197,11 @@ DRLDEF drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config,
         const drl_##name##_config *cfg);
 
 /* Allocate and initialize an agent, first in a struct of algo.size bytes. ctx is borrowed,
-   config (of algo's type) copied. Errors  DRL_ERR_RANGE (names the field), DRL_ERR_MEMORY; nothing
-   is held then. */
+   config (of algo's type) copied. Errors  DRL_ERR_RANGE (names the field). */
 DRLDEF drl_status drl_agent_init(drl_agent *agent, drl_context *ctx, drl_algo algo,
     const void *config);
 
-/* Free and zero the struct. Idempotent. */
+/* Free and zero the struct. */
 DRLDEF void drl_agent_free(drl_agent *agent);
 
 /* Begin an episode in environment env; -1: of evaluation, its noise from seed alone. */
@@ -1228,7 +1228,7 @@ DRLDEF void drl_agent_state(drl_agent *agent, drl_state *state, int all);
 DRLDEF drl_status drl_agent_save(drl_agent *agent, const char *path, const drl_meta *meta);
 
 /* Make an agent that can act from such a file; agent as in drl_agent_init.
-   Errors  DRL_ERR_FILE, DRL_ERR_FORMAT, ...; nothing is held then. */
+   Errors  DRL_ERR_FILE, DRL_ERR_FORMAT, ... */
 DRLDEF drl_status drl_agent_load(drl_agent *agent, drl_context *ctx, drl_algo algo,
     const char *path);
 #endif
@@ -1266,7 +1266,7 @@ typedef struct drl_trainer {
 DRLDEF drl_trainer_config drl_trainer_config_default(void);
 
 /* Start training: allocate the replay, reset the environments. envs (of the agent's dimensions) and
-   agent are borrowed. cfg NULL: defaults.   Errors  DRL_ERR_SHAPE, DRL_ERR_MEMORY, DRL_ERR_ENV. */
+   agent are borrowed. cfg NULL: defaults.   Errors  DRL_ERR_SHAPE, DRL_ERR_ENV. */
 DRLDEF drl_status drl_trainer_init(drl_trainer *trainer, drl_context *ctx,
     const drl_trainer_config *cfg, const drl_env *envs, int env_count, drl_agent *agent);
 
@@ -1288,7 +1288,7 @@ DRLDEF void drl_trainer_state(drl_trainer *trainer, drl_state *state, int replay
    Errors  drl_file_load's, nothing is changed then; DRL_ERR_ENV if a load_fn failed. */
 DRLDEF drl_status drl_trainer_load(drl_trainer *trainer, const drl_file *file);
 
-/* Free, idempotent; environments and agent stay. */
+/* Free; environments and agent stay. */
 DRLDEF void drl_trainer_free(drl_trainer *trainer);
 
 /* Returns and mean length of episodes; std divides by n. */
@@ -1796,7 +1796,7 @@ static void drli_text_vadd(drli_text *t, const char *format, va_list args)
     }
 }
 
-DRLI_UNUSED static void drli_text_format(drli_text *t, const char *format, ...)
+static void drli_text_format(drli_text *t, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -2142,9 +2142,19 @@ static int drli_isa_supported(drl_isa isa)
 #define DRLI_KC 256
 #define DRLI_BLOCK (DRLI_PANELS + DRLI_MC * (2 * DRLI_KC + 16))
 
-static drl_status drli_context_start(drl_context *ctx)
+static void drli_context_stop(drl_context *ctx)
 {
-    int isa, threads = ctx->cfg.threads;
+    drli_pool_free(ctx);
+    drl_memory_free(ctx, ctx->scratch, ctx->scratch_size);
+    ctx->scratch = NULL;
+}
+
+drl_status drl_context_init(drl_context *ctx, const drl_context_config *cfg)
+{
+    int isa, threads;
+    memset(ctx, 0, sizeof(*ctx));
+    ctx->cfg = cfg ? *cfg : drl_context_config_default();
+    threads = ctx->cfg.threads;
     if (threads < 1 || threads > 1024)
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: threads is %d, expected 1 to 1024",
             threads);
@@ -2159,23 +2169,8 @@ static drl_status drli_context_start(drl_context *ctx)
             "(DRL_ISA_*); use DRL_ISA_AUTO", (int)ctx->isa);
     ctx->scratch_size = (size_t)threads * DRLI_BLOCK * sizeof(float);
     ctx->scratch = drl_memory_alloc(ctx, ctx->scratch_size);
-    if (!ctx->scratch) return DRL_ERR_MEMORY;
-    return threads > 1 && !ctx->cfg.parallel_fn ? drli_pool_init(ctx) : DRL_OK;
-}
-
-static void drli_context_stop(drl_context *ctx)
-{
-    drli_pool_free(ctx);
-    drl_memory_free(ctx, ctx->scratch, ctx->scratch_size);
-    ctx->scratch = NULL;
-}
-
-drl_status drl_context_init(drl_context *ctx, const drl_context_config *cfg)
-{
-    memset(ctx, 0, sizeof(*ctx));
-    ctx->cfg = cfg ? *cfg : drl_context_config_default();
-    if (drli_context_start(ctx) == DRL_OK) return DRL_OK;
-    drli_context_stop(ctx); /* the message stays */
+    if (ctx->scratch && threads > 1 && !ctx->cfg.parallel_fn && drli_pool_init(ctx))
+        drli_context_stop(ctx); /* the message stays */
     return ctx->status;
 }
 
@@ -2243,7 +2238,6 @@ static void drli_text_shortest(drli_text *t, double v, int single)
     drli_text_add(t, s);
 }
 
-/* Letter as it is compared. */
 static int drli_fold(char c)
 {
     if (c >= 'A' && c <= 'Z') return c - 'A' + 'a';
@@ -3535,7 +3529,6 @@ void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows
     drli_state_add_array(state, "", name, DRL_F32, rows, cols, data);
 }
 
-/* Well-formed UTF-8? */
 static int drli_utf8_good(const char *text)
 {
     const unsigned char *s = (const unsigned char *)text;
@@ -5439,7 +5432,7 @@ void drl_mlp_add(drl_mlp *mlp, drl_params *p, const char *prefix, const int *dim
 }
 
 /* in -> `layers` times width -> out. */
-DRLI_UNUSED static void drli_mlp_even(drl_mlp *mlp, drl_params *p, const char *prefix, int in,
+static void drli_mlp_even(drl_mlp *mlp, drl_params *p, const char *prefix, int in,
     int width, int layers, int out, drl_act act)
 {
     int dims[DRL_MLP_LAYERS + 1], i;
@@ -6192,7 +6185,6 @@ static drl_status drli_env_values(drl_context *ctx, const drl_env *env, int inde
         (double)reward);
 }
 
-/* drl_env_reset of environment `index`. */
 static drl_status drli_env_reset_at(drl_context *ctx, const drl_env *env, int index, uint64_t seed,
     float *obs)
 {
@@ -6205,7 +6197,6 @@ drl_status drl_env_reset(drl_context *ctx, const drl_env *env, uint64_t seed, fl
     return drli_env_reset_at(ctx, env, -1, seed, obs);
 }
 
-/* What the task says of a step. */
 typedef struct drli_step {
     float reward;
     int flags, code;
@@ -6227,7 +6218,6 @@ static drli_step drli_env_step_raw(const drl_env *env, const float *action, floa
     return out;
 }
 
-/* Check step number `step` of environment `index`. */
 static drl_status drli_env_step_check(drl_context *ctx, const drl_env *env, int index, int step,
     const float *action, const float *obs, drli_step out)
 {
@@ -6255,7 +6245,6 @@ drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *actio
     return drli_env_step_at(ctx, env, -1, action, obs, reward, flags);
 }
 
-/* One finding of drl_env_check. */
 typedef struct drli_findings {
     drl_context *ctx;
     int count, fatal;
@@ -6270,8 +6259,7 @@ static void drli_finding(drli_findings *f, int fatal, const char *format, ...)
     va_start(args, format);
     drli_text_vadd(&t, format, args);
     va_end(args);
-    if (f->count == 0) memcpy(f->first, text, sizeof(text));
-    f->count++;
+    if (f->count++ == 0) memcpy(f->first, text, sizeof(text));
     f->fatal += fatal;
     if (f->ctx->cfg.log_fn)
         f->ctx->cfg.log_fn(f->ctx->cfg.log_user, fatal ? DRL_LOG_ERROR : DRL_LOG_WARN, fatal ?
@@ -6648,7 +6636,7 @@ DRLI_UNUSED static drl_rng *drli_agent_rng(drl_agent *a, drl_mode mode)
     return mode == DRL_MODE_EXPLORE ? &a->rng_act : &a->rng_eval;
 }
 
-DRLI_UNUSED static double drli_mean(int n, const float *x)
+static double drli_mean(int n, const float *x)
 {
     double s = 0;
     int i;
@@ -6657,7 +6645,7 @@ DRLI_UNUSED static double drli_mean(int n, const float *x)
 }
 
 /* Sum of (x - mean)^2, and the mean. */
-DRLI_UNUSED static double drli_squares(int n, const float *x, double *mean)
+static double drli_squares(int n, const float *x, double *mean)
 {
     double s = 0;
     int i;
@@ -7056,7 +7044,6 @@ drl_status drl_trainer_load(drl_trainer *t, const drl_file *file)
     return s ? s : drli_trainer_envs(t, 1);
 }
 
-/* Step environments begin .. end - 1. */
 static void drli_trainer_task(void *arg, int begin, int end, int worker)
 {
     drl_trainer *t = (drl_trainer *)arg;
@@ -7585,7 +7572,6 @@ static drl_status drli_dime_layout(drl_dime *d)
     return drli_agent_commit(a);
 }
 
-/* x with softplus(x) = y */
 static float drli_softplus_inverse(float y)
 {
     return y > 20.0f ? y : drl_logf(drl_expf(y) - 1.0f);
