@@ -242,7 +242,7 @@ DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark);
 DRLDEF void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn, void *arg);
 
 /* ==================== >>text
-   Words and numbers in text, whatever the locale. */
+ */
 
 /* Return the one of words [n] nearest to `word` by edit distance (case does not count, - is _), or
    NULL if none is near. */
@@ -674,7 +674,7 @@ DRLDEF drl_tensor *drl_softmax(drl_tape *tape, drl_tensor *x);
 DRLDEF drl_tensor *drl_log_softmax(drl_tape *tape, drl_tensor *x);
 
 /* ==================== >>nn
-   Named parameters, layers, initializers. Weights are [in, out], biases [1, out]. */
+   Weights are [in, out], biases [1, out]. */
 #define DRL_NAME_SIZE 48
 
 /* Named tensors in one block, trainable ones with gradient and Adam moments; one pass updates,
@@ -823,7 +823,7 @@ DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, 
 DRLDEF drl_tensor *drl_brn_eval(drl_tape *tape, const drl_brn *layer, drl_tensor *x);
 
 /* ==================== >>optim
-   Adam and AdamW in one pass; learning-rate schedules. */
+ */
 typedef struct drl_adam_config {
     float lr;           /* 3e-4 learning rate */
     float beta1, beta2; /* 0.9, 0.999 */
@@ -1012,7 +1012,7 @@ DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, const drl_twin *twin, drl_tenso
     drl_tensor *act, const float *y);
 
 /* ==================== >>env
-   Tasks, and a check that they keep their promises. */
+ */
 #define DRL_ENV_TERMINATED 1 /* the task is over: the value after this step is 0 */
 #define DRL_ENV_TRUNCATED 2  /* cut off (time, simulator fault): the value goes on */
 
@@ -1104,8 +1104,7 @@ DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch 
 DRLDEF void drl_replay_state(drl_replay *replay, drl_state *state, const char *prefix);
 
 /* ==================== >>agent
-   What all algorithms share, the training loop, evaluation. The implementation explains each
-   algorithm at the head of its section. */
+   The implementation explains each algorithm at the head of its section. */
 typedef enum drl_mode {
     DRL_MODE_EXPLORE, /* as in training */
     DRL_MODE_EVAL     /* deterministic where the method has it, else sampled */
@@ -1573,7 +1572,7 @@ DIFFRL_MORE_ALGOS(DRLI_ALGO_MORE)
 #define DIFFRL_IMPLEMENTATION_DONE
 
 /* ==================== >>config
-   Platform, hooks, and the rules that keep the bits the same everywhere. */
+ */
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
@@ -2181,7 +2180,7 @@ void drl_context_free(drl_context *ctx)
 }
 
 /* ==================== >>text
-   Numbers that come back as they went, in any locale; nearest words. */
+ */
 
 static int drli_is_digit(char c)
 {
@@ -3515,7 +3514,6 @@ void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank
     }
 }
 
-/* Add prefix + name, [rows, cols], or [rows] if cols is 0. */
 static void drli_state_add_array(drl_state *state, const char *prefix, const char *name,
     drl_dtype dtype, int64_t rows, int64_t cols, void *data)
 {
@@ -3769,8 +3767,8 @@ static void drli_json_tensor(drli_json *p)
     drl_file *f = p->file;
     drl_entry e;
     const char *key, *fault = f->count == DRL_ENTRIES_MAX ? "more tensors than DRL_ENTRIES_MAX"
-                            : strlen(p->name) > 63 ? "name of more than 63 bytes"
-                            : drl_file_find(f, p->name) ? "this name was there before" : NULL;
+        : strlen(p->name) > 63 ? "name of more than 63 bytes"
+        : drl_file_find(f, p->name) ? "this name was there before" : NULL;
     int64_t place[2] = {0, 0};
     int i, n = 0, seen = 0;
     if (fault) { drli_json_fail(p, fault, ""); return; }
@@ -4212,11 +4210,10 @@ static double drli_field_value(const drl_field *field, const void *value, uint64
 static void drli_field_store(const drl_field *field, void *to, double real, uint64_t whole)
 {
     float f = (float)real;
-    int32_t i = (int32_t)(uint32_t)whole;
-    if (field->type == DRL_FIELD_FLOAT) memcpy(to, &f, sizeof(f));
-    else if (field->type == DRL_FIELD_DOUBLE) memcpy(to, &real, sizeof(real));
-    else if (drli_field_size(field) == 4) memcpy(to, &i, sizeof(i));
-    else memcpy(to, &whole, sizeof(whole));
+    const void *from = &whole; /* little-endian: its first bytes are the int */
+    if (field->type == DRL_FIELD_FLOAT) from = &f;
+    if (field->type == DRL_FIELD_DOUBLE) from = &real;
+    memcpy(to, from, drli_field_size(field));
 }
 
 /* The value of a field as text. */
@@ -4282,11 +4279,10 @@ static int drli_field_parse(const drl_field *field, const char *s, void *out)
     static const char words[][6] = {"false", "true", "0", "1", "no", "yes", "off", "on"};
     char name[DRL_FIELD_TEXT];
     const char *end = s + (*s == '-' || *s == '+');
-    double d = *s == '-' ? -HUGE_VAL : HUGE_VAL;
-    double most = field->type == DRL_FIELD_FLOAT ? 3.4028235677973362e38 /* rounds down */
-                                                 : 1.7976931348623157e308;
+    double d = *s == '-' ? -HUGE_VAL : HUGE_VAL, most = 1.7976931348623157e308;
     uint64_t bits = 0;
     int i = 0;
+    if (field->type == DRL_FIELD_FLOAT) most = 3.4028235677973362e38; /* rounds down */
     if (drli_field_real(field)) {
         if (!drli_words_equal(end, "inf") &&
             (!drli_parse_double(s, &end, &d) || *end || fabs(d) > most)) return 0;
@@ -6515,8 +6511,7 @@ void drl_replay_state(drl_replay *r, drl_state *state, const char *prefix)
 }
 
 /* ==================== >>agent
-   Algorithms and agents, training, evaluation. Golden tests of algorithms are independent
-   computations. */
+   Golden tests of algorithms are independent computations. */
 
 /* ---- configurations ---- */
 
@@ -7545,19 +7540,28 @@ DRLI_ALGO(dacer, DRL_DACER_CONFIG,
              UTD batches are drawn one by one, not split from one: same distribution.
    Verified  tests/golden/dime.c (an independent computation), tests/unit; README.md */
 
-/* Names and shapes of all tensors, and buffers. */
-static drl_status drli_dime_layout(drl_dime *d)
+static float drli_softplus_inverse(float y)
 {
+    return y > 20.0f ? y : drl_logf(drl_expf(y) - 1.0f);
+}
+
+static drl_status drli_dime_start(drl_agent *a)
+{
+    drl_dime *d = (drl_dime *)a;
     const drl_dime_config *c = &d->cfg;
-    drl_agent *a = &d->agent;
-    int in = c->obs_dim + c->act_dim, B = c->batch;
+    drl_rng rng = drli_agent_stream(a, c->seed, "weights");
+    drl_atoms support = {c->atoms, c->v_min, c->v_max};
+    int i, j, in = c->obs_dim + c->act_dim, B = c->batch;
+    if (!(c->v_min < c->v_max))
+        return drli_fail(a->ctx, DRL_ERR_RANGE, "dime: expected v_min < v_max, got %g and %g",
+            (double)c->v_min, (double)c->v_max);
     drli_agent_set(a, &d->actor, "actor.", 32, 1, 1);
     drli_agent_set(a, &d->critic, "critic.", 32, 1, 0);
     drli_agent_set(a, &d->running, "running.", 16, 0, 0);
     drli_agent_set(a, &d->temperature, "temperature.", 1, 1, 0);
     drl_fourier_add(&d->time, &d->actor, "", c->time_frequencies, c->actor_width);
     drli_mlp_even(&d->trunk, &d->actor, "", in + c->actor_width, c->actor_width, c->actor_layers,
-                  c->act_dim, DRL_ACT_GELU); /* of x, s, embedded time */
+        c->act_dim, DRL_ACT_GELU); /* of x, s, embedded time */
     d->rho = drl_params_add(&d->actor, "", "rho", 1, 1);
     d->phi = drl_params_add(&d->actor, "", "phi", 1, c->act_dim);
     drl_crossq_add(&d->q[0], &d->critic, &d->running, "q0.", in, c->critic_width, c->atoms);
@@ -7569,30 +7573,12 @@ static drl_status drli_dime_layout(drl_dime *d)
     d->noise = drli_agent_floats(a, B, (c->steps + 1) * c->act_dim);
     d->target = drli_agent_floats(a, B, c->atoms);
     d->probability = drli_agent_floats(a, B, c->atoms);
-    return drli_agent_commit(a);
-}
-
-static float drli_softplus_inverse(float y)
-{
-    return y > 20.0f ? y : drl_logf(drl_expf(y) - 1.0f);
-}
-
-static drl_status drli_dime_start(drl_agent *agent)
-{
-    drl_dime *d = (drl_dime *)agent;
-    const drl_dime_config *c = &d->cfg;
-    drl_rng rng = drli_agent_stream(agent, c->seed, "weights");
-    drl_atoms support = {c->atoms, c->v_min, c->v_max};
-    int j, i;
-    if (!(c->v_min < c->v_max))
-        return drli_fail(agent->ctx, DRL_ERR_RANGE, "dime: expected v_min < v_max, got %g and %g",
-            (double)c->v_min, (double)c->v_max);
-    if (drli_dime_layout(d)) return agent->ctx->status;
+    if (drli_agent_commit(a)) return a->ctx->status;
     drl_dense_init(&d->time.l0, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
     drl_dense_init(&d->time.l1, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
     drl_mlp_init(&d->trunk, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
     drl_tensor_init(d->trunk.layer[c->actor_layers].w, DRL_INIT_CONSTANT, 1e-8f, &rng);
-    drl_tensor_init(d->rho, DRL_INIT_CONSTANT, drli_softplus_inverse(c->dt), &rng);
+    d->rho->data[0] = drli_softplus_inverse(c->dt);
     drl_tensor_init(d->phi, DRL_INIT_CONSTANT, drli_softplus_inverse(c->friction), &rng);
     for (j = 0; j < 2; j++) {
         drl_crossq_init(&d->q[j], &rng);
@@ -8112,7 +8098,7 @@ static drl_status drli_dppo_tables(drl_dppo *d)
     }
     for (i = last; i >= 0; i--, w *= c->gamma_den) { /* width: base + (clip - base) growth */
         float growth = last ? (drl_expf(c->clip_rate * (float)i / (float)last) - 1.0f) /
-                                  (drl_expf(c->clip_rate) - 1.0f) : 1.0f;
+            (drl_expf(c->clip_rate) - 1.0f) : 1.0f;
         float width = fmaf(growth, c->clip - c->clip_base, c->clip_base);
         d->weight[i] = w;
         d->low[i] = 1.0f - width;
