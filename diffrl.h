@@ -6748,52 +6748,43 @@ DRLI_UNUSED static void drli_rollout_clear(drl_replay *r)
 
 /* ---- agents ---- */
 
-/* All but what init_fn makes. */
-static drl_status drli_agent_start(drl_agent *a, const void *config)
+drl_status drl_agent_init(drl_agent *a, drl_context *ctx, drl_algo algo, const void *config)
 {
-    const drl_algo *algo = &a->algo;
-    const char *s = algo->metrics;
+    const char *word = algo.metrics;
     char *name = a->names;
     int B;
     uint64_t seed;
-    memcpy(&seed, (const char *)config + drli_algo_field(algo, "seed")->offset, sizeof(seed));
-    memcpy((char *)a + algo->config_offset, config, algo->config_size);
-    a->obs_dim = (int)drli_algo_number(algo, config, "obs_dim", 0);
-    a->act_dim = (int)drli_algo_number(algo, config, "act_dim", 0);
-    a->batch.rows = (int)drli_algo_number(algo, config, "batch", 0);
-    a->gamma = (float)drli_algo_number(algo, config, "gamma", 0.99);
-    a->random_steps = (int64_t)drli_algo_number(algo, config, "random_steps", 0);
-    a->update_every = (int64_t)drli_algo_number(algo, config, "update_every", 1);
-    a->time_limit_terminal = drli_algo_number(algo, config, "time_limit_terminal", 0) != 0;
-    a->rng_act = drli_agent_stream(a, seed, "act");
-    a->rng_eval = drli_agent_stream(a, seed, "eval");
-    a->rng_batch = drli_agent_stream(a, seed, "batch");
-    a->rng_noise = drli_agent_stream(a, seed, "noise");
-    while (*s && a->metric_count < DRL_METRICS_MAX && name < a->names + sizeof(a->names) - 40) {
-        s = drli_next_word(s, name, 40);
-        a->metrics[a->metric_count++].name = name;
-        name += strlen(name) + 1;
-    }
-    if (drl_tape_init(&a->tape, a->ctx) || drl_arena_init(&a->memory, a->ctx, 0))
-        return a->ctx->status;
-    B = a->batch.rows;
-    a->batch.obs = drli_agent_floats(a, B, a->obs_dim);
-    a->batch.next_obs = drli_agent_floats(a, B, a->obs_dim);
-    a->batch.act = drli_agent_floats(a, B, a->act_dim);
-    a->batch.reward = drli_agent_floats(a, B, 1);
-    a->batch.discount = drli_agent_floats(a, B, 1);
-    return a->tape.status;
-}
-
-drl_status drl_agent_init(drl_agent *a, drl_context *ctx, drl_algo algo, const void *config)
-{
     drl_status s = drl_fields_check(ctx, algo.fields, algo.field_count, config);
     memset(a, 0, algo.size);
     if (s) return s;
     a->algo = algo;
     a->ctx = ctx;
-    s = drli_agent_start(a, config);
-    if (!s) s = algo.init_fn(a);
+    memcpy(&seed, (const char *)config + drli_algo_field(&algo, "seed")->offset, sizeof(seed));
+    memcpy((char *)a + algo.config_offset, config, algo.config_size);
+    a->obs_dim = (int)drli_algo_number(&algo, config, "obs_dim", 0);
+    a->act_dim = (int)drli_algo_number(&algo, config, "act_dim", 0);
+    a->batch.rows = B = (int)drli_algo_number(&algo, config, "batch", 0);
+    a->gamma = (float)drli_algo_number(&algo, config, "gamma", 0.99);
+    a->random_steps = (int64_t)drli_algo_number(&algo, config, "random_steps", 0);
+    a->update_every = (int64_t)drli_algo_number(&algo, config, "update_every", 1);
+    a->time_limit_terminal = drli_algo_number(&algo, config, "time_limit_terminal", 0) != 0;
+    a->rng_act = drli_agent_stream(a, seed, "act");
+    a->rng_eval = drli_agent_stream(a, seed, "eval");
+    a->rng_batch = drli_agent_stream(a, seed, "batch");
+    a->rng_noise = drli_agent_stream(a, seed, "noise");
+    while (*word && a->metric_count < DRL_METRICS_MAX && name < a->names + sizeof(a->names) - 40) {
+        word = drli_next_word(word, name, 40);
+        a->metrics[a->metric_count++].name = name;
+        name += strlen(name) + 1;
+    }
+    (void)drl_tape_init(&a->tape, ctx); /* allocates nothing yet */
+    (void)drl_arena_init(&a->memory, ctx, 0);
+    a->batch.obs = drli_agent_floats(a, B, a->obs_dim);
+    a->batch.next_obs = drli_agent_floats(a, B, a->obs_dim);
+    a->batch.act = drli_agent_floats(a, B, a->act_dim);
+    a->batch.reward = drli_agent_floats(a, B, 1);
+    a->batch.discount = drli_agent_floats(a, B, 1);
+    s = a->tape.status ? a->tape.status : algo.init_fn(a);
     if (s) drl_agent_free(a);
     return s;
 }
@@ -7123,41 +7114,31 @@ double drl_trainer_length(const drl_trainer *t)
     return drli_trainer_mean(t, t->recent_length);
 }
 
-/* One episode; work holds obs [S] and act [A]. */
-static drl_status drli_episode(drl_context *ctx, drl_agent *a, const drl_env *env, uint64_t seed,
-    float *work, double *ret, int *length)
-{
-    float *obs = work, *act = work + a->obs_dim, reward = 0;
-    int flags = 0;
-    drl_status s = drl_env_reset(ctx, env, seed, obs);
-    drl_agent_begin(a, -1, seed);
-    *ret = 0;
-    *length = 0;
-    while (!s && !flags && (env->time_limit == 0 || *length < env->time_limit)) {
-        s = drl_agent_act(a, DRL_MODE_EVAL, 1, obs, act);
-        if (!s) s = drli_env_step_at(ctx, env, *length + 1, act, obs, &reward, &flags);
-        *ret += (double)reward;
-        ++*length;
-    }
-    return s;
-}
-
 drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *env, int episodes,
     uint64_t seed, drl_evaluation *result, double *returns)
 {
     size_t size = ((size_t)a->obs_dim + (size_t)a->act_dim) * sizeof(float);
-    float *work;
+    float *obs, *act;
     double square = 0;
     int i;
     drl_status s = DRL_OK;
     memset(result, 0, sizeof(*result));
     if (drli_env_fits(ctx, a, env)) return DRL_ERR_SHAPE;
-    work = (float *)drl_memory_alloc(ctx, size);
-    if (!work) return DRL_ERR_MEMORY;
-    for (i = 0; i < episodes && !s; i++) {
-        double r, delta;
-        int n;
-        s = drli_episode(ctx, a, env, seed + (uint64_t)i, work, &r, &n);
+    obs = (float *)drl_memory_alloc(ctx, size);
+    if (!obs) return DRL_ERR_MEMORY;
+    act = obs + a->obs_dim;
+    for (i = 0; i < episodes && !s; i++, seed++) {
+        double r = 0, delta;
+        float reward = 0;
+        int n = 0, flags = 0;
+        s = drl_env_reset(ctx, env, seed, obs);
+        drl_agent_begin(a, -1, seed);
+        while (!s && !flags && (env->time_limit == 0 || n < env->time_limit)) {
+            s = drl_agent_act(a, DRL_MODE_EVAL, 1, obs, act);
+            n++;
+            if (!s) s = drli_env_step_at(ctx, env, n, act, obs, &reward, &flags);
+            r += (double)reward;
+        }
         if (returns) returns[i] = r;
         delta = r - result->mean;
         result->mean += delta / (i + 1);
@@ -7168,7 +7149,7 @@ drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *env, int 
         result->episodes = i + 1;
     }
     result->std = result->episodes ? sqrt(square / result->episodes) : 0;
-    drl_memory_free(ctx, work, size);
+    drl_memory_free(ctx, obs, size);
     return s;
 }
 
@@ -8043,33 +8024,6 @@ drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const 
 
 #define DRLI_DPPO_PIECE 500 /* rows of a graph: its layers stay in the cache */
 
-static drl_status drli_dppo_layout(drl_dppo *d)
-{
-    const drl_dppo_config *c = &d->cfg;
-    drl_agent *a = &d->agent;
-    int N = c->rollout, D = c->chunk * c->act_dim;
-    drl_replay_config rc = {c->obs_dim, (c->tuned + 1) * D, DRLI_MAX(N, c->envs), c->envs, 1, 1};
-    d->dim = D;
-    d->stride = DRLI_DPPO_OBS + c->obs_dim + rc.act_dim;
-    drli_dppo_net(d, &d->student_net, &d->student, "student.", 1, 0);
-    drli_dppo_net(d, &d->base_net, &d->base, "base.", 0, 1);
-    drli_dppo_net(d, &d->net, &d->actor, "actor.", 1, 1);
-    drli_agent_set(a, &d->critic, "critic.", 8, 1, 0);
-    drl_resmlp_add(&d->value, &d->critic, "", c->obs_dim, c->critic_width, 1, 1, DRL_ACT_MISH);
-    drli_agent_set(a, &d->norm, "norm.", 4, 0, 1);
-    drl_dense_add(&d->obs_range, &d->norm, "", "obs", 1, c->obs_dim);
-    drl_dense_add(&d->act_range, &d->norm, "", "act", 1, c->act_dim);
-    d->plans = drli_agent_floats(a, 2 * c->envs, d->stride);
-    d->v = drli_agent_floats(a, N, 1);
-    d->next_v = drli_agent_floats(a, N, 1);
-    d->advantage = drli_agent_floats(a, N, 1);
-    d->target = drli_agent_floats(a, N, 1);
-    d->old = drli_agent_floats(a, N, c->tuned);
-    d->gain = drli_agent_floats(a, N, c->tuned);
-    d->order = (uint32_t *)(void *)drli_agent_floats(a, N, c->tuned);
-    return drli_agent_commit(a) ? a->ctx->status : drl_replay_init(&d->rollout, a->ctx, &rc);
-}
-
 static void drli_dppo_free(drl_agent *agent)
 {
     drl_replay_free(&((drl_dppo *)agent)->rollout);
@@ -8107,23 +8061,44 @@ static drl_status drli_dppo_tables(drl_dppo *d)
     return s;
 }
 
-static drl_status drli_dppo_start(drl_agent *agent)
+static drl_status drli_dppo_start(drl_agent *a)
 {
-    drl_dppo *d = (drl_dppo *)agent;
-    drl_rng rng = drli_agent_stream(agent, d->cfg.seed, "weights");
-    int e;
-    if (drli_dppo_tables(d) || drli_dppo_layout(d)) return agent->ctx->status;
+    drl_dppo *d = (drl_dppo *)a;
+    const drl_dppo_config *c = &d->cfg;
+    drl_rng rng = drli_agent_stream(a, c->seed, "weights");
+    int e, N = c->rollout, D = c->chunk * c->act_dim;
+    drl_replay_config rc = {c->obs_dim, (c->tuned + 1) * D, DRLI_MAX(N, c->envs), c->envs, 1, 1};
+    if (drli_dppo_tables(d)) return a->ctx->status;
+    d->dim = D;
+    d->stride = DRLI_DPPO_OBS + c->obs_dim + rc.act_dim;
+    drli_dppo_net(d, &d->student_net, &d->student, "student.", 1, 0);
+    drli_dppo_net(d, &d->base_net, &d->base, "base.", 0, 1);
+    drli_dppo_net(d, &d->net, &d->actor, "actor.", 1, 1);
+    drli_agent_set(a, &d->critic, "critic.", 8, 1, 0);
+    drl_resmlp_add(&d->value, &d->critic, "", c->obs_dim, c->critic_width, 1, 1, DRL_ACT_MISH);
+    drli_agent_set(a, &d->norm, "norm.", 4, 0, 1);
+    drl_dense_add(&d->obs_range, &d->norm, "", "obs", 1, c->obs_dim);
+    drl_dense_add(&d->act_range, &d->norm, "", "act", 1, c->act_dim);
+    d->plans = drli_agent_floats(a, 2 * c->envs, d->stride);
+    d->v = drli_agent_floats(a, N, 1);
+    d->next_v = drli_agent_floats(a, N, 1);
+    d->advantage = drli_agent_floats(a, N, 1);
+    d->target = drli_agent_floats(a, N, 1);
+    d->old = drli_agent_floats(a, N, c->tuned);
+    d->gain = drli_agent_floats(a, N, c->tuned);
+    d->order = (uint32_t *)(void *)drli_agent_floats(a, N, c->tuned);
+    if (drli_agent_commit(a) || drl_replay_init(&d->rollout, a->ctx, &rc)) return a->ctx->status;
     drl_denoiser_init(&d->student_net, DRL_INIT_KAIMING_UNIFORM, 1.0f, &rng);
     drl_resmlp_init(&d->value, DRL_INIT_KAIMING_UNIFORM, 1.0f, &rng);
     drl_params_copy(&d->base, &d->student);
     drl_params_copy(&d->actor, &d->student);
     drl_dense_init(&d->obs_range, DRL_INIT_CONSTANT, 1.0f, &rng);
     drl_dense_init(&d->act_range, DRL_INIT_CONSTANT, 1.0f, &rng);
-    for (e = -1; e < d->cfg.envs; e++) drli_dppo_begin(agent, e);
-    d->adam_student = drli_adam_lr(d->cfg.bc_lr);
-    d->adam_student.weight_decay = d->cfg.bc_decay;
-    d->adam_actor = drli_adam_lr(d->cfg.lr_actor);
-    d->adam_critic = drli_adam_lr(d->cfg.lr_critic);
+    for (e = -1; e < c->envs; e++) drli_dppo_begin(a, e);
+    d->adam_student = drli_adam_lr(c->bc_lr);
+    d->adam_student.weight_decay = c->bc_decay;
+    d->adam_actor = drli_adam_lr(c->lr_actor);
+    d->adam_critic = drli_adam_lr(c->lr_critic);
     d->scale[1] = 1;
     d->scale[2] = 1e-4;
     return DRL_OK;
