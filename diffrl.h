@@ -4668,6 +4668,8 @@ static void drli_binary_back(drl_tape *t, drli_binary_fn fn, drl_tensor *y)
 }
 
 /* Value and gradients; g is the gradient of y. Loops with constants vectorize. */
+#define DRLI_BINARY_CASE(name, part, add) \
+    case 2 * part + add: drli_##name##_loop(part, add, 1, n, as, bs, gs, out); break;
 #define DRLI_BINARY_OP(name, value, da, db) \
     DRLI_INLINE void drli_##name##_loop(DRLI_BINARY_ARGS) \
     { \
@@ -4682,11 +4684,11 @@ static void drli_binary_back(drl_tape *t, drli_binary_fn fn, drl_tensor *y)
     static void drli_##name##_run(DRLI_BINARY_ARGS) \
     { \
         switch (step ? 2 * part + add : -1) { \
-        case 0: drli_##name##_loop(0, 0, 1, n, as, bs, gs, out); break; \
-        case 2: drli_##name##_loop(1, 0, 1, n, as, bs, gs, out); break; \
-        case 3: drli_##name##_loop(1, 1, 1, n, as, bs, gs, out); break; \
-        case 4: drli_##name##_loop(2, 0, 1, n, as, bs, gs, out); break; \
-        case 5: drli_##name##_loop(2, 1, 1, n, as, bs, gs, out); break; \
+        DRLI_BINARY_CASE(name, 0, 0) \
+        DRLI_BINARY_CASE(name, 1, 0) \
+        DRLI_BINARY_CASE(name, 1, 1) \
+        DRLI_BINARY_CASE(name, 2, 0) \
+        DRLI_BINARY_CASE(name, 2, 1) \
         default: drli_##name##_loop(part, add, step, n, as, bs, gs, out); break; \
         } \
     } \
@@ -6181,16 +6183,10 @@ static drl_status drli_env_values(drl_context *ctx, const drl_env *env, int inde
         (double)reward);
 }
 
-static drl_status drli_env_reset_at(drl_context *ctx, const drl_env *env, int index, uint64_t seed,
-    float *obs)
-{
-    int code = env->reset_fn(env->user, seed, obs);
-    return drli_env_values(ctx, env, index, 0, code, obs, 0.0f);
-}
-
 drl_status drl_env_reset(drl_context *ctx, const drl_env *env, uint64_t seed, float *obs)
 {
-    return drli_env_reset_at(ctx, env, -1, seed, obs);
+    int code = env->reset_fn(env->user, seed, obs);
+    return drli_env_values(ctx, env, -1, 0, code, obs, 0.0f);
 }
 
 typedef struct drli_step {
@@ -6917,6 +6913,8 @@ drl_trainer_config drl_trainer_config_default(void)
 
 static drl_status drli_trainer_reset(drl_trainer *t, int e)
 {
+    const drl_env *env = &t->envs[e];
+    float *obs = t->obs + e * t->agent->obs_dim;
     drl_rng rng = drl_rng_make(t->cfg.seed, "episodes");
     uint64_t seed;
     rng = drl_rng_split(&rng, ((uint64_t)e << 40) + (uint64_t)t->episode[e]++);
@@ -6925,7 +6923,7 @@ static drl_status drli_trainer_reset(drl_trainer *t, int e)
     t->length[e] = 0;
     t->ret[e] = 0;
     drl_agent_begin(t->agent, e, 0);
-    return drli_env_reset_at(t->ctx, &t->envs[e], e, seed, t->obs + e * t->agent->obs_dim);
+    return drli_env_values(t->ctx, env, e, 0, env->reset_fn(env->user, seed, obs), obs, 0.0f);
 }
 
 static drl_status drli_env_fits(drl_context *ctx, const drl_agent *a, const drl_env *env)
@@ -7519,7 +7517,7 @@ DRLI_ALGO(dacer, DRL_DACER_CONFIG,
    Deviates  The first layer's parts from s and k are added to x's: same sum in another order.
              Batch Renorm: the derivative of the root of a zero variance counts as 0.
              UTD batches are drawn one by one, not split from one: same distribution.
-   Verified  tests/golden/dime.c (an independent computation), tests/unit; README.md */
+   Verified  tests/golden/dime.c, tests/unit; README.md */
 
 static float drli_softplus_inverse(float y)
 {
