@@ -18,8 +18,7 @@
       printf("%f %s\n", drl_trainer_return(&trainer), drl_context_error(&ctx));
       drl_agent_save(&dime.agent, "policy.safetensors", NULL);
 
-   IS        Diffusion (not differentiable) RL on the CPU, float32: tensors, reverse-mode
-             differentiation, networks, diffusion chains, critics, replay, algorithms, training loop
+   IS        Diffusion (not differentiable) RL on the CPU, float32, with all it needs: see CONTENTS
    IS NOT    a framework for other networks, a GPU library, a simulator: bring your own as a drl_env
              of three functions (examples/05_own_env.c; examples/mujoco binds MuJoCo)
 
@@ -3473,12 +3472,9 @@ void drl_state_free(drl_state *state)
 
 static int drli_name_good(const char *s)
 {
-    int i;
-    for (i = 0; s[i]; i++) {
-        int c = drli_fold(s[i]);
-        if (i == 63 || !((c >= 'a' && c <= 'z') || (c >= '-' && c <= '9') || c == '_')) return 0;
-    }
-    return i > 0 && strcmp(s, "__metadata__") != 0;
+    static const char good[] = "abcdefghijklmnopqrstuvwxyz_./0123456789-ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    size_t n = strspn(s, good);
+    return n > 0 && n < 64 && !s[n] && strcmp(s, "__metadata__") != 0;
 }
 
 void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank,
@@ -3624,9 +3620,8 @@ static const char *drli_hex8(char *out, uint32_t v)
     return out;
 }
 
-/* Reads the JSON of the format: an object of objects of strings and lists of whole numbers, without
-   recursion; strings are decoded in place. The first error sticks and moves `at` to the end, a
-   zero, where everything stops. */
+/* Reads the JSON of the format, without recursion; strings are decoded in place. The first error
+   sticks and moves `at` to the end, a zero, where everything stops. */
 typedef struct drli_json {
     drl_file *file;
     const char *path, *name; /* for messages */
@@ -3797,9 +3792,8 @@ static void drli_json_tensor(drli_json *p)
 }
 
 /* {"key":"value", ...} */
-static void drli_json_meta(drli_json *p)
+static void drli_json_meta(drli_json *p, drl_meta *meta)
 {
-    drl_meta *meta = &p->file->meta;
     const char *key;
     for (key = drli_json_key(p, 1); key; key = drli_json_key(p, 0)) {
         const char *value = drli_json_string(p);
@@ -3821,7 +3815,7 @@ static void drli_json_header(drli_json *p)
         p->name = name;
         if (strcmp(name, "__metadata__") != 0) drli_json_tensor(p);
         else if (metas++) drli_json_fail(p, "this name was there before", "");
-        else drli_json_meta(p);
+        else drli_json_meta(p, &p->file->meta);
         p->name = NULL;
     }
     p->at += strspn(p->at, " \t\n\r");
@@ -4173,9 +4167,11 @@ drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
 static int drli_choice_name(const drl_field *field, int i, char *out)
 {
     const char *s = field->doc;
-    int n = 0;
+    size_t n;
     for (; i > 0 && *s && *s != ':'; s++) i -= *s == '|';
-    while (n < DRL_FIELD_TEXT - 1 && s[n] && s[n] != '|' && s[n] != ':') { out[n] = s[n]; n++; }
+    n = strcspn(s, "|:");
+    n = DRLI_MIN(n, DRL_FIELD_TEXT - 1);
+    memcpy(out, s, n);
     out[n] = 0;
     return n > 0 && i == 0;
 }
@@ -4216,7 +4212,6 @@ static void drli_field_store(const drl_field *field, void *to, double real, uint
     memcpy(to, from, drli_field_size(field));
 }
 
-/* The value of a field as text. */
 static void drli_field_print(const drl_field *field, const void *value, char *out)
 {
     uint64_t bits = 0;
@@ -5210,9 +5205,8 @@ static drl_tensor *drli_softmax(drl_tape *t, drl_op op, drl_tensor *x, int log)
 DRLI_BACKWARD(log_softmax)
 {
     float *g = drli_grad_add(t, y->in[0]);
-    if (g)
-        drli_softmax_dx((int)t->ctx->isa, y->rows, y->cols, (const float *)y->saved, y->grad, 1.0f,
-            g);
+    if (g) drli_softmax_dx((int)t->ctx->isa, y->rows, y->cols, (const float *)y->saved, y->grad,
+            1.0f, g);
 }
 drl_tensor *drl_log_softmax(drl_tape *t, drl_tensor *x)
 {
@@ -6432,8 +6426,7 @@ void drl_replay_skip(drl_replay *r)
     r->turn = (r->turn + 1) % r->cfg.envs;
 }
 
-/* Sum n_step rewards from i on, fewer where the episode or the record ends; the last one's index.
-   (What follows on i is newer, so still there.) */
+/* Sum rewards from i on; the last one's index. (What follows on i is newer, so still there.) */
 static int64_t drli_replay_walk(const drl_replay *r, int64_t i, float *reward, float *discount)
 {
     int k;
@@ -6559,7 +6552,7 @@ drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config, const 
         s = drli_next_word(s, word, DRL_FIELD_TEXT);
         drli_text_format(&known, ", %s", word);
         if (strcmp(name, word) == 0) line = s;
-        while (*s && *s != '\n') s++;
+        s += strcspn(s, "\n");
     }
     if (!line)
         return drli_fail(ctx, DRL_ERR_NAME, "%s has no preset '%q'; there are %s", algo.name, name,
@@ -6817,7 +6810,6 @@ drl_status drl_agent_act(drl_agent *agent, drl_mode mode, int rows, const float 
     return status;
 }
 
-/* What is not finite is an error that names the tensor. */
 static drl_status drli_agent_finite(drl_agent *a)
 {
     int i, k, bad = -1;
