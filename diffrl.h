@@ -4921,7 +4921,7 @@ DRLI_BACKWARD(rows)
     float *g;
     if (x->needs_grad && x->grad && y->grad == x->grad + at) return;
     g = drli_grad_add(t, x);
-    if (g) drli_move_cols(y->rows, y->cols, y->grad, y->cols, 1, g + at, y->cols);
+    if (g) drli_move_cols(1, y->rows * y->cols, y->grad, 0, 1, g + at, 0);
 }
 drl_tensor *drl_rows(drl_tape *t, drl_tensor *x, int first, int count)
 {
