@@ -2951,7 +2951,7 @@ void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n)
    C is computed in tiles of some rows x 2 vectors that stay in registers while k runs. B is read in
    panels as wide as a tile: the first tile of a panel packs it on the way; B' is transposed into
    panels first, and A' into rows where tiles are low: each would use little of A's cache lines.
-   Zen 5: 93 to 98 % of the multiply-add peak at 256^3. */
+   Zen 4 and 5: 93 to 98 % of the multiply-add peak at 256^3. */
 
 /* One tile of the product: rows x cols of out = start + A B (+ bias) (+ base). */
 typedef struct drli_tile {
@@ -7177,7 +7177,9 @@ drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *env, int 
    Deviates  As the code, not the paper: std of a step sqrt(beta (1 - abar') / (1 - abar)), x_0 cut
              to +-1, distribution of returns. Input order [a, e(t), s], k-means++ draws each center
              once, evaluation draws from the episode's stream. Preset cpu updates in each
-             environment step, with shorter chain, smaller networks, higher learning rates.
+             environment step, with shorter chain, smaller networks, higher rates, and a third of
+             the noise at first (alpha 1, as the code once had): with more, HalfCheetah may settle
+             for a gait that bears the noise, and stay with it.
    Verified  tests/golden and unit/dacer.c, tests/learn; README.md */
 
 /* k Gaussians fitted to x [n, d], covariances L L'. */
@@ -7502,8 +7504,8 @@ static drl_tensor *drli_dacer_act(drl_agent *agent, drl_mode mode, drl_tensor *o
 DRLI_ALGO(dacer, DRL_DACER_CONFIG,
     "diffusion policy through which Q is climbed (Wang et al., NeurIPS 2024)",
     "critic_loss actor_loss omega alpha entropy",
-    "cpu steps=5 actor_width=128 layers=2 alpha_delay=1000 mixtures=16 random_steps=5000 "
-    "update_every=1 lr_actor=3e-4 lr_critic=1e-3\n"
+    "cpu steps=5 actor_width=128 layers=2 alpha=1 alpha_delay=500 mixtures=16 tau=0.02 "
+    "random_steps=5000 update_every=1 lr_actor=6e-4 lr_critic=1e-3\n"
     "toy steps=5 actor_width=64 layers=2 critic_width=64 noise=0.1 alpha_delay=200 "
     "mixtures=8 samples=100 batch=128 random_steps=500 update_every=1 lr_actor=3e-4 "
     "lr_critic=1e-3\n", (void)0)
