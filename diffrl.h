@@ -8030,7 +8030,7 @@ drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const 
              drli_dppo_step      PPO on pairs (chunk, i), A weighted by gamma_den^t, eq. (A3), (A4)
    Deviates  With bc_coef a pair takes one step of the base policy's chain, not all K': same mean */
 
-#define DRLI_DPPO_PIECE 1000 /* rows of a graph: its layers stay in the cache */
+#define DRLI_DPPO_PIECE 500 /* rows of a graph: its layers stay in the cache */
 
 static void drli_dppo_free(drl_agent *agent)
 {
