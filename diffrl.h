@@ -2400,17 +2400,22 @@ DRLI_INLINE drli_scaled drli_exp_split(float x)
     return drli_exp_scaled(fmaf(n, 1.904654212e-9f, fmaf(n, -0.693147182f, x)), t);
 }
 
+DRLI_INLINE float drli_exp_inside(float x) /* the same range */
+{
+    drli_scaled s = drli_exp_split(x);
+    return fmaf(s.a, s.q, s.a) * s.b;
+}
+
 DRLI_INLINE float drli_expf(float x)
 {
-    drli_scaled s = drli_exp_split(drli_clamp_bits(x, -110.0f, 89.0f));
-    return x <= 89.0f ? fmaf(s.a, s.q, s.a) * s.b : x + DRLI_INF;
+    float y = drli_exp_inside(drli_clamp_bits(x, -110.0f, 89.0f));
+    return x <= 89.0f ? y : x + DRLI_INF; /* nan stays nan */
 }
 
 DRLI_INLINE float drli_exp_decay(float x) /* exp(-|x|) */
 {
     float a = drli_absf(x);
-    drli_scaled s = drli_exp_split(a > 110.0f ? -110.0f : -a);
-    return fmaf(s.a, s.q, s.a) * s.b;
+    return drli_exp_inside(a > 110.0f ? -110.0f : -a);
 }
 
 /* log(x) of a normal positive x: x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2) */
@@ -2503,8 +2508,7 @@ DRLI_INLINE float drli_geluf(float x)
 DRLI_INLINE float drli_gelu_slope(float z)
 {
     float a = drli_clamp_bits(drli_absf(z), -11.0f, 11.0f), a2 = a * a;
-    drli_scaled s = drli_exp_split(a * fmaf(-0.0713548163f, a2, -1.59576912f));
-    float e = fmaf(s.a, s.q, s.a) * s.b, d = 1.0f / (1.0f + e);
+    float e = drli_exp_inside(a * fmaf(-0.0713548163f, a2, -1.59576912f)), d = 1.0f / (1.0f + e);
     return d * fmaf(drli_signf(a, z) * fmaf(0.214064449f, a2, 1.59576912f), e * d,
         z < 0.0f ? e : 1.0f);
 }
@@ -3281,7 +3285,8 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
 
 static void drli_gemm_run(const drli_gemm_job *g, int worker);
 
-/* dW = X' dY with few columns as its transpose dY' X, which fills the vectors: the same sums. */
+/* dW = X' dY with few columns as its transpose dY' X, which fills the vectors: the same sums. It
+   grows at the end of the worker's block, behind what A' takes: less than 32 x DRLI_KC. */
 static void drli_gemm_narrow(const drli_gemm_job *g, int worker)
 {
     float *out = (float *)g->ctx->scratch + (size_t)(worker + 1) * DRLI_BLOCK - 32 * 512;
