@@ -1406,6 +1406,8 @@ typedef struct drl_dime {
     drl_atoms support;
     drl_adam_config adam_actor, adam_critic, adam_alpha;
     float *noise, *next_act, *next_density, *target, *shift, *probability;
+    float *time_rows, *time_weights; /* kept by acting: its embedded steps, what they came from */
+    size_t time_bytes;
 } drl_dime;
 
 /* Presets "paper", "cpu" (fastest learning on two cores), "toy" (pendulums). Both
@@ -7546,6 +7548,7 @@ static drl_status drli_dime_start(drl_agent *a)
     drl_rng rng = drli_agent_stream(a, c->seed, "weights");
     drl_atoms support = {c->atoms, c->v_min, c->v_max};
     int i, j, in = c->obs_dim + c->act_dim, B = c->batch;
+    size_t time;
     if (!(c->v_min < c->v_max))
         return drli_fail(a->ctx, DRL_ERR_RANGE, "dime: expected v_min < v_max, got %g and %g",
             (double)c->v_min, (double)c->v_max);
@@ -7554,6 +7557,8 @@ static drl_status drli_dime_start(drl_agent *a)
     drli_agent_set(a, &d->running, "running.", 16, 0, 0);
     drli_agent_set(a, &d->temperature, "temperature.", 1, 1, 0);
     drl_fourier_add(&d->time, &d->actor, "", c->time_frequencies, c->actor_width);
+    time = d->actor.size + DRLI_AT(in + c->actor_width, c->actor_width) + 15; /* with layer 0 */
+    d->time_bytes = time / 16 * 16 * sizeof(float);
     drli_mlp_even(&d->trunk, &d->actor, "", in + c->actor_width, c->actor_width, c->actor_layers,
         c->act_dim, DRL_ACT_GELU); /* of x, s, embedded time */
     d->rho = drl_params_add(&d->actor, "", "rho", 1, 1);
@@ -7567,6 +7572,8 @@ static drl_status drli_dime_start(drl_agent *a)
     d->noise = drli_agent_floats(a, B, (c->steps + 1) * c->act_dim);
     d->target = drli_agent_floats(a, B, c->atoms);
     d->probability = drli_agent_floats(a, B, c->atoms);
+    d->time_rows = drli_agent_floats(a, c->steps, c->actor_width);
+    d->time_weights = drli_agent_floats(a, (int)(time / 16), 16);
     if (drli_agent_commit(a)) return a->ctx->status;
     drl_dense_init(&d->time.l0, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
     drl_dense_init(&d->time.l1, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
@@ -7621,23 +7628,43 @@ static drl_tensor *drli_dime_prior(drl_dime *d, int rows, const float *z)
     return y;
 }
 
-/* Sample paths for the rows of obs: x_0 = sigma_0 z, N controlled steps, a = tanh(x_N), and
-     L = ln N(x_0) + sum_k ratio_k - sum_i ln(1 - tanh^2 x_N),   R = L - ln N(x_0).
-   noise [N + 1, B, A]: z, then xi_0 .. xi_{N-1}; borrowed, z becomes x_0. Gradients, if enabled,
-   flow through all but x_0. */
-static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, float *noise)
+/* The first layer's part from each step, [N, W]. */
+static drl_tensor *drli_dime_time(drl_dime *d)
 {
     drl_tape *t = &d->agent.tape;
     const drl_dime_config *c = &d->cfg;
-    drl_tensor *w = d->trunk.layer[0].w, *state, *time, *one, *rate, *x, *cost;
+    return drl_linear(t, drl_fourier_forward(t, &d->time, c->steps), drl_rows(t,
+        d->trunk.layer[0].w, c->act_dim + c->obs_dim, c->actor_width), NULL, NULL, DRL_ACT_NONE);
+}
+
+/* The same for acting: made anew only if the weights behind it, the first of the actor, are not
+   those of the last time, whoever changed them. (At first both are 0, which fits.) */
+static drl_tensor *drli_dime_time_kept(drl_dime *d)
+{
+    if (memcmp(d->time_weights, d->actor.value, d->time_bytes) != 0) {
+        drl_tensor *time = drli_dime_time(d);
+        if (d->agent.tape.status) return time;
+        memcpy(d->time_weights, d->actor.value, d->time_bytes);
+        memcpy(d->time_rows, time->data, drli_tensor_size(time) * sizeof(float));
+    }
+    return drl_tape_input(&d->agent.tape, d->cfg.steps, d->cfg.actor_width, d->time_rows);
+}
+
+/* Sample paths for the rows of obs: x_0 = sigma_0 z, N controlled steps, a = tanh(x_N), and
+     L = ln N(x_0) + sum_k ratio_k - sum_i ln(1 - tanh^2 x_N),   R = L - ln N(x_0).
+   time [N, W] as drli_dime_time; noise [N + 1, B, A]: z, then xi_0 .. xi_{N-1}; borrowed, z becomes
+   x_0. Gradients, if enabled, flow through all but x_0. */
+static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, drl_tensor *time, float *noise)
+{
+    drl_tape *t = &d->agent.tape;
+    const drl_dime_config *c = &d->cfg;
+    drl_tensor *w = d->trunk.layer[0].w, *state, *one, *rate, *x, *cost;
     drli_dime_sample out;
     int k, B = obs->rows, A = c->act_dim, n = B * A;
     drl_tensor *prior = drli_dime_prior(d, B, noise);
-    /* parts of the first layer, once per path */
+    /* the first layer's part from s */
     state = drl_linear(t, obs, drl_rows(t, w, A, c->obs_dim), d->trunk.layer[0].b, NULL,
         DRL_ACT_NONE);
-    time = drl_linear(t, drl_fourier_forward(t, &d->time, c->steps), drl_rows(t, w, A + c->obs_dim,
-        c->actor_width), NULL, NULL, DRL_ACT_NONE);
     /* eta_k = softplus(rho) c_k / softplus(phi) */
     one = drl_tape_input(t, 1, A, NULL);
     x = drl_tape_input(t, B, A, noise);
@@ -7684,7 +7711,7 @@ static drl_status drli_dime_next_action(drl_dime *d, const drl_batch *b, float *
     drl_tape *t = drli_agent_tape(&d->agent, 0);
     int B = b->rows;
     drl_tensor *obs = drl_tape_input(t, B, d->cfg.obs_dim, b->next_obs);
-    drli_dime_sample next = drli_dime_path(d, obs, noise);
+    drli_dime_sample next = drli_dime_path(d, obs, drli_dime_time(d), noise);
     if (t->status) return t->status;
     drli_copy(d->next_act, next.action->data, B * d->cfg.act_dim);
     drli_copy(d->next_density, next.density->data, B);
@@ -7738,7 +7765,7 @@ static float drli_dime_actor(drl_dime *d, const drl_batch *b, float *noise)
 {
     drl_tape *t = drli_agent_tape(&d->agent, 1);
     drl_tensor *obs = drl_tape_input(t, b->rows, d->cfg.obs_dim, b->obs), *in, *q, *loss;
-    drli_dime_sample path = drli_dime_path(d, obs, noise);
+    drli_dime_sample path = drli_dime_path(d, obs, drli_dime_time(d), noise);
     float run_cost;
     in = drl_concat(t, obs, path.action);
     q = drl_add(t, drl_c51_mean(t, drl_crossq_eval(t, &d->q[0], in), &d->support), drl_c51_mean(t,
@@ -7788,7 +7815,7 @@ static drl_tensor *drli_dime_act(drl_agent *agent, drl_mode mode, drl_tensor *ob
     drl_tensor *noise = drli_agent_normals(agent, drli_agent_rng(agent, mode), obs->rows *
         (d->cfg.steps + 1), d->cfg.act_dim);
     if (agent->tape.status) return noise;
-    return drli_dime_path(d, obs, noise->data).action;
+    return drli_dime_path(d, obs, drli_dime_time_kept(d), noise->data).action;
 }
 
 DRLI_ALGO(dime, DRL_DIME_CONFIG,

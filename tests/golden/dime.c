@@ -221,7 +221,7 @@ TEST(path)
         drli_dime_sample path;
         drl_tape_reset(&d.agent.tape);
         obs = drl_tape_input(&d.agent.tape, B, S, d.agent.batch.obs);
-        path = drli_dime_path(&d, obs, make_noise(&d, 0, 2));
+        path = drli_dime_path(&d, obs, drli_dime_time(&d), make_noise(&d, 0, 2));
         loss = whole ? actor_loss(&d, obs, path) : drl_mean(&d.agent.tape, path.density);
         CHECK(drl_tape_status(&d.agent.tape) == DRL_OK);
         path_controls(&d, u);

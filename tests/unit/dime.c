@@ -298,6 +298,43 @@ TEST(actions)
     drl_context_free(&ctx);
 }
 
+/* Acting keeps what comes from weights alone: whichever weight is changed, by whatever, the next
+   action is that of an agent that has kept nothing. */
+TEST(kept_steps_follow_the_weights)
+{
+    enum { S = 3, A = 2, CASES = 8 };
+    drl_context ctx;
+    drl_dime kept, fresh;
+    drl_dime_config c = small(S, A);
+    drl_rng rng = drl_rng_make(3, "weights"), acting;
+    float obs[S] = {.3f, -1, .6f}, a[A], b[A], before[A] = {0, 0};
+    int i, last;
+    CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
+    CHECK(drl_dime_init(&kept, &ctx, &c) == DRL_OK);
+    acting = kept.agent.rng_act;
+    for (i = 0; i < CASES; i++) {
+        drl_tensor *w[] = {kept.trunk.layer[0].w, kept.time.phase, kept.time.l0.w, kept.time.l0.b,
+            kept.time.l1.w, kept.time.l1.b, kept.trunk.layer[0].w, kept.trunk.layer[0].w};
+        last = w[i]->rows * w[i]->cols - 1;
+        if (i == 0) drl_tensor_init(kept.trunk.layer[c.actor_layers].w, DRL_INIT_LECUN_NORMAL, 1, &rng);
+        w[i]->data[i == 7 ? (S + A) * w[i]->cols : last] += .5f; /* first and last weight of time */
+        CHECK(drl_dime_init(&fresh, &ctx, &c) == DRL_OK);
+        drl_params_copy(&fresh.actor, &kept.actor);
+        kept.agent.rng_act = fresh.agent.rng_act = acting;
+        CHECK(drl_agent_act(&kept.agent, DRL_MODE_EXPLORE, 1, obs, a) == DRL_OK);
+        CHECK(drl_agent_act(&fresh.agent, DRL_MODE_EXPLORE, 1, obs, b) == DRL_OK);
+        CHECK(memcmp(a, b, sizeof(a)) == 0);
+        CHECK(memcmp(a, before, sizeof(a)) != 0);
+        memcpy(before, a, sizeof(a));
+        kept.agent.rng_act = acting; /* and again, from what is kept */
+        CHECK(drl_agent_act(&kept.agent, DRL_MODE_EXPLORE, 1, obs, a) == DRL_OK);
+        CHECK(memcmp(a, b, sizeof(a)) == 0);
+        drl_agent_free(&fresh.agent);
+    }
+    drl_agent_free(&kept.agent);
+    drl_context_free(&ctx);
+}
+
 TEST(agent_face)
 {
     drl_context ctx;
@@ -539,7 +576,8 @@ TEST(initial_path)
     drl_rng_normal_fill(&ctx, &rng, noise, size);
     memcpy(noise + size, noise, size * sizeof(float));
     d.agent.tape.grad_enabled = 0;
-    s = drli_dime_path(&d, drl_tape_input(&d.agent.tape, B, 2, obs), noise + size);
+    s = drli_dime_path(&d, drl_tape_input(&d.agent.tape, B, 2, obs), drli_dime_time(&d),
+        noise + size);
     CHECK(drl_tape_status(&d.agent.tape) == DRL_OK);
     for (b = 0; b < B; b++) {
         double L = 0, T = 0, det = 0;
@@ -656,7 +694,7 @@ static drl_tensor *actor_loss_rows(drl_dime *d, const float *noise)
     drl_tape_reset(t);
     memcpy(d->noise, noise, (size_t)((d->cfg.steps + 1) * B * d->cfg.act_dim) * sizeof(float));
     obs = drl_tape_input(t, B, d->cfg.obs_dim, d->agent.batch.obs);
-    s = drli_dime_path(d, obs, d->noise);
+    s = drli_dime_path(d, obs, drli_dime_time(d), d->noise);
     in = drl_concat(t, obs, s.action);
     q = drl_add(t, drl_c51_mean(t, drl_crossq_eval(t, &d->q[0], in), &d->support),
                 drl_c51_mean(t, drl_crossq_eval(t, &d->q[1], in), &d->support));
@@ -781,7 +819,7 @@ TEST(bandit_reaches_the_bound)
         drli_dime_sample s;
         drl_tape_reset(t);
         drl_rng_normal_fill(&ctx, &rng, noise, (N + 1) * B);
-        s = drli_dime_path(&d, drl_tape_input(t, B, 1, obs), noise);
+        s = drli_dime_path(&d, drl_tape_input(t, B, 1, obs), drli_dime_time(&d), noise);
         L = drl_add(t, s.density, drl_tanh_logdet(t, s.x)); /* without squash */
         Q = drl_affine(t, drl_square(t, drl_affine(t, s.x, 1, -1)), -2, 0);
         loss = drl_mean(t, drl_sub(t, L, Q));
@@ -814,7 +852,8 @@ TEST(bandit_reaches_the_bound)
 TEST_MAIN(TEST_ENTRY(presets), TEST_ENTRY(fields_are_complete),
           TEST_ENTRY(values_out_of_range_are_named), TEST_ENTRY(no_memory),
           TEST_ENTRY(no_memory_in_an_update), TEST_ENTRY(no_allocation_after_warm_up),
-          TEST_ENTRY(actions), TEST_ENTRY(agent_face), TEST_ENTRY(diverged_losses_are_named),
+          TEST_ENTRY(actions), TEST_ENTRY(kept_steps_follow_the_weights), TEST_ENTRY(agent_face),
+          TEST_ENTRY(diverged_losses_are_named),
           TEST_ENTRY(save_and_load), TEST_ENTRY(bad_files_are_refused), TEST_ENTRY(initial_path),
           TEST_ENTRY(linear_gaussian_bound), TEST_ENTRY(actor_loss_gradient),
           TEST_ENTRY(temperature), TEST_ENTRY(bandit_reaches_the_bound))
