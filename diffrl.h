@@ -4820,14 +4820,18 @@ DRLI_BACKWARD(linear)
             w->cols, &sum);
     g = drli_grad(t, bias, &add);
     if (g) drl_column_sum(ctx, y->rows, y->cols, dz, y->cols, g, add);
-    g = drli_grad(t, base, &add);
-    if (g && add) drl_act_backward(ctx, DRL_ACT_NONE, drli_tensor_size(y), NULL, NULL, dz, g, 1);
-    else if (g) memcpy(g, dz, drli_tensor_size(y) * sizeof(float));
     g = drli_grad(t, x, &add);
     sum.accumulate = add;
     if (g)
         drl_gemm(ctx, DRL_GEMM_NT, x->rows, x->cols, y->cols, dz, y->cols, w->data, w->cols, g,
             x->cols, &sum);
+    if (base && base->needs_grad && !base->grad) { /* dz, of no use any more, becomes dbase */
+        base->grad = dz;
+        base->grad_full = 1;
+        return;
+    }
+    g = drli_grad(t, base, &add);
+    if (g) drl_act_backward(ctx, DRL_ACT_NONE, drli_tensor_size(y), NULL, NULL, dz, g, add);
 }
 drl_tensor *drl_linear(drl_tape *t, drl_tensor *x, drl_tensor *w, drl_tensor *bias,
     drl_tensor *base, drl_act act)
