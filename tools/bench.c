@@ -518,7 +518,8 @@ static const task tasks[] = {{"HalfCheetah", 17, 6}, {"Humanoid", 376, 17}};
 /* One row: algorithm, preset, what is set beyond it, how many update calls are one cycle (delayed
    parts included), and the PyTorch script that does the same. A new algorithm is one more; one that
    the library has not got is passed over. DPPO's and PPO's rows are one gradient step on a minibatch
-   of a full rollout. */
+   of a full rollout; row "dipo" is how DIPO draws its actions, one of 100 steps for each of 256
+   states. */
 typedef struct algorithm {
     const char *name, *preset, *label, *settings;
     int cycle;
@@ -534,6 +535,7 @@ static const algorithm algorithms[] = {
      "dime.py --steps 8 --width 128 --frequencies 32 --critic 256 --utd 1"},
     {"qvpo", "paper", "paper", "", 1, "qvpo.py"},
     {"qvpo", "cpu", "cpu", "", 4, NULL},
+    {"qvpo", "paper", "dipo", "steps=100 behavior=1", 1, NULL},
     {"dacer", "paper", "paper", "", 2, "dacer.py"},
     {"dacer", "cpu", "cpu", "", 2, NULL},
     {"dppo", "paper", "minibatch", "", 1, "dppo.py"},
@@ -570,15 +572,15 @@ static int present(const algorithm *a)
 static drl_status agent_make(bench *b, const algorithm *a, const task *t)
 {
     drl_algo algo = drl_algo_find(a->name);
+    char settings[80], *key, *value;
     drl_status s;
     b->config = calloc(1, algo.config_size);
     b->agent = (drl_agent *)calloc(1, algo.size);
     if (!b->config || !b->agent) return DRL_ERR_MEMORY;
     drl_algo_default(algo, b->config, t->obs, t->act);
     s = drl_algo_preset(&b->ctx, algo, b->config, a->preset);
-    if (s == DRL_OK && *a->settings) {
-        char key[80], *value;
-        snprintf(key, sizeof(key), "%s", a->settings);
+    snprintf(settings, sizeof(settings), "%s", a->settings);
+    for (key = strtok(settings, " "); key && !s; key = strtok(NULL, " ")) {
         value = strchr(key, '=');
         *value++ = 0;
         s = drl_fields_set(&b->ctx, algo.fields, algo.field_count, b->config, key, value);
@@ -596,6 +598,13 @@ static drl_status dppo_minibatch(drl_agent *agent)
 static drl_status ppo_minibatch(drl_agent *agent)
 {
     return drli_ppo_step((drl_ppo *)agent, ((drl_ppo *)agent)->order);
+}
+
+/* Actions for the states of the last batch. */
+static drl_status sampling(drl_agent *agent)
+{
+    drl_batch *batch = &agent->batch;
+    return drl_agent_act(agent, DRL_MODE_EXPLORE, batch->rows, batch->obs, batch->act);
 }
 
 /* Fill the rollout of an agent that has one, and get ready for its minibatches. */
@@ -647,6 +656,10 @@ static int bench_make(bench *b, const algorithm *a, const task *t, int threads)
                         i % 1000 == 999 ? DRL_ENV_TRUNCATED : 0);
     }
     drl_memory_free(&b->ctx, x, (size_t)n * 4);
+    if (!strcmp(a->label, "dipo")) {
+        b->minibatch = sampling;
+        return drl_replay_sample(&b->replay, &rng, &b->agent->batch) == DRL_OK;
+    }
     return !b->agent->algo.observe_fn || rollout_make(b) == DRL_OK;
 }
 
@@ -925,7 +938,7 @@ static void update_row(const algorithm *a, const task *t)
         flops = 0;
         update_run(&j);
         cycle_flops = flops;
-        updates = (double)(b->agent->updates - before);
+        updates = b->minibatch ? j.cycle : (double)(b->agent->updates - before);
         peak_measure(b->ctx.isa, 5);
         time = best_time(update_run, &j, threads, length / 2, quick ? 4 : 12);
         peak_measure(b->ctx.isa, 5);
