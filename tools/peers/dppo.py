@@ -1,5 +1,8 @@
 """DPPO in PyTorch, as plain code does it, for comparing speed. One cycle: one gradient step on a
-minibatch of pairs (state, denoising step), HalfCheetah's networks with chunks of four actions."""
+minibatch of pairs (state, denoising step), HalfCheetah's networks with chunks of four actions.
+Stock, like the authors' code (p_mean_var), evaluates the frozen actor for all pairs, and puts the
+tuned actor's output in its place where the step is a tuned one, here everywhere; tuned does not."""
+import copy
 import math
 import common
 
@@ -41,6 +44,7 @@ second = (1 - before) * (1 - beta).sqrt() / (1 - bar)
 std = (beta * (1 - before) / (1 - bar)).sqrt().clamp(min=0.1)
 
 actor, critic = Actor(), Residual(S, 256, 1, Mish)
+frozen = copy.deepcopy(actor).requires_grad_(False)
 adam_actor = torch.optim.AdamW(actor.parameters(), 1e-4, weight_decay=0)
 adam_critic = torch.optim.AdamW(critic.parameters(), 1e-3, weight_decay=0)
 
@@ -51,8 +55,16 @@ advantages, returns = torch.randn(STATES), torch.randn(STATES)
 old = torch.randn(STATES, TUNED) * 0.01
 
 
+def noise(x, t, s):
+    if args.variant == "tuned":
+        return actor(x, t, s)
+    eps, i = frozen(x, t, s), torch.where(t < TUNED)[0]
+    eps[i] = actor(x[i], t[i], s[i])
+    return eps
+
+
 def log_prob(s, x, y, t):
-    eps = actor(x, t, s)
+    eps = noise(x, t, s)
     clean = ((x - (1 - bar[t]).sqrt()[:, None] * eps) / bar[t].sqrt()[:, None]).clamp(-1, 1)
     mean = first[t][:, None] * clean + second[t][:, None] * x
     sigma = std[t][:, None]
