@@ -3000,24 +3000,28 @@ typedef struct drli_tile {
     { \
         V s[24], x[8], y; \
         const M mask = MASK(vecs == 1 ? t->cols : W); \
-        const float *a = t->a, *b = t->b, *next = t->next, *q; \
+        const ptrdiff_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row, step = t->step; \
+        const float *a[3], *b = t->b, *next = t->next, *q; /* a: every fourth row */ \
         float *copy = t->copy, *z; \
+        const int k = t->k; \
         int r, v, p; \
+        DRLI_EACH(r, (rows + 3) / 4) a[r] = t->a + 4 * r * a_row; \
         DRLI_EACH(r, rows) DRLI_EACH(v, vecs) { \
             q = t->start ? t->start + r * t->ld + v * W : NULL; \
             s[r * vecs + v] = !q ? ZERO : vecs == 1 ? LOADM(q, mask) : LOAD(q); \
         } \
-        for (p = 0; p < t->k; p++, a += t->a_col, b += t->b_row) { \
+        for (p = 0; p < k; p++, b += b_row) { \
             DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(b, mask) : LOAD(b + v * W); \
             if (copy && vecs < 8) { \
                 DRLI_EACH(v, vecs) STORE(copy + v * W, x[v]); \
                 copy += vecs * W; \
             } \
-            if (vecs == 2) __builtin_prefetch(next), next += t->step; \
+            if (vecs == 2) __builtin_prefetch(next), next += step; \
             DRLI_EACH(r, rows) { \
-                y = SET1(a[r * t->a_row]); \
+                y = SET1(a[r / 4][r % 4 * a_row]); \
                 DRLI_EACH(v, vecs) s[r * vecs + v] = FMA(y, x[v], s[r * vecs + v]); \
             } \
+            DRLI_EACH(r, (rows + 3) / 4) a[r] += a_col; \
         } \
         if (t->bias) { \
             DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(t->bias, mask) : LOAD(t->bias + v * W); \
