@@ -68,7 +68,8 @@ static const char usage[] =
     "  --isa NAME        scalar, neon, avx2 or avx512, for ours and the peak (default: the best)\n"
     "  --csv FILE        default build/bench.csv: section,name,variant,threads,value,unit\n"
     "  --profile         with update: the functions that take more than 1 %\n"
-    "  --peers DIR       run the PyTorch scripts of DIR (tools/peers) in turn with ours\n"
+    "  --peers DIR       updates and actions of the PyTorch scripts of DIR (tools/peers) in\n"
+    "                    turn with ours\n"
     "  --python PROGRAM  which has torch (default /usr/bin/python3)\n"
     "\n"
     "Other libraries for matrix products (OpenBLAS, BLIS, oneDNN) are used if they are installed.\n"
@@ -823,8 +824,8 @@ static int breakdown(job_fn fn, void *arg, double length, double share[PARTS])
 
 /* ----------------------------------------------------------------------------------- the peers */
 
-/* A Python program that runs the same update: a line N on its input makes it run N cycles; it
-   answers with the seconds they took. It says "ready" first. */
+/* A Python program that does the same: a line N on its input makes it do N cycles of updates, or N
+   actions; it answers with the seconds they took. It says "ready" first. */
 typedef struct peer {
     pid_t pid;
     FILE *in, *out;
@@ -832,13 +833,14 @@ typedef struct peer {
     double best;
 } peer;
 
-static int peer_start(peer *p, const char *script, const task *t, const char *variant)
+static int peer_start(peer *p, const char *script, const task *t, const char *what,
+                      const char *variant)
 {
     int to[2], from[2];
     char line[400];
     memset(p, 0, sizeof(*p));
-    snprintf(line, sizeof(line), "exec %s %s/%s --obs %d --act %d --threads 1 --variant %s", python,
-             peers_dir, script, t->obs, t->act, variant);
+    snprintf(line, sizeof(line), "exec %s %s/%s --obs %d --act %d --threads 1 --call %s "
+             "--variant %s", python, peers_dir, script, t->obs, t->act, what, variant);
     if (pipe(to) || pipe(from) || (p->pid = fork()) < 0) return 0;
     if (p->pid == 0) {
         dup2(to[0], 0);
@@ -872,17 +874,21 @@ static void peer_stop(peer *p)
     memset(p, 0, sizeof(*p));
 }
 
-/* Ours (if there) and two variants of the script in turn; ratios are of the best times. */
-static void peers_row(const algorithm *a, const task *t, update_job *ours, double updates)
+/* Ours (if there) and two variants of the script in turn, calls of `what` (update, action), of which
+   one does `parts`; ratios are of the best times. */
+static void peers_row(const algorithm *a, const task *t, const char *what, void (*ours)(void *),
+                      void *arg, double parts)
 {
     static const char *const variants[2] = {"stock", "tuned"};
+    const int action = !strcmp(what, "action");
+    const double unit = action ? 1e6 : 1e3;
     peer p[2];
     double mine = 1e30, one;
     char name[80];
     int i, r, calls = 0, rounds = 9;
     snprintf(name, sizeof(name), "%s/%s/%s", a->name, a->label, t->name);
     for (i = 0; i < 2; i++) {
-        if (!peer_start(&p[i], a->peer, t, variants[i])) {
+        if (!peer_start(&p[i], a->peer, t, what, variants[i])) {
             fprintf(stderr, "bench: %s/%s does not run with %s; needs PyTorch (python3-torch)\n",
                     peers_dir, a->peer, python);
             peer_stop(&p[i]);
@@ -894,10 +900,10 @@ static void peers_row(const algorithm *a, const task *t, update_job *ours, doubl
         if (quick || one > 1) rounds = 3;
         p[i].best = 1e30;
     }
-    if (ours) calls = calls_for(update_run, ours, 0.5);
+    if (ours) calls = calls_for(ours, arg, 0.5);
     for (r = 0; r < rounds; r++) {
         if (ours) {
-            one = run(update_run, ours, calls, 1);
+            one = run(ours, arg, calls, 1);
             mine = one < mine ? one : mine;
         }
         for (i = 0; i < 2; i++) {
@@ -906,12 +912,14 @@ static void peers_row(const algorithm *a, const task *t, update_job *ours, doubl
         }
     }
     for (i = 0; i < 2; i++) {
-        /* a script's cycle holds as many updates as ours */
-        printf("    PyTorch %s %9.2f ms", variants[i], p[i].best * 1e3 / updates);
-        record("peer", name, variants[i], 1, p[i].best * 1e3 / updates, "ms/update");
+        double time = p[i].best * unit / parts;
+        printf("    PyTorch %s %9.2f %s", variants[i], time, action ? "us" : "ms");
+        record(action ? "peer latency" : "peer", name, variants[i], 1, time,
+               action ? "us" : "ms/update");
         if (ours) {
             printf(" (x %.2f)", p[i].best / mine);
-            record("ratio", name, variants[i], 1, p[i].best / mine, "times");
+            record(action ? "ratio latency" : "ratio", name, variants[i], 1, p[i].best / mine,
+                   "times");
         }
         peer_stop(&p[i]);
     }
@@ -963,13 +971,13 @@ static void update_row(const algorithm *a, const task *t)
             }
             printf("\n");
         }
-        if (threads == 1 && peers_dir && a->peer) peers_row(a, t, &j, updates);
+        if (threads == 1 && peers_dir && a->peer) peers_row(a, t, "update", update_run, &j, updates);
         fflush(stdout);
         bench_free(b);
     }
     if (!present(a) && peers_dir && a->peer) {
         printf("%-24s not measured\n", name);
-        peers_row(a, t, NULL, a->cycle);
+        peers_row(a, t, "update", NULL, NULL, a->cycle);
     }
     free(b);
 }
@@ -996,6 +1004,19 @@ static int system_calls(bench *b, int rows, const float *obs, float *act)
            WIFSTOPPED(status))
         calls++;
     return (calls - 1) / 2; /* two stops per call; the last is _exit, which stops once */
+}
+
+typedef struct action_job {
+    bench *b;
+    const float *obs;
+    float *act;
+} action_job;
+
+static void action_run(void *arg)
+{
+    action_job *j = (action_job *)arg;
+    drl_agent_begin(j->b->agent, 0, 0); /* DPPO plans anew, not each fourth time */
+    drl_agent_act(j->b->agent, DRL_MODE_EXPLORE, 1, j->obs, j->act);
 }
 
 static void latency_row(const algorithm *a, const task *t)
@@ -1026,8 +1047,7 @@ static void latency_row(const algorithm *a, const task *t)
         for (i = 0; i < n; i++) {
             double start;
             int e;
-            for (e = 0; e < rows[k]; e++)
-                drl_agent_begin(b->agent, e, 0); /* DPPO plans anew, not each fourth time */
+            for (e = 0; e < rows[k]; e++) drl_agent_begin(b->agent, e, 0); /* as in action_run */
             start = seconds();
             drl_agent_act(b->agent, DRL_MODE_EXPLORE, rows[k], obs, act);
             took[i] = seconds() - start;
@@ -1045,6 +1065,11 @@ static void latency_row(const algorithm *a, const task *t)
         *strrchr(name, ' ') = 0;
     }
     printf("\n");
+    if (peers_dir && a->peer) {
+        action_job j;
+        j.b = b, j.obs = obs, j.act = act;
+        peers_row(a, t, "action", action_run, &j, 1);
+    }
     fflush(stdout);
     bench_free(b);
     free(b);

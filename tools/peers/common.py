@@ -1,8 +1,8 @@
 """What the PyTorch scripts share: arguments, protocol, a faster Mish.
 
 Import it before torch: it sets the number of threads and, for the tuned variant, the vector length
-of ATen. A script builds its networks, defines one function that runs a cycle of updates, and ends
-with serve(arguments, function)."""
+of ATen. A script builds its networks, defines a function that runs a cycle of updates and one that
+draws the action for a state, and ends with serve(arguments, update=..., action=...)."""
 import argparse
 import os
 import sys
@@ -13,6 +13,7 @@ parser.add_argument("--obs", type=int, default=17)
 parser.add_argument("--act", type=int, default=6)
 parser.add_argument("--batch", type=int, default=256)
 parser.add_argument("--threads", type=int, default=1)
+parser.add_argument("--call", choices=["update", "action"], default="update")
 parser.add_argument("--variant", choices=["stock", "tuned"], default="stock",
                     help="tuned: Mish by one exponential, AVX-512 in ATen where the CPU has it")
 
@@ -94,14 +95,15 @@ def transitions(torch, args, rows=20000):
     return draw
 
 
-def serve(args, cycle):
-    """Say ready; then for each line N run N cycles and print the seconds: of CPU time, which other
-    programs do not count into, or of the wall with several threads."""
+def serve(args, **calls):
+    """Say ready; then for each line N do --call N times and print the seconds: of CPU time, which
+    other programs do not count into, or of the wall with several threads."""
     clock = time.process_time if args.threads == 1 else time.perf_counter
-    cycle()
+    call = calls[args.call]
+    call()
     print("ready", flush=True)
     for line in sys.stdin:
         start = clock()
         for _ in range(int(line)):
-            cycle()
+            call()
         print(clock() - start, flush=True)

@@ -89,4 +89,10 @@ def cycle():
     common.polyak(torch, critics_target, critics)
 
 
-common.serve(args, cycle)
+@torch.no_grad()
+def action():
+    return actor(one)
+
+
+one = torch.randn(1, S)
+common.serve(args, update=cycle, action=action)

@@ -32,21 +32,25 @@ class Actor(nn.Module):
         at = 1 - torch.arange(N) / N
         self.register_buffer("schedule", torch.cos(1.5707963 * (1.008 - at) / 1.008) ** 2 + 1e-3)
 
-    def forward(self, s):
-        """Action and log-density of the path, one row per state."""
+    def forward(self, s, density=True):
+        """Action and, if wanted, log-density of the path, one row per state."""
         angle = self.omega[None] * torch.arange(N)[:, None] + self.phase
         time = self.time(torch.cat([angle.sin(), angle.cos()], 1))
         rate = F.softplus(self.rho) / F.softplus(self.phi)
         x = SIGMA * torch.randn(len(s), A)
-        cost = -(0.5 * (x / SIGMA) ** 2 + math.log(SIGMA) + 0.5 * math.log(2 * math.pi)).sum(1)
+        if density:
+            cost = -(0.5 * (x / SIGMA) ** 2 + math.log(SIGMA) + 0.5 * math.log(2 * math.pi)).sum(1)
         for k in range(N):
             eta = rate * self.schedule[k]
             u = self.trunk(torch.cat([x, s, time[k].expand(len(s), -1)], 1)).clamp(-1e4, 1e4)
             noise = torch.randn(len(s), A)
             y = x + (u - x / SIGMA ** 2) * eta + noise * torch.sqrt(2 * eta)
-            back = x - y * (1 - eta / SIGMA ** 2)
-            cost = cost + (back ** 2 / (4 * eta) - 0.5 * noise ** 2).sum(1)
+            if density:
+                back = x - y * (1 - eta / SIGMA ** 2)
+                cost = cost + (back ** 2 / (4 * eta) - 0.5 * noise ** 2).sum(1)
             x = y
+        if not density:
+            return torch.tanh(x)
         return torch.tanh(x), cost - (2 * (math.log(2) - x - F.softplus(-2 * x))).sum(1)
 
 
@@ -125,4 +129,10 @@ def cycle():
             actor_update()
 
 
-common.serve(args, cycle)
+@torch.no_grad()
+def action():
+    return actor(one, density=False)
+
+
+one = torch.randn(1, S)
+common.serve(args, update=cycle, action=action)

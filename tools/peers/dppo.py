@@ -56,19 +56,23 @@ old = torch.randn(STATES, TUNED) * 0.01
 
 
 def noise(x, t, s):
-    if args.variant == "tuned":
-        return actor(x, t, s)
+    if args.variant == "tuned":  # the rows are of one kind
+        return (actor if t[0] < TUNED else frozen)(x, t, s)
     eps, i = frozen(x, t, s), torch.where(t < TUNED)[0]
-    eps[i] = actor(x[i], t[i], s[i])
+    if len(i):
+        eps[i] = actor(x[i], t[i], s[i])
     return eps
 
 
-def log_prob(s, x, y, t):
+def mean(s, x, t):
     eps = noise(x, t, s)
     clean = ((x - (1 - bar[t]).sqrt()[:, None] * eps) / bar[t].sqrt()[:, None]).clamp(-1, 1)
-    mean = first[t][:, None] * clean + second[t][:, None] * x
+    return first[t][:, None] * clean + second[t][:, None] * x
+
+
+def log_prob(s, x, y, t):
     sigma = std[t][:, None]
-    log = -0.5 * ((y - mean) / sigma) ** 2 - sigma.log() - 0.5 * math.log(2 * math.pi)
+    log = -0.5 * ((y - mean(s, x, t)) / sigma) ** 2 - sigma.log() - 0.5 * math.log(2 * math.pi)
     return log.clamp(-5, 2).mean(1)
 
 
@@ -89,4 +93,13 @@ def cycle():
     adam_critic.step()
 
 
-common.serve(args, cycle)
+@torch.no_grad()
+def action():
+    x = torch.randn(1, A)
+    for k in range(T - 1, -1, -1):
+        x = mean(one, x, torch.full((1,), k)) + std[k] * torch.randn_like(x)
+    return x.clamp(-1, 1)
+
+
+one = torch.randn(1, S)
+common.serve(args, update=cycle, action=action)

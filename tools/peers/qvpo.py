@@ -107,4 +107,9 @@ def cycle():
     common.polyak(torch, critic_target, critic)
 
 
-common.serve(args, cycle)
+def action():
+    return best(actor, critic, one, 4)[0]
+
+
+one = torch.randn(1, S)
+common.serve(args, update=cycle, action=action)
