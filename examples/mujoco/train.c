@@ -1323,6 +1323,8 @@ static int train_loop(train *t)
         if (rc == RUN_OK && (evaluate || (!train_stop && r->steps >= t->next_row)))
             rc = train_row(t);
         if (rc == RUN_OK && evaluate) rc = train_draw(t);
+        else if (rc == RUN_OK && done) /* a checkpoint of its last step, perhaps alone here */
+            rc = train_save(t, "policy.safetensors");
         if (rc == RUN_OK && (save || train_stop)) rc = train_checkpoint(t);
         if (rc != RUN_OK || done || train_stop) break;
         s = drl_trainer_step(&t->trainer);
@@ -1366,7 +1368,9 @@ static void train_show(train *t, int stopped)
     if (t->eval_step == t->trainer.steps) {
         printf("return  %s +- %s over %d episodes", run_short(t->eval.mean, a),
                run_short(t->eval.std, b), t->eval.episodes);
-        printf("  (best %s at step %s)\n", run_short(t->best, a), run_thousands(t->best_step, b));
+        if (t->best_step >= 0)
+            printf("  (best %s at step %s)", run_short(t->best, a), run_thousands(t->best_step, b));
+        printf("\n");
     }
     if (t->opt.profile) profile_print(run_now() - t->eval_seconds - t->began);
 }

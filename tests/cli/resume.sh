@@ -224,6 +224,8 @@ exits "an older checkpoint goes on elsewhere" 0 "files   h/" train --resume "$ol
     --steps 1500
 is "and leaves the run as it was" cmp g/*/progress.csv g.csv
 is "to the same end" same "$(file g)" "$(file h)" run.best_step run.best
+exits "the last checkpoint, alone" 0 "" train --resume "$(file g)" --out j --steps 1500
+is "has the last policy" cmp g/*/policy.safetensors j/*/policy.safetensors
 exits "another number of evaluations" 0 "" train --resume h/* --steps 1600 --eval-every 50 --keep 3
 small --steps 300 --out i --no-replay --eval-episodes 0 >/dev/null
 exits "without a replay" 0 "it starts empty" "$build/train" --resume i/* --steps 400
