@@ -35,7 +35,7 @@ enum {
 
 static const run_flag plot_flags[] = {
     {"by", "WHAT", "algo: a curve per algorithm, a panel per task (default);"},
-    {"x", "WHAT", "steps (default), or time: hours or minutes of training"},
+    {"x", "WHAT", "steps (default), log: steps on a logarithmic axis, or time of training"},
     {"y", "COLUMN", "of progress.csv (eval/mean_reward; where there is none, rollout/ep_rew_mean)"},
     {"out", "FILE.svg", "write the figure there"},
     {"png", NULL, "and as FILE.png, by rsvg-convert"},
@@ -206,7 +206,8 @@ static int plot_group(plot *p)
 
 /* --------------------------------------------------------------------------------------- output */
 
-/* End of the x axes; time in the unit that suits it, which is returned as the label. */
+/* Ends of the x axes, a logarithmic one over three decades at most; time in the unit that suits it,
+   which is returned as the label. */
 static const char *plot_axes(plot *p)
 {
     double last = 0, unit = 1;
@@ -228,6 +229,7 @@ static const char *plot_axes(plot *p)
             for (j = 0; j < s->count; j++) s->points[j].x /= unit;
             at->last = fmax(at->last, s->points[s->count - 1].x);
         }
+        if (run_same(p->x, "log")) at->first = at->last / 1000;
     }
     return label;
 }
@@ -352,7 +354,7 @@ static int plot_parse(plot *p, int argc, char **argv)
         if (flag == FLAG_VERSION) return printf("diffrl %s\n", DIFFRL_VERSION_STRING), RUN_OK;
         if (flag == RUN_ARGS_WORD && n < RUN_COUNT(paths)) paths[n++] = value;
         else if (flag == FLAG_BY) rc = plot_choice("by", p->by = value, "algo task seed");
-        else if (flag == FLAG_X) rc = plot_choice("x", p->x = value, "steps time");
+        else if (flag == FLAG_X) rc = plot_choice("x", p->x = value, "steps log time");
         else if (flag == FLAG_Y) p->y = value;
         else if (flag == FLAG_OUT) p->out = value;
         else if (flag == FLAG_TITLE) p->title = value;

@@ -215,7 +215,7 @@ typedef struct curve_panel {
     char title[160];
     curve *curves;
     int count;
-    double last; /* end of the x axis */
+    double first, last; /* of the x axis, which is logarithmic if it does not begin with 0 */
 } curve_panel;
 
 typedef struct curve_figure {
@@ -223,6 +223,12 @@ typedef struct curve_figure {
     curve_panel *panels;
     int count;
 } curve_figure;
+
+/* Where x lies on its axis: 0 at the start, 1 at the end. */
+static inline double curve_where(double first, double last, double x)
+{
+    return first > 0 ? log(fmax(x, first) / first) / log(last / first) : x / last;
+}
 
 static inline void curve_panel_range(const curve_panel *p, int bands, double *low, double *high)
 {
@@ -277,7 +283,8 @@ static inline void curve_cells_draw(curve_cells *cells, const run_term *t, const
     int w = dx * CURVE_COLUMNS - 1, h = dy * CURVE_ROWS - 1, i, j;
     for (i = 0; i < s->count; i++) {
         const curve_point *b = &s->points[i], *a = i ? b - 1 : b;
-        double x0 = w * a->x / panel->last, x1 = w * b->x / panel->last - x0;
+        double x0 = w * curve_where(panel->first, panel->last, a->x);
+        double x1 = w * curve_where(panel->first, panel->last, b->x) - x0;
         double y0 = h * (a->mean - low) / (high - low);
         double y1 = h * (b->mean - low) / (high - low) - y0;
         int steps = 1 + (int)(2 * (fabs(x1) > fabs(y1) ? fabs(x1) : fabs(y1)));
@@ -297,7 +304,7 @@ static inline void curve_terminal(FILE *f, const run_term *t, const curve_panel 
     static const char marks[] = "*o+x#@%&";
     static const int colors[] = {34, 31, 32, 35, 33, 36, 90, 37};
     curve_cells cells;
-    char text[32];
+    char text[32], start[32];
     double low, high;
     int row, column, k, fine = curve_fine(t, panel), many = panel->count > 1;
     memset(&cells, 0, sizeof cells);
@@ -319,8 +326,9 @@ static inline void curve_terminal(FILE *f, const run_term *t, const curve_panel 
     }
     fprintf(f, "%9s +", "");
     for (column = 0; column < CURVE_COLUMNS; column++) fputc(column % 15 == 14 ? '+' : '-', f);
-    fprintf(f, "\n%11s%60s\n%11s%s by %s\n", "0", run_short(panel->last, text), "", y_label,
-            x_label);
+    fprintf(f, "\n%10s%-10s%51s\n%11s%s by %s\n", "",
+            panel->first > 0 ? run_short(panel->first, start) : "0",
+            run_short(panel->last, text), "", y_label, x_label);
     for (k = 0; many && k < panel->count; k++) {
         if (t->color) fprintf(f, "%11s\033[%dm%s\033[0m", "", colors[k % 8], fine ? "--" : "");
         else fprintf(f, "%11s", "");
@@ -336,7 +344,7 @@ typedef struct curve_svg {
     FILE *f;
     drl_context ctx;                 /* of run_number; nothing is in it */
     double left, right, top, bottom; /* pixels */
-    double last, low, high;          /* of the axes */
+    double first, last, low, high;   /* of the axes */
 } curve_svg;
 
 static inline void curve_svg_text(FILE *f, const char *text)
@@ -365,7 +373,7 @@ static inline void curve_svg_label(FILE *f, const char *class_name, const char *
 static inline void curve_svg_xy(curve_svg *s, double x, double value)
 {
     char px[DRL_FIELD_TEXT], py[DRL_FIELD_TEXT];
-    double at_x = s->left + (s->right - s->left) * x / s->last;
+    double at_x = s->left + (s->right - s->left) * curve_where(s->first, s->last, x);
     double at_y = s->bottom - (s->bottom - s->top) * (value - s->low) / (s->high - s->low);
     run_number(&s->ctx, floor(10 * at_x + 0.5) / 10, px);
     run_number(&s->ctx, floor(10 * at_y + 0.5) / 10, py);
@@ -384,10 +392,11 @@ static inline double curve_svg_tick(double range)
 static inline void curve_svg_mark(curve_svg *s, int x_axis, double value)
 {
     char text[DRL_FIELD_TEXT + 2];
-    double range = x_axis ? s->last : fmax(fabs(s->low), fabs(s->high)), shown = value;
+    double range = x_axis ? s->first > 0 ? value : s->last : fmax(fabs(s->low), fabs(s->high));
+    double shown = value;
     const char *unit = "";
     fprintf(s->f, "<polyline class=\"grid\" points=\"");
-    curve_svg_xy(s, x_axis ? value : 0, x_axis ? s->low : value);
+    curve_svg_xy(s, x_axis ? value : s->first, x_axis ? s->low : value);
     curve_svg_xy(s, x_axis ? value : s->last, x_axis ? s->high : value);
     fputs("\"/>", s->f);
     if (x_axis && range >= 1e6) shown = value / 1e6, unit = "M";
@@ -395,8 +404,8 @@ static inline void curve_svg_mark(curve_svg *s, int x_axis, double value)
     run_number(&s->ctx, fabs(shown) < 1e-9 * range ? 0 : shown, text);
     if (fabs(value) > 1e-9 * range) strcat(text, unit);
     if (x_axis)
-        curve_svg_label(s->f, "", "middle", s->left + (s->right - s->left) * value / s->last,
-                        s->bottom + 18, text);
+        curve_svg_label(s->f, "", "middle", s->left + (s->right - s->left) *
+                        curve_where(s->first, s->last, value), s->bottom + 18, text);
     else
         curve_svg_label(s->f, "", "end", s->left - 8, 4 + s->bottom - (s->bottom - s->top) *
                         (value - s->low) / (s->high - s->low), text);
@@ -404,13 +413,13 @@ static inline void curve_svg_mark(curve_svg *s, int x_axis, double value)
 
 static inline void curve_svg_axes(curve_svg *s, const char *x_label, const char *y_label)
 {
-    double tick = curve_svg_tick(s->last), v;
-    for (v = 0; v <= s->last * 1.0001; v += tick) curve_svg_mark(s, 1, v);
+    double tick = curve_svg_tick(s->last), v = s->first > 0 ? pow(10, ceil(log10(s->first))) : 0;
+    for (; v <= s->last * 1.0001; v = s->first > 0 ? 10 * v : v + tick) curve_svg_mark(s, 1, v);
     tick = curve_svg_tick(s->high - s->low);
     for (v = ceil(s->low / tick); v * tick <= s->high; v += 1) curve_svg_mark(s, 0, v * tick);
     fprintf(s->f, "<polyline class=\"axis\" points=\"");
-    curve_svg_xy(s, 0, s->high);
-    curve_svg_xy(s, 0, s->low);
+    curve_svg_xy(s, s->first, s->high);
+    curve_svg_xy(s, s->first, s->low);
     curve_svg_xy(s, s->last, s->low);
     fputs("\"/>\n", s->f);
     curve_svg_label(s->f, "", "middle", (s->left + s->right) / 2, s->bottom + 38, x_label);
@@ -461,6 +470,7 @@ static inline void curve_svg_panel(curve_svg *s, const curve_figure *figure,
 {
     double margin;
     int i, pass;
+    s->first = panel->first;
     s->last = panel->last > 0 ? panel->last : 1;
     curve_panel_range(panel, 1, &s->low, &s->high);
     margin = 0.03 * (s->high - s->low);

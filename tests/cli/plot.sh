@@ -69,6 +69,8 @@ plots "one seed: the deviation of its episodes" 0 "a y 1 seed 8.00 +- 2.00" a__y
 plots "never a mean over tasks" 0 "x b 1 seed 80.0 +- 0.50" ./*__x__* --by task
 plots "each seed" 0 "a, x seed 2 1 seed 10.0 +- 1.00" a__x__* --by seed
 plots "time" 0 "at 20.0 seconds" a__y__* --x time
+plots "logarithmic" 0 "wrote" a__y__* --x log --out log.svg
+is "three decades" [ "$(grep -c -E '"middle".*>(0\.1|1|10|100)<' log.svg)" = 4 ]
 plots "long time" 0 "at 2.78 hours" b__x__* --x time
 plots "another column" 0 "8.00 +- 0.00 at 100.0" a__x__* --y train/critic_loss
 plots "a file" 0 "a y 1 seed" a__y__1__9/progress.csv
