@@ -13,8 +13,8 @@ every algorithm with their share of the peak; latency of one action; memory. Tab
 the same figures in build/bench.csv.
 
   --quick   at most a minute
-  --peers   the same updates in PyTorch too (tools/peers), stock and tuned, in turn with ours;
-            installs python3-torch by apt-get where /usr/bin/python3 (or $PYTHON) has no torch
+  --peers   the same updates and actions in PyTorch too (tools/peers), stock and tuned, in turn with
+            ours; installs python3-torch by apt-get where /usr/bin/python3 (or $PYTHON) has no torch
   --help    this text, then that of the program; other FLAGs are the program's
 
 examples:
