@@ -191,6 +191,9 @@ def furnish(folder):
     shell("build/train --task HalfCheetah-v5 %s --record cheetah.npz" % tiny, folder, env)
     shell("build/train --task Hopper-v5 %s --record hopper.npz" % tiny, folder, env)
     shell("build/train --task Walker2d-v5 %s --record walker.npz" % tiny, folder, env)
+    for task in ("HalfCheetah-v5", "Hopper-v5"):
+        shell("build/train --algo sac --task %s --steps 300 --eval-episodes 0 --quiet --threads 1 "
+              "--set batch=16 --set random_steps=250 --out sac" % task, folder, env)
     shell("cp runs/Hopper*/policy.safetensors . && cp examples/mujoco/models/hopper.xml robot.xml "
           "&& cp diffrl.h build/draft.h", folder, env)
     with open(os.path.join(folder, "README.md"), encoding="utf-8") as f:
@@ -290,15 +293,19 @@ def report(where, command, kind, what, seconds):
                                           "" if kind == "passed" else "\n     " + what), flush=True)
 
 
+def runs(folder):
+    return glob.glob(os.path.join(folder, "runs/*")) + glob.glob(os.path.join(folder, "sac/*"))
+
+
 def tidy(folder, keep):
     """Runs that a command left would be found by the next one's *."""
-    for path in glob.glob(os.path.join(folder, "runs/*")):
+    for path in runs(folder):
         if path not in keep:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def work(queue, folder, display):
-    keep = set(glob.glob(os.path.join(folder, "runs/*")))
+    keep = set(runs(folder))
     while True:
         with lock:
             if not queue:
