@@ -206,7 +206,7 @@ static int plot_group(plot *p)
 
 /* --------------------------------------------------------------------------------------- output */
 
-/* Ends of the x axes, a logarithmic one over three decades at most; time in the unit that suits it,
+/* Ends of the x axes, a logarithmic one over three decades; time in the unit that suits it,
    which is returned as the label. */
 static const char *plot_axes(plot *p)
 {
