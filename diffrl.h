@@ -25,8 +25,9 @@
 
    PROMISES
    Same bits    A seed gives the same bits on any number of threads, with AVX-512, AVX2, NEON or
-                plain C, gcc or clang, at any -O level (clang -ffast-math is refused). Random
-                numbers are counter-based, sums have a fixed order, exp, log, tanh, sin are our own.
+                plain C, gcc or clang, at any -O level (clang -ffast-math is refused; not with
+                bf16). Random numbers are counter-based, sums have a fixed order, exp, log, tanh,
+                sin are our own.
    No surprise  No writable globals, no allocation in act and update after the first, no exit, abort
                 or print. drl_context_error says what, where, expected, got, and what to do.
    Files        A damaged or hostile file is refused, never run or trusted for a size.
@@ -170,10 +171,10 @@ typedef enum drl_isa {
 } drl_isa;
 
 typedef struct drl_context_config {
-    int threads;                 /* 1      workers, this thread included */
-    drl_isa isa;                 /* AUTO   best that the CPU has */
-    drl_allocator allocator;     /* NULLs */
-    drl_log_fn log_fn;           /* NULL   silent */
+    int threads;             /* 1      workers, this thread included */
+    drl_isa isa;             /* AUTO   best that the CPU has */
+    drl_allocator allocator; /* NULLs */
+    drl_log_fn log_fn;       /* NULL   silent */
     void *log_user;
     drl_parallel_fn parallel_fn; /* NULL   own pool */
     void *parallel_user;
@@ -182,7 +183,8 @@ typedef struct drl_context_config {
 /* What objects share. Calls with one context must not overlap in time. */
 typedef struct drl_context {
     drl_context_config cfg;
-    drl_isa isa;            /* in use, never AUTO */
+    int isa;                /* DRL_ISA_* in use */
+    int bf16;               /* products in bf16 by AVX512_BF16: 1, by AMX: 2, 0: by neither */
     struct drli_pool *pool; /* NULL if threads is 1 or parallel_fn is set */
     void *scratch;          /* per-worker packing buffers of the matrix product */
     size_t scratch_size;
@@ -341,6 +343,7 @@ typedef struct drl_epilogue {
     int base_ld;
     drl_act act;       /* applied last */
     float *pre;        /* [m, n] rows ldc apart: gets the value before act */
+    int pairs;         /* 1: A and B of pairs of bf16, if drl_context.bf16 is not 0 */
 } drl_epilogue;
 
 /* Multiply on all workers; epilogue NULL: C = product. No check of shapes. 2 m n k flops. */
@@ -555,6 +558,7 @@ typedef struct drl_tensor {
     drl_op op;      /* what made it; name NULL: input or parameter */
     struct drl_tensor *in[4], *prev; /* prev: tape order */
     void *saved;    /* what the op keeps for its backward */
+    float *bf16;    /* of weights while actions are sampled in bf16: their copy */
     float f[2];
     int i[2];
 } drl_tensor;
@@ -893,11 +897,16 @@ DRLDEF drl_tensor *drl_ddpm_mean(drl_tape *tape, const drl_ddpm *ddpm, const int
 DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
     drl_tensor *eps, drl_tensor *z, float clip);
 
+/* BF16_SAMPLING: drl_denoiser_sample of 64 rows or more rounds inputs and weights of the MLP's
+   layers of 32 n inputs to bf16; sums are fp32, their order (bits) the CPU's. */
+typedef enum drl_precision { DRL_FP32, DRL_BF16_SAMPLING } drl_precision;
+
 /* Noise network eps(x, t, s): MLP or residual MLP on [x, e(t), s], e = Linear, Mish, Linear of a
    sinusoidal embedding. */
 typedef struct drl_denoiser {
     int act_dim, obs_dim, time_dim;
     drl_time kind;
+    drl_precision precision;
     drl_dense t0, t1;
     drl_mlp mlp; /* layers 0: residual */
     drl_resmlp res;
@@ -1252,12 +1261,12 @@ typedef struct drl_trainer {
     drl_rng random;      /* uniform actions at the start */
     float *obs, *next_obs, *act; /* [env_count, ...] */
     struct drli_step *results;   /* [env_count] of the last step */
-    int *length;                 /* [env_count] of the running episode: steps, */
-    double *ret;                 /* return, */
-    int64_t *episode;            /* number */
-    int64_t steps;               /* environment steps so far, all environments */
-    int64_t episodes;            /* finished */
-    int64_t faults;              /* transitions dropped: the task failed or gave nan */
+    int *length;      /* [env_count] of the running episode: steps, */
+    double *ret;      /* return, */
+    int64_t *episode; /* number */
+    int64_t steps;    /* environment steps so far, all environments */
+    int64_t episodes; /* finished */
+    int64_t faults;   /* transitions dropped: the task failed or gave nan */
     double last_return, last_length;
     double recent_return[100], recent_length[100]; /* rings of the last finished episodes */
     unsigned char *env_state;    /* [env_bytes] while saving and loading */
@@ -1471,11 +1480,11 @@ typedef struct drl_dppo {
     float sigma[DRL_STEPS_MAX + 1]; /* of the likelihood, by t */
     float weight[DRL_STEPS_MAX], low[DRL_STEPS_MAX], high[DRL_STEPS_MAX]; /* by tuned step */
     drl_adam_config adam_student, adam_actor, adam_critic;
-    int64_t epoch, batches;         /* of pre-training */
-    double scale[3];                /* mean, variance, count of discounted returns */
-    int dim, stride;                /* numbers of a chunk's actions, of a plan */
-    drl_replay rollout;             /* chunks; as act: x_K' .. x_0 */
-    float *plans;                   /* [2 envs] */
+    int64_t epoch, batches; /* of pre-training */
+    double scale[3];        /* mean, variance, count of discounted returns */
+    int dim, stride;        /* numbers of a chunk's actions, of a plan */
+    drl_replay rollout;     /* chunks; as act: x_K' .. x_0 */
+    float *plans;           /* [2 envs] */
     float *v, *next_v, *advantage, *target, *old, *gain;
     uint32_t *order;
 } drl_dppo;
@@ -1512,6 +1521,8 @@ typedef enum drl_qvpo_weight {
     X(INT, evaluation, 32, 1, 4096, "K_eval, of an action in evaluation") \
     X(INT, candidates, 64, 1, 4096, "N_d, in the actor's update; it learns the best") \
     X(INT, uniform, 10, 0, 4096, "N_e, uniform actions of a state, for entropy") \
+    X(CHOICE, precision, DRL_FP32, 0, 0, \
+      "fp32|bf16_sampling: of candidates' chains; for AMX, AVX512_BF16") \
     /* weights of actions */ \
     X(CHOICE, weight, DRL_QVPO_QADV, 0, 0, \
       "qadv|qrelu|qcut|qexpn|qcut0n|qcut1n: what is made of Q") \
@@ -1612,6 +1623,10 @@ DIFFRL_MORE_ALGOS(DRLI_ALGO_MORE)
 #define DRLI_AVX512 \
     __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,prefer-vector-width=512")))
 #endif
+#if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11
+#include <cpuid.h>
+#define DRLI_BF16 __attribute__((target("amx-tile,amx-bf16,avx512bf16")))
+#endif
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #define DRLI_NEON 1
@@ -1640,40 +1655,53 @@ DIFFRL_MORE_ALGOS(DRLI_ALGO_MORE)
 #endif
 DRLI_HOT
 
+/* DRLI_INDEPENDENT: before a loop whose arrays are equal or apart, no test for overlap. */
 #if defined(__GNUC__) || defined(__clang__)
 #define DRLI_INLINE static inline __attribute__((always_inline))
-#define DRLI_UNUSED __attribute__((unused))
+#define DRLI_TILE_FN __attribute__((no_sanitize("address", "undefined")))
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function" /* helpers of an algorithm that is left out */
+#pragma GCC diagnostic ignored "-Wredundant-decls"
+extern __typeof__(sqrtf) sqrtf __attribute__((const)); /* vectorizes: nobody looks at errno */
 #else
 #define DRLI_INLINE static inline
-#define DRLI_UNUSED
+#define DRLI_TILE_FN
+#endif
+#if defined(__clang__)
+#define DRLI_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#define DRLI_UNROLL _Pragma("clang loop unroll(full)")
+#pragma clang diagnostic ignored "-Wpass-failed" /* loops where it cannot do so */
+#elif defined(__GNUC__)
+#define DRLI_INDEPENDENT _Pragma("GCC ivdep")
+#define DRLI_UNROLL _Pragma("GCC unroll 16")
+#else
+#define DRLI_INDEPENDENT
+#define DRLI_UNROLL
 #endif
 
 /* DRLI_KERNEL(name, (n, x, y), size_t n, const float *x, float *y) { ... } compiles the loop in
    braces once per instruction set, vectorized; drli_<name>(isa, n, x, y) picks one. fmaf is written
    out in the loop, so all copies round alike. */
 #if defined(DRLI_X86)
-#define DRLI_KERNEL(name, ARGS, ...) \
-    DRLI_INLINE void drli_##name##_body(__VA_ARGS__); \
+#define DRLI_KERNEL_ISAS(name, ARGS, ...) \
     DRLI_AVX512 static void drli_##name##_avx512(__VA_ARGS__) { drli_##name##_body ARGS; } \
-    DRLI_AVX2 static void drli_##name##_avx2(__VA_ARGS__) { drli_##name##_body ARGS; } \
-    static void drli_##name##_base(__VA_ARGS__) { drli_##name##_body ARGS; } \
-    DRLI_UNUSED static void drli_##name(int isa, __VA_ARGS__) \
-    { \
-        if (isa == DRL_ISA_AVX512) drli_##name##_avx512 ARGS; \
-        else if (isa == DRL_ISA_AVX2) drli_##name##_avx2 ARGS; \
-        else drli_##name##_base ARGS; \
-    } \
-    DRLI_INLINE void drli_##name##_body(__VA_ARGS__)
+    DRLI_AVX2 static void drli_##name##_avx2(__VA_ARGS__) { drli_##name##_body ARGS; }
+#define DRLI_KERNEL_PICK(name, ARGS) \
+    if (isa == DRL_ISA_AVX512) drli_##name##_avx512 ARGS; \
+    else if (isa == DRL_ISA_AVX2) drli_##name##_avx2 ARGS; \
+    else
 #else
+#define DRLI_KERNEL_ISAS(name, ARGS, ...)
+#define DRLI_KERNEL_PICK(name, ARGS) (void)isa;
+#endif
 #define DRLI_KERNEL(name, ARGS, ...) \
     DRLI_INLINE void drli_##name##_body(__VA_ARGS__); \
-    DRLI_UNUSED static void drli_##name(int isa, __VA_ARGS__) \
+    DRLI_KERNEL_ISAS(name, ARGS, __VA_ARGS__) \
+    static void drli_##name(int isa, __VA_ARGS__) \
     { \
-        (void)isa; \
-        drli_##name##_body ARGS; \
+        DRLI_KERNEL_PICK(name, ARGS) drli_##name##_body ARGS; \
     } \
     DRLI_INLINE void drli_##name##_body(__VA_ARGS__)
-#endif
 
 #define DRLI_AT(r, n) ((size_t)(r) * (size_t)(n))
 #define DRLI_MIN(a, b) ((a) < (b) ? (a) : (b))
@@ -1958,8 +1986,8 @@ void drl_arena_free(drl_arena *arena)
 }
 
 /* The worker threads; the caller is worker 0. `ticket` is the number of the task, times 2048, plus
-   its pieces that nobody has taken: whoever is awake takes one after the other. Idle workers spin
-   for about 20 us before they sleep, because updates run hundreds of short tasks in a row. */
+   its pieces that nobody has taken: who is awake takes one after the other. Idle workers spin
+   for about 20 us: updates are hundreds of short tasks. */
 #if !defined(DIFFRL_NO_THREADS) && (defined(__GNUC__) || defined(__clang__)) && \
     (defined(__unix__) || defined(__APPLE__))
 #define DRLI_THREADS 1
@@ -2129,7 +2157,7 @@ drl_context_config drl_context_config_default(void)
     return cfg;
 }
 
-static int drli_isa_supported(drl_isa isa)
+static int drli_isa_supported(int isa)
 {
 #if defined(DRLI_X86)
     int avx2, avx512;
@@ -2142,6 +2170,24 @@ static int drli_isa_supported(drl_isa isa)
     if (isa == DRL_ISA_NEON) return 1;
 #endif
     return isa == DRL_ISA_SCALAR;
+}
+
+/* drl_context.bf16. Linux lends the tiles of AMX on arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA). */
+static int drli_bf16_supported(void)
+{
+    int found = 0;
+#if defined(DRLI_BF16)
+    found = !!__builtin_cpu_supports("avx512bf16");
+#if defined(__linux__)
+    unsigned a, b, c, d;
+    long failed = 158;
+    if (found && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 5) == 5) {
+        __asm__ volatile("syscall" : "+a"(failed) : "D"(0x1023L), "S"(18L) : "rcx", "r11");
+        if (!failed) found = 2;
+    }
+#endif
+#endif
+    return found;
 }
 
 /* Each worker packs DRLI_PANELS floats of B and DRLI_MC rows of A or A' (>>kernels). */
@@ -2169,12 +2215,13 @@ drl_status drl_context_init(drl_context *ctx, const drl_context_config *cfg)
     if (!ctx->cfg.allocator.alloc_fn != !ctx->cfg.allocator.free_fn)
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: the allocator has one of alloc_fn "
             "and free_fn; set both or none");
-    ctx->isa = ctx->cfg.isa;
+    ctx->isa = (int)ctx->cfg.isa;
     for (isa = DRL_ISA_AVX512; ctx->isa == DRL_ISA_AUTO; isa--)
-        if (drli_isa_supported((drl_isa)isa)) ctx->isa = (drl_isa)isa;
+        if (drli_isa_supported(isa)) ctx->isa = isa;
     if (!drli_isa_supported(ctx->isa))
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: this CPU or build has no isa %d "
-            "(DRL_ISA_*); use DRL_ISA_AUTO", (int)ctx->isa);
+            "(DRL_ISA_*); use DRL_ISA_AUTO", ctx->isa);
+    ctx->bf16 = ctx->isa == DRL_ISA_AVX512 ? drli_bf16_supported() : 0;
     ctx->scratch_size = (size_t)threads * DRLI_BLOCK * sizeof(float);
     ctx->scratch = drl_memory_alloc(ctx, ctx->scratch_size);
     if (ctx->scratch && threads > 1 && !ctx->cfg.parallel_fn && drli_pool_init(ctx))
@@ -2300,14 +2347,6 @@ const char *drl_text_nearest(const char *word, const char *const *words, int n)
    Polynomials are minimax fits (relative error of the result), coefficients rounded to float one
    after the other. */
 
-/* sqrtf vectorizes if nobody looks at errno */
-#if defined(__GNUC__) || defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wredundant-decls"
-extern __typeof__(sqrtf) sqrtf __attribute__((const));
-#pragma GCC diagnostic pop
-#endif
-
 DRLI_INLINE uint32_t drli_bits(float x)
 {
     uint32_t u;
@@ -2323,6 +2362,11 @@ DRLI_INLINE float drli_float(uint32_t u)
 }
 
 DRLI_INLINE float drli_absf(float x) { return drli_float(drli_bits(x) & 0x7fffffffu); }
+
+static int drli_finite(float x)
+{
+    return fabsf(x) <= 3.4028235e38f;
+}
 
 /* |x| with the sign of s; x must not be negative */
 DRLI_INLINE float drli_signf(float x, float s)
@@ -2356,15 +2400,6 @@ DRLI_INLINE float drli_horner(float x, float p, float a, float b, float c, float
 
 #define DRLI_NAN drli_float(0x7fc00000u)
 #define DRLI_INF drli_float(0x7f800000u)
-
-/* before a loop whose arrays are equal or apart: no test for overlap */
-#if defined(__clang__)
-#define DRLI_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
-#elif defined(__GNUC__)
-#define DRLI_INDEPENDENT _Pragma("GCC ivdep")
-#else
-#define DRLI_INDEPENDENT
-#endif
 
 /* adding 1.5 * 2^23 rounds to an integer in the low bits */
 #define DRLI_ROUND 12582912.0f
@@ -2561,8 +2596,8 @@ DRLI_INLINE float drli_erff(float x)
    1983). */
 static float drli_trig_all(float x, uint32_t quarter)
 {
-    static const uint32_t two_over_pi[] = {0u,          0xa2f9836eu, 0x4e441529u, 0xfc2757d1u,
-                                           0xf534ddc0u, 0xdb629599u, 0x3c439041u, 0xfe5163abu};
+    static const uint32_t two_over_pi[] = {0u, 0xa2f9836eu, 0x4e441529u, 0xfc2757d1u,
+        0xf534ddc0u, 0xdb629599u, 0x3c439041u, 0xfe5163abu};
     uint32_t u = drli_bits(x), m = (u & 0x7fffffu) | 0x800000u, w[3], i, q;
     uint32_t first = ((u >> 23) & 0xffu) - 120u, shift = first % 32u; /* |x| = m 2^(first - 30) */
     uint64_t turn; /* in units of 2^-62 quarters, the whole turns have fallen off */
@@ -2578,16 +2613,11 @@ static float drli_trig_all(float x, uint32_t quarter)
     return x > 0.0f ? drli_sin_quadrant(r, q + quarter) : drli_sin_quadrant(-r, quarter - q);
 }
 
-float drl_expf(float x) { return drli_expf(x); }
-float drl_logf(float x) { return drli_logf(x); }
-float drl_tanhf(float x) { return drli_tanhf(x); }
-float drl_sigmoidf(float x) { return drli_sigmoidf(x); }
-float drl_softplusf(float x) { return drli_softplusf(x); }
-float drl_mishf(float x) { return drli_mishf(x); }
-float drl_geluf(float x) { return drli_geluf(x); }
+#define DRLI_MATH(name) float drl_##name(float x) { return drli_##name(x); }
+DRLI_MATH(expf) DRLI_MATH(logf) DRLI_MATH(tanhf) DRLI_MATH(sigmoidf)
+DRLI_MATH(softplusf) DRLI_MATH(mishf) DRLI_MATH(geluf) DRLI_MATH(erff)
 float drl_sinf(float x) { return drli_trig_all(x, 0u); }
 float drl_cosf(float x) { return drli_trig_all(x, 1u); }
-float drl_erff(float x) { return drli_erff(x); }
 
 /* Name, y = f(x), and f' of x: dy for NONE, y up to SIGMOID, then z. */
 #define DRLI_ACTIVATIONS(X) \
@@ -2622,14 +2652,7 @@ float drl_erff(float x) { return drli_erff(x); }
         } \
     }
 
-#if defined(__clang__) /* where it cannot do as DRLI_INDEPENDENT says */
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpass-failed"
-#endif
 DRLI_ACTIVATIONS(DRLI_ACT_KERNELS)
-#if defined(__clang__)
-#pragma clang diagnostic pop
-#endif
 
 static void drli_act_apply(int isa, drl_act act, size_t n, const float *z, float *y)
 {
@@ -2639,7 +2662,7 @@ static void drli_act_apply(int isa, drl_act act, size_t n, const float *z, float
     switch (act) { DRLI_ACTIVATIONS(DRLI_ACT_APPLY) default: break; }
 }
 
-/* elements that a thread takes at a time, at least two of these */
+/* elements that a thread takes at a time, at least two such */
 #define DRLI_ACT_BLOCK 16384u
 
 typedef struct drli_act_task {
@@ -2668,14 +2691,7 @@ static void drli_act_run(void *arg, int begin, int end, int worker)
 static void drli_act_start(drl_context *ctx, drl_act act, size_t n, const float *from,
     const float *dy, float *out, uint32_t keep)
 {
-    drli_act_task t;
-    t.isa = (int)ctx->isa;
-    t.act = act;
-    t.n = n;
-    t.from = from;
-    t.dy = dy;
-    t.out = out;
-    t.keep = keep;
+    drli_act_task t = {ctx->isa, act, n, from, dy, out, keep};
     drl_parallel_for(ctx, (int)((n + DRLI_ACT_BLOCK - 1) / DRLI_ACT_BLOCK), 2, drli_act_run, &t);
 }
 
@@ -2694,7 +2710,7 @@ void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z,
 /* ==================== >>rng
    Philox4x32-10: ten rounds turn four words (position / 4, stream) into random ones. */
 
-#define DRLI_PHILOX_ROUND \
+#define DRLI_PHILOX \
     p = (uint64_t)a * 0xd2511f53u; \
     q = (uint64_t)c * 0xcd9e8d57u; \
     a = (uint32_t)(q >> 32) ^ b ^ k0; \
@@ -2709,8 +2725,8 @@ DRLI_INLINE void drli_philox(uint32_t *w, uint32_t step, uint32_t a, uint32_t b,
     uint32_t d, uint32_t k0, uint32_t k1)
 {
     uint64_t p, q;
-    DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND
-    DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND DRLI_PHILOX_ROUND
+    DRLI_PHILOX DRLI_PHILOX DRLI_PHILOX DRLI_PHILOX DRLI_PHILOX
+    DRLI_PHILOX DRLI_PHILOX DRLI_PHILOX DRLI_PHILOX DRLI_PHILOX
     w[0] = a;
     w[step] = b;
     w[2u * step] = c;
@@ -2808,7 +2824,7 @@ static void drli_rng_turn(drl_rng *rng, int normal)
 static void drli_fill_start(drl_context *ctx, drl_rng *rng, float *x, size_t n, int normal,
     float low, float high)
 {
-    drli_fill f = {(int)ctx->isa, normal, *rng, x, low, high, n};
+    drli_fill f = {ctx->isa, normal, *rng, x, low, high, n};
     if (!n) return;
     drli_rng_turn(&f.rng, normal);
     *rng = f.rng;
@@ -2954,47 +2970,33 @@ void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n)
 }
 
 /* ==================== >>kernels
-   C is computed in tiles of some rows x 2 vectors that stay in registers while k runs. B is read in
-   panels as wide as a tile: the first tile of a panel packs it on the way; B' is transposed into
-   panels first, and A' into rows where tiles are low: each would use little of A's cache lines.
+   C is computed in tiles of some rows x 2 vectors that stay in registers while k runs. B is packed
+   into panels as wide as a tile, A' into rows where low tiles would use little of its cache lines.
    Zen 4 and 5: 93 to 98 % of the multiply-add peak at 256^3; Sapphire Rapids: 69 to 75 %. */
 
 /* One tile of the product: rows x cols of out = start + A B (+ bias) (+ base). */
 typedef struct drli_tile {
-    int k, cols;              /* cols: of a tile one vector wide */
+    int k, cols;            /* cols: of a tile one vector wide */
     const float *a;
-    ptrdiff_t a_row, a_col;   /* element (i, p) of A is a[i * a_row + p * a_col] */
-    const float *next;        /* prefetched: soon wanted, step further on for each p */
+    ptrdiff_t a_row, a_col; /* element (i, p) of A is a[i * a_row + p * a_col] */
+    const float *next;      /* prefetched: soon wanted, step further on for each p */
     ptrdiff_t step;
     const float *b;
-    ptrdiff_t b_row;          /* row p of the panel starts at b + p * b_row */
-    float *copy;              /* gets the packed panel, or NULL */
-    const float *start;       /* where the sum starts, rows ld apart; NULL: zeros */
-    float *out;               /* rows ld apart; may be start */
+    ptrdiff_t b_row;        /* row p of the panel starts at b + p * b_row */
+    const float *start;     /* where the sum starts, rows ld apart; NULL: zeros */
+    float *out;             /* rows ld apart; may be start */
     ptrdiff_t ld;
     const float *bias, *base; /* NULL: none */
     ptrdiff_t base_ld;
 } drli_tile;
 
 /* DRLI_TILE_BODY defines drli_tile_<name>_body(t, rows, vecs) for constant rows x vecs <= 24, V a
-   vector of W floats. Per step of k it loads vecs vectors of B and broadcasts rows values of A:
-   12 x 2 sums fill 24 of the 32 registers of AVX-512 and NEON, 6 x 2 fill 12 of the 16 of AVX2; 8
-   sums hide the latency of the multiply-add. Tiles are as fast per row down to 4 rows, so rows are
-   shared out evenly. A single row takes 8 vectors. One vector does the last columns, masked beyond
-   t->cols. No sanitizers: they would compile the unrolled loops for minutes. */
-#if defined(__clang__)
-#define DRLI_UNROLL _Pragma("clang loop unroll(full)")
-#define DRLI_TILE_FN __attribute__((no_sanitize("address", "undefined")))
-#elif defined(__GNUC__)
-#define DRLI_UNROLL _Pragma("GCC unroll 16")
-#define DRLI_TILE_FN __attribute__((no_sanitize("address", "undefined")))
-#else
-#define DRLI_UNROLL
-#define DRLI_TILE_FN
-#endif
+   vector of W floats. 12 x 2 sums fill 24 of the 32 registers of AVX-512 and NEON, 6 x 2 fill 12 of
+   the 16 of AVX2; 8 hide the latency of the multiply-add: tiles of 4 rows are as fast per row, so
+   rows are shared out evenly. A single row takes 8 vectors. One vector does the last columns,
+   masked beyond t->cols. No sanitizers: they would compile this for minutes. */
 #define DRLI_EACH(i, n) DRLI_UNROLL for (i = 0; i < n; i++)
-#define DRLI_TILE_BODY(name, TARGET, V, W, ZERO, SET1, LOAD, STORE, FMA, ADD, M, MASK, LOADM, \
-                       STOREM) \
+#define DRLI_TILE_BODY(name, TARGET, V, W, SET1, LOAD, STORE, FMA, ADD, M, MASK, LOADM, STOREM) \
     TARGET DRLI_TILE_FN DRLI_INLINE void drli_tile_##name##_body( \
         const drli_tile *t, const int rows, const int vecs) \
     { \
@@ -3002,20 +3004,16 @@ typedef struct drli_tile {
         const M mask = MASK(vecs == 1 ? t->cols : W); \
         const ptrdiff_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row, step = t->step; \
         const float *a[3], *b = t->b, *next = t->next, *q; /* a: every fourth row */ \
-        float *copy = t->copy, *z; \
+        float *z; \
         const int k = t->k; \
         int r, v, p; \
         DRLI_EACH(r, (rows + 3) / 4) a[r] = t->a + 4 * r * a_row; \
         DRLI_EACH(r, rows) DRLI_EACH(v, vecs) { \
             q = t->start ? t->start + r * t->ld + v * W : NULL; \
-            s[r * vecs + v] = !q ? ZERO : vecs == 1 ? LOADM(q, mask) : LOAD(q); \
+            s[r * vecs + v] = !q ? SET1(0.0f) : vecs == 1 ? LOADM(q, mask) : LOAD(q); \
         } \
         for (p = 0; p < k; p++, b += b_row) { \
             DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(b, mask) : LOAD(b + v * W); \
-            if (copy && vecs < 8) { \
-                DRLI_EACH(v, vecs) STORE(copy + v * W, x[v]); \
-                copy += vecs * W; \
-            } \
             if (vecs == 2) __builtin_prefetch(next), next += step; \
             DRLI_EACH(r, rows) { \
                 y = SET1(a[r / 4][r % 4 * a_row]); \
@@ -3039,11 +3037,11 @@ typedef struct drli_tile {
     }
 
 /* drli_tile_<name>(t, rows, vecs): rows 1 .. 12, vecs 1 or 2 (AVX2: at most 6 x 2), and 1 x 8 */
-#define DRLI_TILE_CASE(name, r, v) \
+#define DRLI_CASE(name, r, v) \
     case 16 * (r) + v: drli_tile_##name##_body(t, r, v); break;
 #define DRLI_TILE_6(name, r, v) \
-    DRLI_TILE_CASE(name, r, v) DRLI_TILE_CASE(name, r + 1, v) DRLI_TILE_CASE(name, r + 2, v) \
-    DRLI_TILE_CASE(name, r + 3, v) DRLI_TILE_CASE(name, r + 4, v) DRLI_TILE_CASE(name, r + 5, v)
+    DRLI_CASE(name, r, v) DRLI_CASE(name, r + 1, v) DRLI_CASE(name, r + 2, v) \
+    DRLI_CASE(name, r + 3, v) DRLI_CASE(name, r + 4, v) DRLI_CASE(name, r + 5, v)
 #define DRLI_TILE_18(name) \
     DRLI_TILE_6(name, 1, 1) DRLI_TILE_6(name, 7, 1) DRLI_TILE_6(name, 1, 2)
 #define DRLI_TILE_24(name) DRLI_TILE_18(name) DRLI_TILE_6(name, 7, 2)
@@ -3061,14 +3059,56 @@ typedef struct drli_tile {
 #define DRLI_LOAD16(p, m) _mm512_maskz_loadu_ps(m, p)
 #define DRLI_MASK8(n) \
     _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
-DRLI_TILE_BODY(avx512, DRLI_AVX512, __m512, 16, _mm512_setzero_ps(), _mm512_set1_ps,
-    _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, __mmask16, DRLI_MASK16,
-    DRLI_LOAD16, _mm512_mask_storeu_ps)
+DRLI_TILE_BODY(avx512, DRLI_AVX512, __m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
+    _mm512_fmadd_ps, _mm512_add_ps, __mmask16, DRLI_MASK16, DRLI_LOAD16, _mm512_mask_storeu_ps)
 DRLI_TILE_RUN(avx512, DRLI_AVX512, DRLI_TILE_24)
-DRLI_TILE_BODY(avx2, DRLI_AVX2, __m256, 8, _mm256_setzero_ps(), _mm256_set1_ps, _mm256_loadu_ps,
-    _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, __m256i, DRLI_MASK8, _mm256_maskload_ps,
+DRLI_TILE_BODY(avx2, DRLI_AVX2, __m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps,
+    _mm256_fmadd_ps, _mm256_add_ps, __m256i, DRLI_MASK8, _mm256_maskload_ps,
     _mm256_maskstore_ps)
 DRLI_TILE_RUN(avx2, DRLI_AVX2, DRLI_TILE_18)
+#if defined(DRLI_BF16)
+/* A, B of pairs of bf16: a step of k adds the product of the upper halves, then the lower. */
+#define DRLI_DOT(y, x, s) _mm512_dpbf16_ps(s, (__m512bh)(y), (__m512bh)(x))
+DRLI_TILE_BODY(dot, DRLI_BF16, __m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
+    DRLI_DOT, _mm512_add_ps, __mmask16, DRLI_MASK16, DRLI_LOAD16,
+    _mm512_mask_storeu_ps)
+DRLI_TILE_RUN(dot, DRLI_BF16, DRLI_TILE_24)
+
+/* The same by AMX, k in steps of 16, 16 x 32 whatever of it is stored; upper and lower halves are
+   summed apart. */
+DRLI_BF16 static void drli_tile_amx(const drli_tile *t, int rows, int vecs)
+{
+    uint8_t config[64] = {1}; /* registers of 16 rows, 64 bytes each */
+    const size_t a_ld = (size_t)t->a_row * 4, b_ld = (size_t)t->b_row * 4;
+    const ptrdiff_t ld[3] = {t->ld, 0, t->base_ld};
+    const int cols = vecs == 1 ? t->cols : 32;
+    const float *a = t->a, *b = t->b, *add[3] = {t->start, t->bias, t->base};
+    float s[16 * 32];
+    int i, j, p;
+    for (i = 0; i < 5; i++) config[16 + 2 * i] = 64, config[48 + i] = 16;
+    __asm__ volatile("ldtilecfg %0" : : "m"(config)); /* gcc's intrinsic reads 8 bytes */
+    _tile_zero(0);
+    _tile_zero(1);
+    for (p = 0; p < t->k; p += 16, a += 16, b += 16 * t->b_row) {
+        _tile_loadd(2, a, a_ld);
+        _tile_loadd(3, b, b_ld);
+        _tile_loadd(4, b + 16, b_ld);
+        _tile_dpbf16ps(0, 2, 3);
+        _tile_dpbf16ps(1, 2, 4);
+    }
+    _tile_stored(0, s, 128);
+    _tile_stored(1, s + 16, 128);
+    _tile_release();
+    for (i = 0; i < rows; i++)
+        for (j = 0; j < cols; j += 16) {
+            const __mmask16 mask = DRLI_MASK16(cols - j);
+            __m512 y = _mm512_loadu_ps(s + i * 32 + j);
+            for (p = 0; p < 3; p++)
+                if (add[p]) y = _mm512_add_ps(y, DRLI_LOAD16(add[p] + i * ld[p] + j, mask));
+            _mm512_mask_storeu_ps(t->out + i * t->ld + j, mask, y);
+        }
+}
+#endif
 #elif defined(DRLI_NEON)
 DRLI_INLINE float32x4_t drli_neon_load(const float *p, int n)
 {
@@ -3083,9 +3123,8 @@ DRLI_INLINE void drli_neon_store(float *p, int n, float32x4_t v)
     memcpy(p, x, (size_t)n * sizeof(float));
 }
 #define DRLI_NEON_FMA(x, y, z) vfmaq_f32(z, x, y)
-#define DRLI_NEON_MASK(n) (n)
-DRLI_TILE_BODY(neon, , float32x4_t, 4, vdupq_n_f32(0.0f), vdupq_n_f32, vld1q_f32, vst1q_f32,
-    DRLI_NEON_FMA, vaddq_f32, int, DRLI_NEON_MASK, drli_neon_load, drli_neon_store)
+DRLI_TILE_BODY(neon, , float32x4_t, 4, vdupq_n_f32, vld1q_f32, vst1q_f32,
+    DRLI_NEON_FMA, vaddq_f32, int, , drli_neon_load, drli_neon_store)
 DRLI_TILE_RUN(neon, , DRLI_TILE_24)
 #endif
 
@@ -3099,7 +3138,6 @@ static void drli_tile_scalar(const drli_tile *t, int rows, int vecs)
         for (j = 0; j < n; j++) s[j] = t->start ? t->start[r * t->ld + j] : 0.0f;
         for (p = 0; p < t->k; p++) {
             const float y = t->a[r * t->a_row + p * t->a_col], *b = t->b + p * t->b_row;
-            if (t->copy && r == 0) memcpy(t->copy + p * 8 * vecs, b, (size_t)n * sizeof(float));
             for (j = 0; j < n; j++) s[j] = fmaf(y, b[j], s[j]);
         }
         for (j = 0; t->bias && j < n; j++) s[j] += t->bias[j];
@@ -3114,19 +3152,20 @@ typedef struct drli_tiling {
     void (*run)(const drli_tile *t, int rows, int vecs);
 } drli_tiling;
 
-static drli_tiling drli_tiling_get(int isa)
+static drli_tiling drli_tiling_get(int isa, int bf16)
 {
-    drli_tiling t;
-    t.rows = 4;
-    t.width = 8;
-    t.run = drli_tile_scalar;
+    drli_tiling t = {4, 8, drli_tile_scalar};
 #if defined(DRLI_X86)
     if (isa == DRL_ISA_AVX512) t.rows = 12, t.width = 16, t.run = drli_tile_avx512;
     if (isa == DRL_ISA_AVX2) t.rows = 6, t.width = 8, t.run = drli_tile_avx2;
+#if defined(DRLI_BF16)
+    if (bf16 == 1) t.run = drli_tile_dot;
+    if (bf16 == 2) t.rows = 16, t.run = drli_tile_amx;
+#endif
 #elif defined(DRLI_NEON)
     if (isa == DRL_ISA_NEON) t.rows = 12, t.width = 4, t.run = drli_tile_neon;
 #endif
-    (void)isa;
+    (void)isa, (void)bf16;
     return t;
 }
 
@@ -3186,6 +3225,17 @@ static void drli_transpose(int isa, int rows, int cols, const float *src, ptrdif
     drli_transpose_loop(rows, cols, src, src_ld, dst, dst_ld);
 }
 
+/* B's panels of kc rows, `width` columns, a multiple of 8. */
+DRLI_KERNEL(gemm_pack, (kc, nc, width, b, ldb, out), int kc, int nc, int width, const float *b,
+    ptrdiff_t ldb, float *out)
+{
+    int p, i, j, q;
+    for (p = 0; p < kc; p++, b += ldb, out += width)
+        for (j = 0; j + width <= nc; j += width)
+            for (i = 0; i < width; i += 8)
+                for (q = 0; q < 8; q++) out[(ptrdiff_t)j * kc + i + q] = b[j + i + q];
+}
+
 static void drli_copy(float *to, const float *from, int n)
 {
     memcpy(to, from, (size_t)n * sizeof(float));
@@ -3220,59 +3270,53 @@ static int drli_gemm_in_place(const drli_gemm_job *g, drli_tiling tiling)
 static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int nc, int pc, int kc,
     int ic, int mc)
 {
-    drli_tiling tiling = drli_tiling_get((int)g->ctx->isa);
     const drl_epilogue *e = &g->e;
+    drli_tiling tiling = drli_tiling_get(g->ctx->isa, e->pairs ? g->ctx->bf16 : 0);
     const int nt = g->form == DRL_GEMM_NT, tn = g->form == DRL_GEMM_TN, last = pc + kc == g->k;
-    const int in_place = drli_gemm_in_place(g, tiling);
+    const int in_place = drli_gemm_in_place(g, tiling), one = g->m == 1 && !nt && !e->pairs;
     const ptrdiff_t a_row = tn ? 1 : g->lda, a_col = tn ? g->lda : 1;
     const float *a = g->a + ic * a_row + pc * a_col;
     const float *ahead = ic + mc < g->m ? a + mc * a_row : a - ic * a_row + kc * a_col;
-    float *out = last && e->pre ? e->pre : g->c;
-    int i, j, q, cols, vecs, rows, tiles;
+    float *out = last && e->pre ? e->pre : g->c, *own = packed + DRLI_PANELS; /* rows of A */
+    int i, j, cols, vecs, rows, tiles;
     drli_tile t;
     t.k = kc;
     t.a_row = a_row;
     t.a_col = a_col;
     if (tn && tiling.rows < 12 && g->lda > 64 && nc > 64) {
-        drli_transpose((int)g->ctx->isa, mc, kc, a, a_col, packed + DRLI_PANELS, kc);
-        a = packed + DRLI_PANELS;
-        t.a_row = kc;
-        t.a_col = 1;
+        drli_transpose(g->ctx->isa, mc, kc, a, a_col, own, kc);
+        a = own, t.a_row = kc, t.a_col = 1;
     }
     if (drli_gemm_apart(g)) {
-        float *rows_apart = packed + DRLI_PANELS;
-        t.a_row = kc + 16;
-        for (i = 0; i < mc; i++) drli_copy(rows_apart + i * t.a_row, a + i * a_row, kc);
-        a = rows_apart;
+        for (i = 0; i < mc; i++) drli_copy(own + i * (kc + 16), a + i * a_row, kc);
+        a = own, t.a_row = kc + 16;
     }
+    if (!nt && !in_place && ic == 0)
+        drli_gemm_pack(g->ctx->isa, kc, nc, 2 * tiling.width, g->b + pc * (ptrdiff_t)g->ldb +
+            jc, g->ldb, packed);
     t.ld = g->ldc;
     t.base_ld = e->base_ld;
     for (j = jc; j < jc + nc; j += cols) {
         const float *b = g->b + (nt ? j * (ptrdiff_t)g->ldb + pc : pc * (ptrdiff_t)g->ldb + j);
         float *panel = packed + (ptrdiff_t)(j - jc) * kc;
         const int left = jc + nc - j;
-        if (left <= 8 && tiling.width == 16) tiling = drli_tiling_get(DRL_ISA_AVX2);
-        vecs = g->m == 1 && !nt && left >= 8 * tiling.width ? 8 : left >= 2 * tiling.width ? 2 : 1;
+        if (left <= 8 && tiling.width == 16 && !e->pairs)
+            tiling = drli_tiling_get(DRL_ISA_AVX2, 0);
+        vecs = one && left >= 8 * tiling.width ? 8 : left >= 2 * tiling.width ? 2 : 1;
         cols = vecs * tiling.width;
         t.cols = DRLI_MIN(left, cols);
         if (nt && ic == 0) {
-            drli_transpose((int)g->ctx->isa, kc, t.cols, b, g->ldb, panel, cols);
+            drli_transpose(g->ctx->isa, kc, t.cols, b, g->ldb, panel, cols);
         }
         tiles = vecs == 1 ? (mc + 11) / 12 : (mc + tiling.rows - 1) / tiling.rows;
-        for (i = ic, q = 0; i < ic + mc; i += rows, q++, tiles--) {
+        for (i = ic; i < ic + mc; i += rows, tiles--) {
             const ptrdiff_t at = i * (ptrdiff_t)g->ldc + j;
-            const int first = !nt && i == 0;
             rows = (ic + mc - i + tiles - 1) / tiles;
             t.a = a + (i - ic) * t.a_row;
             t.next = tn ? ahead + (j - jc) / cols * 16 : t.a + rows * t.a_row;
             t.step = tn ? a_col : 16;
-            if (!nt && ic == 0 && q && q * 16 - 16 < cols) { /* the next panel instead */
-                t.next = b + cols + q * 16 - 16;
-                t.step = g->ldb;
-            }
-            t.b = in_place || first ? b : panel;
-            t.b_row = in_place || first ? g->ldb : cols;
-            t.copy = first && !in_place ? panel : NULL;
+            t.b = in_place || (!nt && vecs != 2) ? b : panel;
+            t.b_row = t.b == b ? g->ldb : cols;
             t.start = pc || e->accumulate ? g->c + at : NULL;
             t.out = out + at;
             t.bias = last && e->bias ? e->bias + j : NULL;
@@ -3284,7 +3328,7 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
     for (i = ic; last && i < ic + mc; i += rows) {
         const ptrdiff_t at = i * (ptrdiff_t)g->ldc + jc;
         const int n = rows * nc;
-        if (e->act) drli_act_apply((int)g->ctx->isa, e->act, (size_t)n, out + at, g->c + at);
+        if (e->act) drli_act_apply(g->ctx->isa, e->act, (size_t)n, out + at, g->c + at);
         else if (e->pre) drli_copy(g->c + at, out + at, n);
     }
 }
@@ -3297,16 +3341,16 @@ static void drli_gemm_narrow(const drli_gemm_job *g, int worker)
 {
     float *out = (float *)g->ctx->scratch + (size_t)(worker + 1) * DRLI_BLOCK - 32 * 512;
     drli_gemm_job h = *g;
-    int i, isa = (int)g->ctx->isa;
+    int i;
     h.m = g->n, h.a = g->b, h.lda = g->ldb;
     h.b = g->a, h.ldb = g->lda;
     h.c = out, h.ldc = 512;
     for (i = 0; i < g->m; i += h.n, h.b += h.n) {
         float *c = g->c + (ptrdiff_t)i * g->ldc;
         h.n = DRLI_MIN(512, g->m - i);
-        if (g->e.accumulate) drli_transpose(isa, g->n, h.n, c, g->ldc, out, 512);
+        if (g->e.accumulate) drli_transpose(g->ctx->isa, g->n, h.n, c, g->ldc, out, 512);
         drli_gemm_run(&h, worker);
-        drli_transpose(isa, h.n, g->n, out, 512, c, g->ldc);
+        drli_transpose(g->ctx->isa, h.n, g->n, out, 512, c, g->ldc);
     }
 }
 
@@ -3359,22 +3403,15 @@ static void drli_gemm_part(void *arg, int begin, int end, int worker)
 void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const float *a,
     int lda, const float *b, int ldb, float *c, int ldc, const drl_epilogue *epilogue)
 {
-    drli_gemm_job g;
+    const drl_epilogue none = {0, NULL, NULL, 0, DRL_ACT_NONE, NULL, 0};
     const int threads = ctx->cfg.threads;
-    memset(&g, 0, sizeof(g));
-    g.ctx = ctx;
-    g.form = form;
-    g.m = m; g.n = n; g.k = k;
-    g.a = a; g.lda = lda;
-    g.b = b; g.ldb = ldb;
-    g.c = c; g.ldc = ldc;
-    if (epilogue) g.e = *epilogue;
+    drli_gemm_job g = {ctx, form, m, n, k, lda, ldb, ldc, a, b, c, epilogue ? *epilogue : none, 0};
     if (threads == 1 || 2.0 * m * n * k < 5e5) { /* 2 us: not worth the wake-up */
         drli_gemm_run(&g, 0);
         return;
     }
     g.by_columns = n >= 64 * threads && m < 4 * n &&
-                   (!g.e.act || !drli_gemm_in_place(&g, drli_tiling_get((int)ctx->isa)));
+                   (!g.e.act || !drli_gemm_in_place(&g, drli_tiling_get(ctx->isa, 0)));
     if (g.by_columns) drl_parallel_for(ctx, (n + 31) / 32, 1, drli_gemm_part, &g);
     else drl_parallel_for(ctx, m, 12, drli_gemm_part, &g);
 }
@@ -3405,20 +3442,14 @@ static void drli_column_part(void *arg, int begin, int end, int worker)
 {
     const drli_column_job *g = (const drli_column_job *)arg;
     (void)worker;
-    drli_column_sum((int)g->ctx->isa, g->rows, end - begin, g->x + begin, g->ldx, g->out + begin,
+    drli_column_sum(g->ctx->isa, g->rows, end - begin, g->x + begin, g->ldx, g->out + begin,
         g->accumulate);
 }
 
 void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx,
     float *out, int accumulate)
 {
-    drli_column_job g;
-    g.ctx = ctx;
-    g.rows = rows;
-    g.ldx = ldx;
-    g.accumulate = accumulate;
-    g.x = x;
-    g.out = out;
+    drli_column_job g = {ctx, rows, ldx, accumulate, x, out};
     drl_parallel_for(ctx, cols, (double)rows * cols < 1e5 ? cols : 64, drli_column_part, &g);
 }
 
@@ -3538,7 +3569,7 @@ void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank
     }
 }
 
-static void drli_state_add_array(drl_state *state, const char *prefix, const char *name,
+static void drli_state_array(drl_state *state, const char *prefix, const char *name,
     drl_dtype dtype, int64_t rows, int64_t cols, void *data)
 {
     char full[DRLI_NAME];
@@ -3548,7 +3579,7 @@ static void drli_state_add_array(drl_state *state, const char *prefix, const cha
 
 void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows, int cols)
 {
-    drli_state_add_array(state, "", name, DRL_F32, rows, cols, data);
+    drli_state_array(state, "", name, DRL_F32, rows, cols, data);
 }
 
 static int drli_utf8_good(const char *text)
@@ -4186,7 +4217,7 @@ drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
     drl_memory_free(ctx, bytes, head + temp_size);
     return status;
 }
-#endif /* DIFFRL_NO_STDIO */
+#endif
 
 /* ==================== >>fields
    Values between memory and text; tables. */
@@ -4401,7 +4432,7 @@ drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, int n, co
 }
 
 /* Set config.NAME=value in meta for every field. */
-DRLI_UNUSED static drl_status drli_fields_to_meta(const drl_field *fields, int n,
+static drl_status drli_fields_to_meta(const drl_field *fields, int n,
     const void *config, drl_meta *meta)
 {
     char key[DRLI_NAME], text[DRL_FIELD_TEXT];
@@ -4414,7 +4445,7 @@ DRLI_UNUSED static drl_status drli_fields_to_meta(const drl_field *fields, int n
 }
 
 /* The other way; fields without a pair keep their values. */
-DRLI_UNUSED static drl_status drli_fields_from_meta(drl_context *ctx, const drl_field *fields,
+static drl_status drli_fields_from_meta(drl_context *ctx, const drl_field *fields,
     int n, void *config, const drl_meta *meta)
 {
     drl_status status = DRL_OK;
@@ -4426,7 +4457,6 @@ DRLI_UNUSED static drl_status drli_fields_from_meta(drl_context *ctx, const drl_
     }
     return status;
 }
-
 
 DRLI_HOT
 /* ==================== >>tape
@@ -4691,7 +4721,7 @@ static void drli_binary_back(drl_tape *t, drli_binary_fn fn, drl_tensor *y)
 }
 
 /* Value and gradients; g is the gradient of y. Loops with constants vectorize. */
-#define DRLI_BINARY_CASE(name, part, add) \
+#define DRLI_PART(name, part, add) \
     case 2 * part + add: drli_##name##_loop(part, add, 1, n, as, bs, gs, out); break;
 #define DRLI_BINARY_OP(name, value, da, db) \
     DRLI_INLINE void drli_##name##_loop(DRLI_BINARY_ARGS) \
@@ -4707,11 +4737,11 @@ static void drli_binary_back(drl_tape *t, drli_binary_fn fn, drl_tensor *y)
     static void drli_##name##_run(DRLI_BINARY_ARGS) \
     { \
         switch (step ? 2 * part + add : -1) { \
-        DRLI_BINARY_CASE(name, 0, 0) \
-        DRLI_BINARY_CASE(name, 1, 0) \
-        DRLI_BINARY_CASE(name, 1, 1) \
-        DRLI_BINARY_CASE(name, 2, 0) \
-        DRLI_BINARY_CASE(name, 2, 1) \
+        DRLI_PART(name, 0, 0) \
+        DRLI_PART(name, 1, 0) \
+        DRLI_PART(name, 1, 1) \
+        DRLI_PART(name, 2, 0) \
+        DRLI_PART(name, 2, 1) \
         default: drli_##name##_loop(part, add, step, n, as, bs, gs, out); break; \
         } \
     } \
@@ -4757,7 +4787,7 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
         int add; \
         float *g = drli_grad(t, y->in[0], &add); \
         if (g) \
-            drli_##name##_slope((int)t->ctx->isa, drli_tensor_size(y), y->in[0]->data, \
+            drli_##name##_slope(t->ctx->isa, drli_tensor_size(y), y->in[0]->data, \
                                 y->data, y->grad, y->f[0], y->f[1], add, g); \
     } \
     drl_tensor *drl_##name PARAMS \
@@ -4766,7 +4796,7 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
         if (t->status) return y; \
         y->f[0] = low; \
         y->f[1] = high; \
-        drli_##name##_value((int)t->ctx->isa, drli_tensor_size(y), x->data, y->f[0], y->f[1], \
+        drli_##name##_value(t->ctx->isa, drli_tensor_size(y), x->data, y->f[0], y->f[1], \
                             y->data); \
         return y; \
     }
@@ -4812,8 +4842,7 @@ DRLI_BACKWARD(linear)
     drl_context *ctx = t->ctx;
     int add = 0;
     float *g, *dz = y->grad;
-    drl_epilogue sum;
-    memset(&sum, 0, sizeof(sum));
+    drl_epilogue sum = {0, NULL, NULL, 0, DRL_ACT_NONE, NULL, 0};
     if (y->i[0] != DRL_ACT_NONE)
         drl_act_backward(ctx, (drl_act)y->i[0], drli_tensor_size(y), (const float *)y->saved,
             y->data, y->grad, dz, 0);
@@ -4837,11 +4866,47 @@ DRLI_BACKWARD(linear)
     g = drli_grad(t, base, &add);
     if (g) drl_act_backward(ctx, DRL_ACT_NONE, drli_tensor_size(y), NULL, NULL, dz, g, add);
 }
+
+/* bf16, nearest even, of x; a pair, its first in the upper half */
+DRLI_INLINE uint32_t drli_bf16(float x)
+{
+    uint32_t u = drli_bits(x);
+    return x != x ? 0x7fc00000u : (u + 0x7fffu + (u >> 16 & 1)) & 0xffff0000u;
+}
+DRLI_INLINE float drli_pair(float x, float y)
+{
+    return drli_float(drli_bf16(x) | drli_bf16(y) >> 16);
+}
+
+/* n rounded values, or pairs of neighbours in a row (gap 1) or column (gap n). */
+DRLI_KERNEL(bf16_row, (n, x, gap, out), int n, const float *x, int gap, float *out)
+{
+    int i;
+    if (gap == 0) for (i = 0; i < n; i++) out[i] = drli_pair(x[i], 0.0f);
+    else if (gap == 1) for (i = 0; i < n; i++) out[i] = drli_pair(x[2 * i], x[2 * i + 1]);
+    else for (i = 0; i < n; i++) out[i] = drli_pair(x[i], x[gap + i]);
+}
+
+/* x [m, k] or weights [k, n]: pairs along k if the CPU has such products; behind it room for
+   drli_tile_amx to read. */
+static float *drli_bf16_copy(drl_tape *t, const drl_tensor *x, int weights)
+{
+    const int pairs = t->ctx->bf16 != 0, down = pairs && weights, n = x->cols >> (pairs - down);
+    float *out = drli_tape_floats(t, DRLI_AT((x->rows >> down) + 32, n));
+    int i;
+    for (i = 0; out && i < x->rows >> down; i++)
+        drli_bf16_row(t->ctx->isa, n, x->data + DRLI_AT(i << down, x->cols), down ? n : pairs,
+            out + DRLI_AT(i, n));
+    return out;
+}
+
 drl_tensor *drl_linear(drl_tape *t, drl_tensor *x, drl_tensor *w, drl_tensor *bias,
     drl_tensor *base, drl_act act)
 {
+    const float *in = x->data;
+    int k = x->cols;
     drl_tensor *y;
-    drl_epilogue e;
+    drl_epilogue e = {0, bias ? bias->data : NULL, base ? base->data : NULL, w->cols, act, NULL, 0};
     if (x->cols != w->rows) return drli_shape_error(t, "linear", x, w, "cols of x = rows of w");
     if (bias && (bias->rows != 1 || bias->cols != w->cols))
         return drli_shape_error(t, "linear", bias, w, "a bias [1, cols of w]");
@@ -4852,17 +4917,18 @@ drl_tensor *drl_linear(drl_tape *t, drl_tensor *x, drl_tensor *w, drl_tensor *bi
     drli_node_input(t, y, 2, bias);
     drli_node_input(t, y, 3, base);
     y->i[0] = (int)act;
-    memset(&e, 0, sizeof(e));
     if (y->needs_grad && (act == DRL_ACT_GELU || act == DRL_ACT_MISH || act == DRL_ACT_SOFTPLUS)) {
         y->saved = e.pre = drli_tape_floats(t, drli_tensor_size(y));
         if (t->status) return &t->poison;
     }
-    e.bias = bias ? bias->data : NULL;
-    e.base = base ? base->data : NULL;
-    e.base_ld = w->cols;
-    e.act = act;
-    drl_gemm(t->ctx, DRL_GEMM_NN, x->rows, w->cols, x->cols, x->data, x->cols, w->data, w->cols,
-        y->data, w->cols, &e);
+    if (w->bf16 && !t->grad_enabled) {
+        in = drli_bf16_copy(t, x, 0);
+        e.pairs = t->ctx->bf16 != 0;
+        k = x->cols >> e.pairs;
+        if (!in) return &t->poison;
+    }
+    drl_gemm(t->ctx, DRL_GEMM_NN, x->rows, w->cols, k, in, k, in == x->data ? w->data : w->bf16,
+        w->cols, y->data, w->cols, &e);
     return y;
 }
 
@@ -5048,7 +5114,7 @@ static void drli_batch_stats(drl_context *ctx, const drl_tensor *x, float *mean,
     drl_column_sum(ctx, rows, cols, x->data, cols, mean, 0);
     for (c = 0; c < cols; c++) mean[c] /= (float)rows;
     memset(var, 0, (size_t)cols * sizeof(float));
-    drli_column_square((int)ctx->isa, rows, cols, x->data, mean, var);
+    drli_column_square(ctx->isa, rows, cols, x->data, mean, var);
     for (c = 0; c < cols; c++) var[c] /= (float)rows;
 }
 
@@ -5091,7 +5157,7 @@ DRLI_KERNEL(brn_dx, (rows, cols, x, g, scale, a, m, km, kv, add, gx), int rows, 
 DRLI_BACKWARD(batch_renorm)
 {
     drl_tensor *x = y->in[0], *scale = y->in[1], *shift = y->in[2];
-    int c, n = x->cols, isa = (int)t->ctx->isa, add = 0;
+    int c, n = x->cols, add = 0;
     size_t w = (size_t)n;
     const float *m = (const float *)y->saved, *v = m + w, *rr = v + w, *delta = rr + w;
     const float *a = delta + w, *b = a + w;
@@ -5099,7 +5165,7 @@ DRLI_BACKWARD(batch_renorm)
     if (!sg) return;
     sx = sg + w, km = sx + w, kv = km + w;
     memset(sg, 0, 2 * w * sizeof(float));
-    drli_brn_sums(isa, x->rows, n, x->data, y->grad, a, b, sg, sx);
+    drli_brn_sums(t->ctx->isa, x->rows, n, x->data, y->grad, a, b, sg, sx);
     g = drli_grad_add(t, scale);
     for (c = 0; g && c < n; c++) g[c] += sx[c];
     g = drli_grad_add(t, shift);
@@ -5112,7 +5178,8 @@ DRLI_BACKWARD(batch_renorm)
         km[c] = -H * a[c] / (float)x->rows;
         kv[c] = 2.0f * dv / (float)x->rows;
     }
-    if (g) drli_brn_dx(isa, x->rows, n, x->data, y->grad, scale->data, a, m, km, kv, add, g);
+    if (g)
+        drli_brn_dx(t->ctx->isa, x->rows, n, x->data, y->grad, scale->data, a, m, km, kv, add, g);
 }
 
 /* Gradients flow through m, v, not r, delta. stats [6, cols], the tape's: m, v, r, delta, a, b. */
@@ -5132,7 +5199,7 @@ static drl_tensor *drli_batch_renorm(drl_tape *t, drl_tensor *x, drl_tensor *sca
         a[c] = 1.0f / sqrtf(v[c] / (r[c] * r[c]) + eps);
         b[c] = delta[c] * sqrtf(v[c]) / r[c] - m[c];
     }
-    drli_brn_value((int)t->ctx->isa, x->rows, n, x->data, a, b, scale->data, shift->data, y->data);
+    drli_brn_value(t->ctx->isa, x->rows, n, x->data, a, b, scale->data, shift->data, y->data);
     return y;
 }
 
@@ -5230,14 +5297,14 @@ static drl_tensor *drli_softmax(drl_tape *t, drl_op op, drl_tensor *x, int log)
     float *p = log ? drli_tape_floats(t, drli_tensor_size(x)) : y->data;
     if (t->status) return &t->poison;
     y->saved = p;
-    drli_softmax_rows((int)t->ctx->isa, x->rows, x->cols, x->data, p, log ? y->data : NULL);
+    drli_softmax_rows(t->ctx->isa, x->rows, x->cols, x->data, p, log ? y->data : NULL);
     return y;
 }
 
 DRLI_BACKWARD(log_softmax)
 {
     float *g = drli_grad_add(t, y->in[0]);
-    if (g) drli_softmax_dx((int)t->ctx->isa, y->rows, y->cols, (const float *)y->saved, y->grad,
+    if (g) drli_softmax_dx(t->ctx->isa, y->rows, y->cols, (const float *)y->saved, y->grad,
             1.0f, g);
 }
 drl_tensor *drl_log_softmax(drl_tape *t, drl_tensor *x)
@@ -5276,18 +5343,15 @@ drl_tensor *drl_params_add(drl_params *p, const char *prefix, const char *name, 
     drl_tensor *x;
     drli_text t;
     if (p->status) return NULL;
-    if (rows < 1 || cols < 1 || rows > 1 << 24 || cols > 1 << 24 || p->count == p->capacity) {
+    if (rows < 1 || cols < 1 || rows > 1 << 24 || cols > 1 << 24 || p->count == p->capacity)
         p->status = drli_fail(p->ctx, DRL_ERR_RANGE,
             "drl_params_add: %s%s: expected sizes 1 .. 2^24 and at most %d tensors, got [%d, %d]",
             prefix, name, p->capacity, rows, cols);
-        return NULL;
-    }
-    if (strlen(prefix) + strlen(name) >= DRL_NAME_SIZE) {
+    else if (strlen(prefix) + strlen(name) >= DRL_NAME_SIZE)
         p->status = drli_fail(p->ctx, DRL_ERR_NAME,
             "drl_params_add: expected a name of at most %d letters, got %s%s", DRL_NAME_SIZE - 1,
             prefix, name);
-        return NULL;
-    }
+    if (p->status) return NULL;
     t = drli_text_begin(p->names[p->count], DRL_NAME_SIZE);
     drli_text_format(&t, "%s%s", prefix, name);
     x = &p->list[p->count++];
@@ -5349,7 +5413,7 @@ DRLI_KERNEL(polyak, (n, from, tau, to), size_t n, const float *from, float tau, 
 
 void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
 {
-    drli_polyak((int)to->ctx->isa, to->size, from->value, tau, to->value);
+    drli_polyak(to->ctx->isa, to->size, from->value, tau, to->value);
 }
 
 void drl_params_state(drl_params *p, drl_state *state, const char *prefix, int optimizer)
@@ -5359,14 +5423,14 @@ void drl_params_state(drl_params *p, drl_state *state, const char *prefix, int o
     for (i = 0; i < p->count; i++) {
         const drl_tensor *x = &p->list[i];
         size_t at = (size_t)(x->data - p->value);
-        drli_state_add_array(state, prefix, p->names[i], DRL_F32, x->rows, x->cols, x->data);
+        drli_state_array(state, prefix, p->names[i], DRL_F32, x->rows, x->cols, x->data);
         if (!moments) continue;
-        drli_name(name, "%sadam_m.%s", prefix, p->names[i]);
-        drl_state_add_f32(state, name, p->m + at, x->rows, x->cols);
-        drli_name(name, "%sadam_v.%s", prefix, p->names[i]);
-        drl_state_add_f32(state, name, p->v + at, x->rows, x->cols);
+        drli_state_array(state, prefix, drli_name(name, "adam_m.%s", p->names[i]), DRL_F32, x->rows,
+            x->cols, p->m + at);
+        drli_state_array(state, prefix, drli_name(name, "adam_v.%s", p->names[i]), DRL_F32, x->rows,
+            x->cols, p->v + at);
     }
-    if (moments) drli_state_add_array(state, prefix, "adam_step", DRL_I64, 1, 0, &p->step);
+    if (moments) drli_state_array(state, prefix, "adam_step", DRL_I64, 1, 0, &p->step);
 }
 
 /* Norm of all gradients, in order; zero_nan 1: nan counts as 0. */
@@ -5389,7 +5453,7 @@ static int drli_params_find_nan(const drl_params *p)
         const drl_tensor *x = &p->list[i];
         size_t j, n = drli_tensor_size(x);
         for (j = 0; j < n; j++)
-            if (!(fabsf(x->data[j]) <= 3.4028235e38f)) return i;
+            if (!drli_finite(x->data[j])) return i;
     }
     return -1;
 }
@@ -5436,18 +5500,22 @@ static drl_tensor *drli_dense_frozen(drl_tape *t, const drl_dense *layer, drl_te
     return drl_linear(t, x, drl_detach(t, layer->w), drl_detach(t, layer->b), NULL, act);
 }
 
+static int drli_layers_fit(drl_params *p, const char *prefix, int layers, int least)
+{
+    if (layers >= least && layers <= DRL_MLP_LAYERS) return 1;
+    if (!p->status)
+        p->status = drli_fail(p->ctx, DRL_ERR_RANGE, "MLP %s: expected %d .. %d layers, got %d",
+            prefix, least, DRL_MLP_LAYERS, layers);
+    return 0;
+}
+
 void drl_mlp_add(drl_mlp *mlp, drl_params *p, const char *prefix, const int *dims,
     int layers, drl_act act, drl_act out_act)
 {
     char name[DRLI_NAME];
     int i;
     memset(mlp, 0, sizeof(*mlp));
-    if (layers < 1 || layers > DRL_MLP_LAYERS) {
-        if (!p->status)
-            p->status = drli_fail(p->ctx, DRL_ERR_RANGE,
-                "drl_mlp_add: %s: expected 1 .. %d layers, got %d", prefix, DRL_MLP_LAYERS, layers);
-        return;
-    }
+    if (!drli_layers_fit(p, prefix, layers, 1)) return;
     mlp->layers = layers;
     mlp->act = act;
     mlp->out_act = out_act;
@@ -5499,13 +5567,7 @@ void drl_resmlp_add(drl_resmlp *net, drl_params *p, const char *prefix, int in, 
     char name[DRLI_NAME];
     int i;
     memset(net, 0, sizeof(*net));
-    if (blocks < 0 || 2 * blocks > DRL_MLP_LAYERS) {
-        if (!p->status)
-            p->status = drli_fail(p->ctx, DRL_ERR_RANGE,
-                "drl_resmlp_add: %s: expected 0 .. %d blocks, got %d", prefix, DRL_MLP_LAYERS / 2,
-                blocks);
-        return;
-    }
+    if (!drli_layers_fit(p, prefix, 2 * blocks, 0)) return;
     net->blocks = blocks;
     net->act = act;
     drl_dense_add(&net->first, p, prefix, "first", in, width);
@@ -5688,7 +5750,7 @@ void drl_adam_step(drl_params *p, const drl_adam_config *cfg)
         double norm = drli_grad_norm(p, cfg->zero_nan);
         if (norm > (double)cfg->clip_norm) gain = (float)((double)cfg->clip_norm / norm);
     }
-    drli_adam((int)p->ctx->isa, p->size, p->value, p->grad, p->m, p->v, cfg, gain, cut,
+    drli_adam(p->ctx->isa, p->size, p->value, p->grad, p->m, p->v, cfg, gain, cut,
         (float)(1.0 / (1.0 - drli_powi((double)cfg->beta1, p->step))), (float)(1.0 / (1.0 -
         drli_powi((double)cfg->beta2, p->step))), 1.0f - cfg->lr * cfg->weight_decay);
 }
@@ -5908,8 +5970,12 @@ void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const drl_ddpm
 {
     int r, t, n, A = net->act_dim, rows = candidates * obs->rows, grad = tape->grad_enabled;
     size_t all = (size_t)rows * (size_t)A;
-    drl_tensor *time, *state;
+    drl_tensor *time, *state, *w;
     tape->grad_enabled = 0;
+    for (r = 1; r < net->mlp.layers && net->precision == DRL_BF16_SAMPLING && rows >= 64; r++) {
+        w = net->mlp.layer[r].w;
+        if (w->rows % 32 == 0) w->bf16 = drli_bf16_copy(tape, w, 1);
+    }
     n = drli_pass_rows(obs->rows, candidates);
     time = drl_denoiser_time(tape, net, ddpm->time[ddpm->steps] + 1);
     state = drli_repeat_rows(tape, drl_denoiser_state(tape, net, obs), n);
@@ -5928,6 +5994,7 @@ void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const drl_ddpm
             drl_tape_release(tape, mark);
         }
     }
+    for (r = 1; r < net->mlp.layers; r++) net->mlp.layer[r].w->bf16 = NULL;
     tape->grad_enabled = grad;
 }
 
@@ -5982,7 +6049,7 @@ void drl_c51_project(drl_context *ctx, const drl_atoms *atoms, int rows, const f
     const float *shift, const float *scale, float weight, int accumulate, float *out)
 {
     if (!accumulate) memset(out, 0, DRLI_AT(rows, atoms->count) * sizeof(float));
-    drli_c51_project((int)ctx->isa, atoms, rows, p, shift, scale, weight, out);
+    drli_c51_project(ctx->isa, atoms, rows, p, shift, scale, weight, out);
 }
 
 /* p = softmax(x), l = ln(p + 1e-15), w = p / (p + 1e-15); work [2 n].
@@ -6004,19 +6071,19 @@ DRLI_BACKWARD(c51_loss)
     drl_tensor *x = y->in[0];
     const float *p = (const float *)y->saved, *d = p + drli_tensor_size(x);
     float *g = drli_grad_add(t, x), up = y->grad[0] / (float)x->rows;
-    if (g) drli_softmax_dx((int)t->ctx->isa, x->rows, x->cols, p, d, up, g);
+    if (g) drli_softmax_dx(t->ctx->isa, x->rows, x->cols, p, d, up, g);
 }
 drl_tensor *drl_c51_loss(drl_tape *t, drl_tensor *logits, const float *target, float bonus)
 {
     drl_tensor *y = drli_node(t, DRLI_OP(c51_loss), 1, 1, logits, NULL);
     size_t i, size = drli_tensor_size(logits);
-    int isa = (int)t->ctx->isa, rows = logits->rows, n = logits->cols;
+    int rows = logits->rows, n = logits->cols;
     float *p = drli_tape_floats(t, 3 * size);
     double sum = 0;
     if (t->status) return &t->poison;
     y->saved = p;
-    drli_softmax_rows(isa, rows, n, logits->data, p, NULL);
-    drli_c51_terms(isa, rows, n, target, bonus, p, p + 2 * size, p + size);
+    drli_softmax_rows(t->ctx->isa, rows, n, logits->data, p, NULL);
+    drli_c51_terms(t->ctx->isa, rows, n, target, bonus, p, p + 2 * size, p + size);
     for (i = 0; i < size; i++) sum += (double)p[2 * size + i];
     y->data[0] = (float)(sum / (double)rows);
     return y;
@@ -6047,14 +6114,14 @@ DRLI_BACKWARD(c51_mean)
     drl_tensor *x = y->in[0];
     float *g = drli_grad_add(t, x);
     if (g)
-        drli_c51_slope((int)t->ctx->isa, x->rows, x->cols, y->f[0], y->f[1],
+        drli_c51_slope(t->ctx->isa, x->rows, x->cols, y->f[0], y->f[1],
             (const float *)y->saved, y->data, y->grad, g);
 }
 drl_tensor *drl_c51_mean(drl_tape *t, drl_tensor *logits, const drl_atoms *atoms)
 {
     drl_tensor *y;
     float *p;
-    int n = logits->cols, isa = (int)t->ctx->isa;
+    int n = logits->cols;
     if (n != atoms->count)
         return drli_shape_error(t, "c51_mean", logits, logits, "as many columns as atoms");
     y = drli_node(t, DRLI_OP(c51_mean), logits->rows, 1, logits, NULL);
@@ -6063,8 +6130,8 @@ drl_tensor *drl_c51_mean(drl_tape *t, drl_tensor *logits, const drl_atoms *atoms
     y->saved = p;
     y->f[0] = atoms->v_min;
     y->f[1] = (atoms->v_max - atoms->v_min) / (float)(n - 1);
-    drli_softmax_rows(isa, logits->rows, n, logits->data, p, NULL);
-    drli_c51_value(isa, logits->rows, n, y->f[0], y->f[1], p, y->data);
+    drli_softmax_rows(t->ctx->isa, logits->rows, n, logits->data, p, NULL);
+    drli_c51_value(t->ctx->isa, logits->rows, n, y->f[0], y->f[1], p, y->data);
     return y;
 }
 
@@ -6175,11 +6242,6 @@ drl_tensor *drl_twin_loss(drl_tape *t, const drl_twin *twin, drl_tensor *obs,
 DRLI_COLD
 /* ==================== >>env
    Stepping with checks. */
-
-static int drli_finite(float x)
-{
-    return fabsf(x) <= 3.4028235e38f;
-}
 
 /* "Pendulum, environment 2, step 17: " to out [96]. index, step -1: not known; step 0: reset. */
 static const char *drli_env_where(char *out, const drl_env *env, int index, int step)
@@ -6518,16 +6580,16 @@ void drl_replay_state(drl_replay *r, drl_state *state, const char *prefix)
         drli_state_range(state, prefix, "turn", 0, r->cfg.envs - 1);
         drli_state_range(state, prefix, "head", n < most ? n : 0, n);
     }
-    drli_state_add_array(state, prefix, "obs", DRL_F32, n, r->cfg.obs_dim, r->obs);
-    drli_state_add_array(state, prefix, "next_obs", DRL_F32, n, r->cfg.obs_dim, r->next_obs);
-    drli_state_add_array(state, prefix, "act", DRL_F32, n, r->cfg.act_dim, r->act);
-    drli_state_add_array(state, prefix, "reward", DRL_F32, n, 0, r->reward);
-    drli_state_add_array(state, prefix, "flags", DRL_U8, n, 0, r->flags);
-    drli_state_add_array(state, prefix, "next", DRL_I32, n, 0, r->next);
-    drli_state_add_array(state, prefix, "last", DRL_I64, r->cfg.envs, 0, r->last);
-    drli_state_add_array(state, prefix, "turn", DRL_I64, 1, 0, &r->turn);
-    drli_state_add_array(state, prefix, "size", DRL_I64, 1, 0, &r->size);
-    drli_state_add_array(state, prefix, "head", DRL_I64, 1, 0, &r->head);
+    drli_state_array(state, prefix, "obs", DRL_F32, n, r->cfg.obs_dim, r->obs);
+    drli_state_array(state, prefix, "next_obs", DRL_F32, n, r->cfg.obs_dim, r->next_obs);
+    drli_state_array(state, prefix, "act", DRL_F32, n, r->cfg.act_dim, r->act);
+    drli_state_array(state, prefix, "reward", DRL_F32, n, 0, r->reward);
+    drli_state_array(state, prefix, "flags", DRL_U8, n, 0, r->flags);
+    drli_state_array(state, prefix, "next", DRL_I32, n, 0, r->next);
+    drli_state_array(state, prefix, "last", DRL_I64, r->cfg.envs, 0, r->last);
+    drli_state_array(state, prefix, "turn", DRL_I64, 1, 0, &r->turn);
+    drli_state_array(state, prefix, "size", DRL_I64, 1, 0, &r->size);
+    drli_state_array(state, prefix, "head", DRL_I64, 1, 0, &r->head);
 }
 
 /* ==================== >>agent
@@ -6628,7 +6690,7 @@ static float *drli_agent_floats(drl_agent *a, int rows, int cols)
 
 /* Start a set of at most `capacity` tensors, which the agent saves (acting 1: for acting, too) and
    frees; drli_agent_commit has its errors. */
-DRLI_UNUSED static void drli_agent_set(drl_agent *a, drl_params *params, const char *prefix,
+static void drli_agent_set(drl_agent *a, drl_params *params, const char *prefix,
     int capacity, int trainable, int acting)
 {
     drl_set set = {params, prefix, acting};
@@ -6638,7 +6700,7 @@ DRLI_UNUSED static void drli_agent_set(drl_agent *a, drl_params *params, const c
 }
 
 /* Allocate all sets; the first error since init_fn began. */
-DRLI_UNUSED static drl_status drli_agent_commit(drl_agent *a)
+static drl_status drli_agent_commit(drl_agent *a)
 {
     int i;
     drl_status s = a->tape.status;
@@ -6646,7 +6708,7 @@ DRLI_UNUSED static drl_status drli_agent_commit(drl_agent *a)
     return s;
 }
 
-DRLI_UNUSED static drl_rng *drli_agent_rng(drl_agent *a, drl_mode mode)
+static drl_rng *drli_agent_rng(drl_agent *a, drl_mode mode)
 {
     return mode == DRL_MODE_EXPLORE ? &a->rng_act : &a->rng_eval;
 }
@@ -6670,7 +6732,7 @@ static double drli_squares(int n, const float *x, double *mean)
 }
 
 /* x = (x - mean) / (standard deviation + 1e-8) */
-DRLI_UNUSED static void drli_standardize(int n, float *x)
+static void drli_standardize(int n, float *x)
 {
     double mean, sd = sqrt(drli_squares(n, x, &mean) / DRLI_MAX(n - 1, 1)) + 1e-8;
     int i;
@@ -6678,7 +6740,7 @@ DRLI_UNUSED static void drli_standardize(int n, float *x)
 }
 
 /* Normals [rows, cols]; zeros if rng is NULL, and for an agent without noise. */
-DRLI_UNUSED static drl_tensor *drli_agent_normals(drl_agent *a, drl_rng *rng, int rows, int cols)
+static drl_tensor *drli_agent_normals(drl_agent *a, drl_rng *rng, int rows, int cols)
 {
     drl_tensor *x = drl_tape_input(&a->tape, rows, cols, NULL);
     if (a->tape.status) return x;
@@ -6689,7 +6751,7 @@ DRLI_UNUSED static drl_tensor *drli_agent_normals(drl_agent *a, drl_rng *rng, in
 }
 
 /* Normals of the stream for training to x [n]; returns x. */
-DRLI_UNUSED static float *drli_agent_noise(drl_agent *a, float *x, int n)
+static float *drli_agent_noise(drl_agent *a, float *x, int n)
 {
     drl_rng_normal_fill(a->ctx, &a->rng_noise, x, (size_t)n);
     return x;
@@ -6703,7 +6765,7 @@ static drl_tape *drli_agent_tape(drl_agent *a, int grad)
     return &a->tape;
 }
 
-DRLI_UNUSED static drl_adam_config drli_adam_lr(float lr)
+static drl_adam_config drli_adam_lr(float lr)
 {
     drl_adam_config c = drl_adam_config_default();
     c.lr = lr;
@@ -6711,7 +6773,7 @@ DRLI_UNUSED static drl_adam_config drli_adam_lr(float lr)
 }
 
 /* Adam step of params on loss [1, 1], metric m. */
-DRLI_UNUSED static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
+static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
     const drl_adam_config *adam, drl_tensor *loss, int m)
 {
     drl_params_zero_grad(params);
@@ -6723,7 +6785,7 @@ DRLI_UNUSED static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
 
 /* Of a rollout with values v of obs and next of next_obs, [size] (GAE, arXiv:1506.02438):
      A = r + gamma V(s') - V(s) + gamma lambda A of the episode's next row, target = A + V */
-DRLI_UNUSED static void drli_rollout_gae(const drl_replay *r, float gamma, float lambda,
+static void drli_rollout_gae(const drl_replay *r, float gamma, float lambda,
     const float *v, const float *next, float *advantage, float *target)
 {
     int64_t i;
@@ -6735,7 +6797,7 @@ DRLI_UNUSED static void drli_rollout_gae(const drl_replay *r, float gamma, float
     }
 }
 
-DRLI_UNUSED static void drli_rollout_clear(drl_replay *r)
+static void drli_rollout_clear(drl_replay *r)
 {
     memset(r->last, 0xff, (size_t)r->cfg.envs * sizeof(int64_t)); /* -1: no row to follow on */
     r->size = r->head = 0;
@@ -6873,8 +6935,8 @@ void drl_agent_state(drl_agent *a, drl_state *state, int all)
             drl_params_state(a->sets[i].params, state, a->sets[i].prefix, all);
     if (a->algo.state_fn) a->algo.state_fn(a, state, all);
     if (!all) return;
-    drli_state_add_array(state, "count.", "updates", DRL_I64, 1, 0, &a->updates);
-    drli_state_add_array(state, "rng.", "agent", DRL_U64, 4 * sizeof(drl_rng) / 8, 0,
+    drli_state_array(state, "count.", "updates", DRL_I64, 1, 0, &a->updates);
+    drli_state_array(state, "rng.", "agent", DRL_U64, 4 * sizeof(drl_rng) / 8, 0,
         &a->rng_act); /* and those that follow */
 }
 
@@ -7025,14 +7087,14 @@ void drl_trainer_state(drl_trainer *t, drl_state *state, int replay)
 {
     int E = t->env_count;
     drl_agent_state(t->agent, state, 1);
-    drli_state_add_array(state, "rng.", "trainer", DRL_U64, sizeof(drl_rng) / 8, 0, &t->random);
-    drli_state_add_array(state, "trainer.", "seed", DRL_U64, 1, 0, &t->cfg.seed);
-    drli_state_add_array(state, "trainer.", "counts", DRL_I64, 3, 0, &t->steps);
-    drli_state_add_array(state, "trainer.", "recent", DRL_F64, 202, 0, &t->last_return);
-    drli_state_add_array(state, "env.", "episode", DRL_I64, E, 0, t->episode);
-    drli_state_add_array(state, "env.", "return", DRL_F64, E, 0, t->ret);
-    drli_state_add_array(state, "env.", "length", DRL_I32, E, 0, t->length);
-    drli_state_add_array(state, "env.", "state", DRL_U8, (int64_t)t->env_bytes, 0, t->env_state);
+    drli_state_array(state, "rng.", "trainer", DRL_U64, sizeof(drl_rng) / 8, 0, &t->random);
+    drli_state_array(state, "trainer.", "seed", DRL_U64, 1, 0, &t->cfg.seed);
+    drli_state_array(state, "trainer.", "counts", DRL_I64, 3, 0, &t->steps);
+    drli_state_array(state, "trainer.", "recent", DRL_F64, 202, 0, &t->last_return);
+    drli_state_array(state, "env.", "episode", DRL_I64, E, 0, t->episode);
+    drli_state_array(state, "env.", "return", DRL_F64, E, 0, t->ret);
+    drli_state_array(state, "env.", "length", DRL_I32, E, 0, t->length);
+    drli_state_array(state, "env.", "state", DRL_U8, (int64_t)t->env_bytes, 0, t->env_state);
     drl_state_add_f32(state, "env.obs", t->obs, E, t->agent->obs_dim);
     if (replay && !t->agent->algo.observe_fn) drl_replay_state(&t->replay, state, "replay.");
     if (state->file) drli_state_range(state, "trainer.", "counts", 0, INT64_MAX / 2);
@@ -7354,8 +7416,7 @@ static drl_status drli_dacer_start(drl_agent *a)
 static float *drli_dacer_noise(drl_dacer *d, int rows, int more)
 {
     int n = rows * (d->cfg.steps + 1) * d->cfg.act_dim + more;
-    drl_rng_normal_fill(d->agent.ctx, &d->agent.rng_noise, d->noise, (size_t)n);
-    return d->noise;
+    return drli_agent_noise(&d->agent, d->noise, n);
 }
 
 /* a = clip(x_0 + lambda alpha n, -1, 1), x_0 the chain's end; noisy 0: without n, learn 1: with
@@ -7646,7 +7707,7 @@ static drl_tensor *drli_dime_time(drl_dime *d)
 }
 
 /* The same for acting: made anew only if the weights behind it, the first of the actor, are not
-   those of the last time, whoever changed them. (At first both are 0, which fits.) */
+   those of the last time. (At first both are 0, which fits.) */
 static drl_tensor *drli_dime_time_kept(drl_dime *d)
 {
     if (memcmp(d->time_weights, d->actor.value, d->time_bytes) != 0) {
@@ -7737,7 +7798,7 @@ static void drli_dime_target(drl_dime *d, const drl_batch *b, drl_tensor *const 
     for (r = 0; r < B; r++)
         d->shift[r] = fmaf(-b->discount[r] * alpha, d->next_density[r], b->reward[r]);
     for (j = 0; j < 2; j++) {
-        drli_softmax_rows((int)ctx->isa, B, M, logits[j]->data + B * M, p, NULL);
+        drli_softmax_rows(ctx->isa, B, M, logits[j]->data + B * M, p, NULL);
         drl_c51_project(ctx, &d->support, B, p, d->shift, b->discount, 0.5f, j, d->target);
     }
 }
@@ -8156,8 +8217,8 @@ static void drli_dppo_state(drl_agent *agent, drl_state *state, int all)
 {
     drl_dppo *d = (drl_dppo *)agent;
     if (!all) return;
-    drli_state_add_array(state, "count.", "dppo", DRL_I64, 2, 0, &d->epoch);
-    drli_state_add_array(state, "", "reward_scale", DRL_F64, 3, 0, d->scale);
+    drli_state_array(state, "count.", "dppo", DRL_I64, 2, 0, &d->epoch);
+    drli_state_array(state, "", "reward_scale", DRL_F64, 3, 0, d->scale);
     drl_state_add_f32(state, "plans", d->plans, 2 * d->cfg.envs, d->stride);
     drl_state_add_f32(state, "returns", d->target, d->cfg.rollout, 0);
     if (state->file) drli_state_range(state, "rollout.", "size", 0, d->cfg.rollout);
@@ -8404,6 +8465,7 @@ static drl_status drli_qvpo_start(drl_agent *agent)
     for (j = 0; j < 2; j++)
         drl_denoiser_add(j ? &q->eps_target : &q->eps, j ? &q->actor_target : &q->actor, "", S, A,
             DRL_TIME_DDPM, 32, 256, c->actor_width, 3, 0, DRL_ACT_MISH);
+    q->eps.precision = q->eps_target.precision = (drl_precision)c->precision;
     drl_twin_add(&q->q, &q->critic, &q->critic_target, "", S, A, c->critic_width, 4, DRL_ACT_MISH);
     q->score = drl_params_add(&q->running, "", "score", 1, 2);
     q->path = drli_agent_floats(agent, (c->steps + 1) * DRLI_MAX(c->target, c->candidates),
@@ -8630,13 +8692,16 @@ drl_algo drl_algo_find(const char *name)
 #ifdef __cplusplus
 }
 #endif
+#if defined(__GNUC__) || defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
 #endif
 #endif /* DIFFRL_IMPLEMENTATION */
 
-/* Licence: MIT No Attribution (MIT-0), copyright 2026 the diffrl authors. Do with it what you like;
-   it comes as it is, without warranty. The full text: LICENSE, spdx.org/licenses/MIT-0.
+/* Licence: MIT No Attribution (MIT-0), copyright 2026 the diffrl authors. It comes as it is,
+   without warranty. The full text: LICENSE, spdx.org/licenses/MIT-0.
 
    History
       0.1.0  2026-11  first version: the house, and DIME */

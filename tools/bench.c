@@ -535,6 +535,7 @@ static const algorithm algorithms[] = {
     {"dime", "cpu", "cpu", "", 3,
      "dime.py --steps 8 --width 128 --frequencies 32 --critic 256 --utd 1"},
     {"qvpo", "paper", "paper", "", 1, "qvpo.py"},
+    {"qvpo", "paper", "bf16", "precision=bf16_sampling", 1, NULL},
     {"qvpo", "cpu", "cpu", "", 4, NULL},
     {"qvpo", "paper", "dipo", "steps=100 behavior=1", 1, NULL},
     {"dacer", "paper", "paper", "", 2, "dacer.py"},
@@ -772,7 +773,7 @@ enum { PART_GEMM, PART_ACT, PART_OPTIMIZER, PART_SAMPLING, PART_OTHER, PARTS };
 static int breakdown(job_fn fn, void *arg, double length, double share[PARTS])
 {
     static const struct { const char *prefix; int part; } parts[] = {
-        {"drli_tile", PART_GEMM}, {"drli_transpose", PART_GEMM}, {"drli_gemm", PART_GEMM},
+        {"drli_tile", PART_GEMM}, {"drli_bf16", PART_GEMM}, {"drli_amx", PART_GEMM}, {"drli_transpose", PART_GEMM}, {"drli_gemm", PART_GEMM},
         {"bench_real_gemm", PART_GEMM}, {"drli_act_", PART_ACT}, {"drli_adam", PART_OPTIMIZER},
         {"drl_adam", PART_OPTIMIZER}, {"drli_polyak", PART_OPTIMIZER},
         {"drli_grad_norm", PART_OPTIMIZER}, {"drl_params", PART_OPTIMIZER},

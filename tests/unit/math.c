@@ -171,7 +171,7 @@ TEST(accuracy_in_ulp)
         const function *f = &functions[k];
         double worst;
         float at = 0.0f;
-        long n = worst_ulp((int)ctx.isa, f, isinf(f->limit) ? 419u : 233u, f->limit, &worst, &at);
+        long n = worst_ulp(ctx.isa, f, isinf(f->limit) ? 419u : 233u, f->limit, &worst, &at);
         CHECK(n >= 10000000);
         CHECK(worst <= f->ulp && worst <= 4.0);
         if (!(worst <= f->ulp)) printf("  %s: %.3f ulp at %.9g\n", f->name, worst, (double)at);
@@ -259,14 +259,14 @@ TEST(same_bits_on_every_instruction_set)
         drl_context ctx;
         if (!context(&ctx, isas[k], 1)) continue;
         for (j = 0; j < DRLI_COUNT(functions); j++) {
-            functions[j].array((int)ctx.isa, POINTS, x, y);
+            functions[j].array(ctx.isa, POINTS, x, y);
             for (i = 0; i < POINTS; i++) {
                 if (!((x[i] < 0 ? -x[i] : x[i]) > functions[j].limit)) {
                     CHECK(to_bits(y[i]) == to_bits(functions[j].one(x[i])));
                 }
             }
             memcpy(z, x, sizeof(x));
-            functions[j].array((int)ctx.isa, POINTS, z, z); /* in place */
+            functions[j].array(ctx.isa, POINTS, z, z); /* in place */
             for (i = 0; i < POINTS; i++) CHECK(to_bits(z[i]) == to_bits(y[i]));
         }
         drl_context_free(&ctx);
@@ -386,7 +386,7 @@ TEST(activations_same_bits_everywhere)
                 }
                 CHECK(!memcmp(y, y2, sizeof(y)));
                 CHECK(!memcmp(dz, dz2, sizeof(dz)));
-                drli_act_apply((int)ctx.isa, (drl_act)act, N, z, y2);
+                drli_act_apply(ctx.isa, (drl_act)act, N, z, y2);
                 CHECK(!memcmp(y, y2, sizeof(y)));
                 first = 0;
                 drl_context_free(&ctx);

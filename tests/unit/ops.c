@@ -555,7 +555,7 @@ TEST(same_bits)
             h = hash(h, g.params.grad, g.params.size);
             if (!runs) first[j] = h;
             if (h != first[j])
-                printf("  isa %d threads %d: %s\n", (int)ctx.isa, cfg.threads, case_text(&g));
+                printf("  isa %d threads %d: %s\n", ctx.isa, cfg.threads, case_text(&g));
             CHECK(h == first[j]);
             drl_tape_reset(&tape);
             drl_params_free(&g.params);
