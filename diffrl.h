@@ -184,7 +184,7 @@ typedef struct drl_context_config {
 typedef struct drl_context {
     drl_context_config cfg;
     int isa;                /* DRL_ISA_* in use */
-    int bf16;               /* products in bf16 by AVX512_BF16: 1, by AMX: 2, 0: by neither */
+    int bf16;               /* products in bf16: 1 by AVX512_BF16, 2 by AMX, 0: none */
     struct drli_pool *pool; /* NULL if threads is 1 or parallel_fn is set */
     void *scratch;          /* per-worker packing buffers of the matrix product */
     size_t scratch_size;
@@ -1986,14 +1986,14 @@ void drl_arena_free(drl_arena *arena)
 }
 
 /* The worker threads; the caller is worker 0. `ticket` is the number of the task, times 2048, plus
-   its pieces that nobody has taken: who is awake takes one after the other. Idle workers spin
-   for about 20 us: updates are hundreds of short tasks. */
+   its pieces that nobody has taken: who is awake takes one after the other. Idle ones spin for
+   300 us before they sleep. */
 #if !defined(DIFFRL_NO_THREADS) && (defined(__GNUC__) || defined(__clang__)) && \
     (defined(__unix__) || defined(__APPLE__))
 #define DRLI_THREADS 1
 #include <pthread.h>
 #include <sched.h>
-#define DRLI_SPIN 2000
+#define DRLI_SPIN 20000
 
 typedef struct drli_pool {
     pthread_mutex_t mutex; /* only for sleeping */
@@ -2006,7 +2006,7 @@ typedef struct drli_pool {
     drl_task_fn fn;        /* the task: fn over [0, n) in `pieces` pieces */
     void *arg;
     int n, pieces;
-    pthread_t threads[1];  /* and more */
+    pthread_t threads[1];
 } drli_pool;
 
 DRLI_INLINE void drli_pause(int round)
@@ -2019,17 +2019,22 @@ DRLI_INLINE void drli_pause(int round)
 #endif
 }
 
-/* Take pieces, fixed ranges, until none is left. The task cannot end before what was taken. */
+/* Piece p, a fixed one. */
+static void drli_pool_piece(drli_pool *pool, int p, int worker)
+{
+    const int64_t n = pool->n, pieces = pool->pieces;
+    pool->fn(pool->arg, (int)(n * p / pieces), (int)(n * (p + 1) / pieces), worker);
+    __atomic_sub_fetch(&pool->pending, 1, __ATOMIC_RELEASE);
+}
+
+/* Take pieces until none is left. The task cannot end before what was taken. */
 static void drli_pool_work(drli_pool *pool, int worker)
 {
     unsigned t = __atomic_load_n(&pool->ticket, __ATOMIC_ACQUIRE);
     while (t % 2048) {
         if (__atomic_compare_exchange_n(&pool->ticket, &t, t - 1, 0, __ATOMIC_ACQ_REL,
                 __ATOMIC_ACQUIRE)) {
-            int p = (int)(t % 2048) - 1;
-            pool->fn(pool->arg, (int)((int64_t)pool->n * p / pool->pieces), (int)((int64_t)pool->n *
-                (p + 1) / pool->pieces), worker);
-            __atomic_sub_fetch(&pool->pending, 1, __ATOMIC_RELEASE);
+            drli_pool_piece(pool, (int)(t % 2048) - 1, worker);
             t = __atomic_load_n(&pool->ticket, __ATOMIC_ACQUIRE);
         }
     }
@@ -2055,16 +2060,16 @@ static void *drli_pool_main(void *arg)
             pthread_mutex_unlock(&pool->mutex);
         }
         seen = __atomic_load_n(&pool->ticket, __ATOMIC_ACQUIRE) / 2048;
-        if (pool->stop) return NULL;
+        if (__atomic_load_n(&pool->stop, __ATOMIC_RELAXED)) return NULL;
         drli_pool_work(pool, self);
     }
 }
 
-/* Publish the task (or the stop). A worker that goes to sleep counts itself before its last look at
-   ticket: either it sees the new one or we see the sleeper. */
-static void drli_pool_start(drli_pool *pool)
+/* Publish pieces of the task (0: the stop). A worker that goes to sleep counts itself before its
+   last look at ticket: either it sees the new one or we see the sleeper. */
+static void drli_pool_start(drli_pool *pool, int pieces)
 {
-    __atomic_store_n(&pool->ticket, (pool->ticket / 2048 + 1) * 2048 + (unsigned)pool->pieces,
+    __atomic_store_n(&pool->ticket, (pool->ticket / 2048 + 1) * 2048 + (unsigned)pieces,
         __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&pool->sleepers, __ATOMIC_SEQ_CST) > 0) {
         pthread_mutex_lock(&pool->mutex);
@@ -2082,9 +2087,8 @@ static void drli_pool_free(drl_context *ctx)
 {
     drli_pool *pool = ctx->pool;
     if (!pool) return;
-    pool->stop = 1;
-    pool->pieces = 0;
-    drli_pool_start(pool);
+    __atomic_store_n(&pool->stop, 1, __ATOMIC_RELAXED);
+    drli_pool_start(pool, 0);
     while (pool->started > 0) pthread_join(pool->threads[--pool->started], NULL);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->mutex);
@@ -2115,7 +2119,8 @@ static void drli_pool_run(drli_pool *pool, int n, int pieces, drl_task_fn fn, vo
     pool->arg = arg;
     pool->n = n;
     pool->pieces = pool->pending = pieces;
-    drli_pool_start(pool);
+    drli_pool_start(pool, pieces - 1);
+    drli_pool_piece(pool, pieces - 1, 0); /* always these rows: in this core's cache */
     drli_pool_work(pool, 0);
     for (i = 0; __atomic_load_n(&pool->pending, __ATOMIC_ACQUIRE) > 0; i++) {
         drli_pause(i < DRLI_SPIN ? i : 63); /* long wait: leave the core */
@@ -2125,7 +2130,7 @@ static void drli_pool_run(drli_pool *pool, int n, int pieces, drl_task_fn fn, vo
 static drl_status drli_pool_init(drl_context *ctx)
 {
     return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: threads is %d, but this build has no "
-        "threads; set threads to 1, or give parallel_fn, or do not define DIFFRL_NO_THREADS",
+        "threads; set threads to 1, give parallel_fn, or leave out DIFFRL_NO_THREADS",
         ctx->cfg.threads);
 }
 
@@ -2172,7 +2177,7 @@ static int drli_isa_supported(int isa)
     return isa == DRL_ISA_SCALAR;
 }
 
-/* drl_context.bf16. Linux lends the tiles of AMX on arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA). */
+/* drl_context.bf16. Linux lends AMX's tiles on arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA). */
 static int drli_bf16_supported(void)
 {
     int found = 0;
@@ -2662,7 +2667,7 @@ static void drli_act_apply(int isa, drl_act act, size_t n, const float *z, float
     switch (act) { DRLI_ACTIVATIONS(DRLI_ACT_APPLY) default: break; }
 }
 
-/* elements that a thread takes at a time, at least two such */
+/* elements that a thread takes at a time, two or more */
 #define DRLI_ACT_BLOCK 16384u
 
 typedef struct drli_act_task {
@@ -2972,7 +2977,7 @@ void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n)
 /* ==================== >>kernels
    C is computed in tiles of some rows x 2 vectors that stay in registers while k runs. B is packed
    into panels as wide as a tile, A' into rows where low tiles would use little of its cache lines.
-   Zen 4 and 5: 93 to 98 % of the multiply-add peak at 256^3; Sapphire Rapids: 69 to 75 %. */
+   Zen 4 and 5: 93 to 98 % of the multiply-add peak at 256^3; Sapphire Rapids: 68 to 81 %. */
 
 /* One tile of the product: rows x cols of out = start + A B (+ bias) (+ base). */
 typedef struct drli_tile {
@@ -3225,7 +3230,7 @@ static void drli_transpose(int isa, int rows, int cols, const float *src, ptrdif
     drli_transpose_loop(rows, cols, src, src_ld, dst, dst_ld);
 }
 
-/* B's panels of kc rows, `width` columns, a multiple of 8. */
+/* B's panels: kc rows, `width` columns, a multiple of 8. */
 DRLI_KERNEL(gemm_pack, (kc, nc, width, b, ldb, out), int kc, int nc, int width, const float *b,
     ptrdiff_t ldb, float *out)
 {
@@ -3411,9 +3416,9 @@ void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const f
         return;
     }
     g.by_columns = n >= 64 * threads && m < 4 * n &&
-                   (!g.e.act || !drli_gemm_in_place(&g, drli_tiling_get(ctx->isa, 0)));
-    if (g.by_columns) drl_parallel_for(ctx, (n + 31) / 32, 1, drli_gemm_part, &g);
-    else drl_parallel_for(ctx, m, 12, drli_gemm_part, &g);
+                   (form || !drli_gemm_in_place(&g, drli_tiling_get(ctx->isa, 0)));
+    drl_parallel_for(ctx, g.by_columns ? (n + 31) / 32 : m, g.by_columns ? 1 : 12, drli_gemm_part,
+        &g);
 }
 
 DRLI_KERNEL(column_sum, (rows, cols, x, ldx, out, accumulate), int rows, int cols, const float *x,
@@ -4508,7 +4513,7 @@ static drl_tensor *drli_shape_error(drl_tape *t, const char *op, const drl_tenso
     return &t->poison;
 }
 
-/* New memory of the tape; NULL with its error set. */
+/* Memory of the tape; NULL with its error set. */
 static float *drli_tape_floats(drl_tape *t, size_t n)
 {
     float *p = (float *)drl_arena_alloc(&t->arena, n * sizeof(float));
@@ -5086,10 +5091,10 @@ static drl_tensor *drli_repeat_rows(drl_tape *t, drl_tensor *x, int rows)
     return drl_gather(t, x, index, rows);
 }
 
-/* Rows of a pass over candidates of B states: a multiple of B, for the cache. */
-static int drli_pass_rows(int B, int candidates)
+/* Rows of a pass over candidates of B states: a multiple of B, 256 or fewer per worker. */
+static int drli_pass_rows(const drl_tape *t, int B, int candidates)
 {
-    return B * DRLI_MAX(1, DRLI_MIN(candidates, 256 / B));
+    return B * DRLI_MAX(1, DRLI_MIN(candidates, 256 * DRLI_MIN(t->ctx->cfg.threads, 8) / B));
 }
 
 drl_tensor *drl_detach(drl_tape *t, drl_tensor *x)
@@ -5647,18 +5652,15 @@ void drl_brn_add(drl_brn *layer, drl_params *p, drl_params *running, const char 
     layer->shift = drl_params_add(p, full, ".shift", 1, cols);
     layer->mean = drl_params_add(running, full, ".mean", 1, cols);
     layer->var = drl_params_add(running, full, ".var", 1, cols);
-    layer->momentum = 0.99f;
-    layer->eps = 1e-3f;
-    layer->r_max = 3.0f;
-    layer->delta_max = 5.0f;
+    layer->momentum = 0.99f, layer->eps = 1e-3f;
+    layer->r_max = 3.0f, layer->delta_max = 5.0f;
 }
 
 void drl_brn_init(drl_brn *layer)
 {
-    drl_tensor_init(layer->scale, DRL_INIT_CONSTANT, 1.0f, NULL);
-    drl_tensor_init(layer->shift, DRL_INIT_CONSTANT, 0.0f, NULL);
-    drl_tensor_init(layer->mean, DRL_INIT_CONSTANT, 0.0f, NULL);
-    drl_tensor_init(layer->var, DRL_INIT_CONSTANT, 1.0f, NULL);
+    drl_tensor *all[4] = {layer->shift, layer->mean, layer->scale, layer->var};
+    int i;
+    for (i = 0; i < 4; i++) drl_tensor_init(all[i], DRL_INIT_CONSTANT, (float)(i / 2), NULL);
 }
 
 drl_tensor *drl_brn_train(drl_tape *t, drl_brn *layer, drl_tensor *x, int renorm)
@@ -5976,7 +5978,7 @@ void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const drl_ddpm
         w = net->mlp.layer[r].w;
         if (w->rows % 32 == 0) w->bf16 = drli_bf16_copy(tape, w, 1);
     }
-    n = drli_pass_rows(obs->rows, candidates);
+    n = drli_pass_rows(tape, obs->rows, candidates);
     time = drl_denoiser_time(tape, net, ddpm->time[ddpm->steps] + 1);
     state = drli_repeat_rows(tape, drl_denoiser_state(tape, net, obs), n);
     for (r = 0; r < rows; r += n) {
@@ -6199,7 +6201,8 @@ drl_tensor *drl_twin_min(drl_tape *t, const drl_twin *twin, drl_tensor *obs, drl
 {
     const drl_mlp *q = target ? twin->target : twin->q;
     drl_tensor *state[2], *h[2], *y, *all;
-    int j, r, B = obs->rows, A = twin->act_dim, rows = act->rows, n = drli_pass_rows(B, rows / B);
+    int j, r, B = obs->rows, A = twin->act_dim, rows = act->rows;
+    int n = drli_pass_rows(t, B, rows / B);
     if (rows % B || rows < B)
         return drli_shape_error(t, "twin_min", obs, act, "rows B and K B");
     for (j = 0; j < 2; j++) {
@@ -6441,7 +6444,7 @@ drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *faults)
             drli_finding(&f, 0, "%s: no end within %d steps and no time_limit; set one", env->name,
                 steps);
     }
-    if (obs) drl_memory_free(ctx, obs, size);
+    drl_memory_free(ctx, obs, size);
     if (faults) *faults = f.count;
     if (f.count) memcpy(ctx->message, f.first, sizeof(ctx->message));
     return f.fatal ? ctx->status = DRL_ERR_ENV : DRL_OK;
@@ -6593,7 +6596,7 @@ void drl_replay_state(drl_replay *r, drl_state *state, const char *prefix)
 }
 
 /* ==================== >>agent
-   Golden tests of algorithms are independent computations. */
+   Configurations, agents, training. */
 
 /* ---- configurations ---- */
 
@@ -6641,7 +6644,7 @@ drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config, const 
     const char *s = algo.presets, *line = strcmp(name, "paper") == 0 ? "" : NULL;
     uint64_t kept;
     drl_status status = DRL_OK;
-    for (drli_text_add(&known, "paper"); *s; s += *s == '\n') { /* line by line */
+    for (drli_text_add(&known, "paper"); *s; s += *s == '\n') {
         s = drli_next_word(s, word, DRL_FIELD_TEXT);
         drli_text_format(&known, ", %s", word);
         if (strcmp(name, word) == 0) line = s;
@@ -6859,7 +6862,7 @@ drl_status drl_agent_init(drl_agent *a, drl_context *ctx, drl_algo algo, const v
         a->metrics[a->metric_count++].name = name;
         name += strlen(name) + 1;
     }
-    (void)drl_tape_init(&a->tape, ctx); /* allocates nothing yet */
+    (void)drl_tape_init(&a->tape, ctx);
     (void)drl_arena_init(&a->memory, ctx, 0);
     a->batch.obs = drli_agent_floats(a, B, a->obs_dim);
     a->batch.next_obs = drli_agent_floats(a, B, a->obs_dim);
@@ -7255,8 +7258,8 @@ drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *env, int 
              to +-1, distribution of returns. Input order [a, e(t), s], k-means++ draws each center
              once, evaluation draws from the episode's stream. Preset cpu updates in each
              environment step, with shorter chain, smaller networks, higher rates, and a third of
-             the noise at first (alpha 1, as the code once had): with more, HalfCheetah may settle
-             for a gait that bears the noise, and stay with it.
+             the noise at first (alpha 1, as the code once had): with more, HalfCheetah may stay
+             with a gait that bears the noise.
    Verified  tests/golden and unit/dacer.c, tests/learn; README.md */
 
 /* k Gaussians fitted to x [n, d], covariances L L'. */
@@ -8701,7 +8704,7 @@ drl_algo drl_algo_find(const char *name)
 #endif /* DIFFRL_IMPLEMENTATION */
 
 /* Licence: MIT No Attribution (MIT-0), copyright 2026 the diffrl authors. It comes as it is,
-   without warranty. The full text: LICENSE, spdx.org/licenses/MIT-0.
+   without warranty. Full text: LICENSE, spdx.org/licenses/MIT-0.
 
    History
       0.1.0  2026-11  first version: the house, and DIME */
