@@ -184,7 +184,7 @@ typedef struct drl_context_config {
 typedef struct drl_context {
     drl_context_config cfg;
     int isa;                /* DRL_ISA_* in use */
-    int bf16;               /* products in bf16: 1 by AVX512_BF16, 2 by AMX, 0: none */
+    int bf16;               /* products in bf16: 1 AVX512_BF16, 2 AMX, 0 none, -1 not known yet */
     struct drli_pool *pool; /* NULL if threads is 1 or parallel_fn is set */
     void *scratch;          /* per-worker packing buffers of the matrix product */
     size_t scratch_size;
@@ -2177,10 +2177,11 @@ static int drli_isa_supported(int isa)
     return isa == DRL_ISA_SCALAR;
 }
 
-/* drl_context.bf16. Linux lends AMX's tiles on arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA). */
-static int drli_bf16_supported(void)
+/* Linux lends AMX's tiles on arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA). */
+static int drli_bf16_ways(drl_context *ctx)
 {
     int found = 0;
+    if (ctx->bf16 >= 0) return ctx->bf16;
 #if defined(DRLI_BF16)
     found = !!__builtin_cpu_supports("avx512bf16");
 #if defined(__linux__)
@@ -2192,7 +2193,7 @@ static int drli_bf16_supported(void)
     }
 #endif
 #endif
-    return found;
+    return ctx->bf16 = found;
 }
 
 /* Each worker packs DRLI_PANELS floats of B and DRLI_MC rows of A or A' (>>kernels). */
@@ -2226,7 +2227,7 @@ drl_status drl_context_init(drl_context *ctx, const drl_context_config *cfg)
     if (!drli_isa_supported(ctx->isa))
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_context_init: this CPU or build has no isa %d "
             "(DRL_ISA_*); use DRL_ISA_AUTO", ctx->isa);
-    ctx->bf16 = ctx->isa == DRL_ISA_AVX512 ? drli_bf16_supported() : 0;
+    ctx->bf16 = ctx->isa == DRL_ISA_AVX512 ? -1 : 0;
     ctx->scratch_size = (size_t)threads * DRLI_BLOCK * sizeof(float);
     ctx->scratch = drl_memory_alloc(ctx, ctx->scratch_size);
     if (ctx->scratch && threads > 1 && !ctx->cfg.parallel_fn && drli_pool_init(ctx))
@@ -3083,7 +3084,7 @@ DRLI_TILE_RUN(dot, DRLI_BF16, DRLI_TILE_24)
    summed apart. */
 DRLI_BF16 static void drli_tile_amx(const drli_tile *t, int rows, int vecs)
 {
-    uint8_t config[64] = {1}; /* registers of 16 rows, 64 bytes each */
+    uint8_t config[64] = {1}; /* 16 rows of 64 bytes each */
     const size_t a_ld = (size_t)t->a_row * 4, b_ld = (size_t)t->b_row * 4;
     const ptrdiff_t ld[3] = {t->ld, 0, t->base_ld};
     const int cols = vecs == 1 ? t->cols : 32;
@@ -4896,7 +4897,8 @@ DRLI_KERNEL(bf16_row, (n, x, gap, out), int n, const float *x, int gap, float *o
    drli_tile_amx to read. */
 static float *drli_bf16_copy(drl_tape *t, const drl_tensor *x, int weights)
 {
-    const int pairs = t->ctx->bf16 != 0, down = pairs && weights, n = x->cols >> (pairs - down);
+    const int pairs = drli_bf16_ways(t->ctx) != 0, down = pairs && weights;
+    const int n = x->cols >> (pairs - down);
     float *out = drli_tape_floats(t, DRLI_AT((x->rows >> down) + 32, n));
     int i;
     for (i = 0; out && i < x->rows >> down; i++)
@@ -7629,7 +7631,7 @@ static drl_status drli_dime_start(drl_agent *a)
     drli_agent_set(a, &d->running, "running.", 16, 0, 0);
     drli_agent_set(a, &d->temperature, "temperature.", 1, 1, 0);
     drl_fourier_add(&d->time, &d->actor, "", c->time_frequencies, c->actor_width);
-    time = d->actor.size + DRLI_AT(in + c->actor_width, c->actor_width) + 15; /* with layer 0 */
+    time = d->actor.size + DRLI_AT(in + c->actor_width, c->actor_width) + 15;
     d->time_bytes = time / 16 * 16 * sizeof(float);
     drli_mlp_even(&d->trunk, &d->actor, "", in + c->actor_width, c->actor_width, c->actor_layers,
         c->act_dim, DRL_ACT_GELU); /* of x, s, embedded time */
@@ -7977,7 +7979,7 @@ static void drli_dppo_plans(drl_dppo *d, drl_mode mode, drl_tensor *obs)
     int e, r, i, B = 0, skip = chain->steps - d->cfg.tuned, S = d->cfg.obs_dim;
     drl_tensor *path;
     for (e = 0; e < obs->rows && who; e++) {
-        float at = drli_dppo_plan(d, mode, e)[DRLI_DPPO_AT]; /* of a file, perhaps */
+        float at = drli_dppo_plan(d, mode, e)[DRLI_DPPO_AT];
         if (!(at >= 0.0f && at < (float)d->cfg.chunk)) who[B++] = e;
     }
     if (B == 0) return;

@@ -117,7 +117,7 @@ static int contexts_make(void)
         drl_context_config cfg = drl_context_config_default();
         cfg.threads = threads[i];
         CHECK(drl_context_init(&contexts[i], &cfg) == DRL_OK);
-        most = contexts[i].bf16;
+        most = drli_bf16_ways(&contexts[i]);
     }
     return most;
 }
