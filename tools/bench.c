@@ -42,7 +42,7 @@ DRLDEF void bench_real_gemm(BENCH_GEMM_ARGS);
 
 static void bench_gemm(BENCH_GEMM_ARGS)
 {
-    flops += 2.0 * m * n * k;
+    flops += 2.0 * m * n * k * (epilogue && epilogue->pairs ? 2 : 1);
     bench_real_gemm(ctx, form, m, n, k, a, lda, b, ldb, c, ldc, epilogue);
 }
 
@@ -773,7 +773,8 @@ enum { PART_GEMM, PART_ACT, PART_OPTIMIZER, PART_SAMPLING, PART_OTHER, PARTS };
 static int breakdown(job_fn fn, void *arg, double length, double share[PARTS])
 {
     static const struct { const char *prefix; int part; } parts[] = {
-        {"drli_tile", PART_GEMM}, {"drli_bf16", PART_GEMM}, {"drli_amx", PART_GEMM}, {"drli_transpose", PART_GEMM}, {"drli_gemm", PART_GEMM},
+        {"drli_tile", PART_GEMM}, {"drli_bf16", PART_GEMM}, {"drli_transpose", PART_GEMM},
+        {"drli_gemm", PART_GEMM},
         {"bench_real_gemm", PART_GEMM}, {"drli_act_", PART_ACT}, {"drli_adam", PART_OPTIMIZER},
         {"drl_adam", PART_OPTIMIZER}, {"drli_polyak", PART_OPTIMIZER},
         {"drli_grad_norm", PART_OPTIMIZER}, {"drl_params", PART_OPTIMIZER},
