@@ -343,7 +343,7 @@ typedef struct drl_epilogue {
     int base_ld;
     drl_act act;       /* applied last */
     float *pre;        /* [m, n] rows ldc apart: gets the value before act */
-    int pairs;         /* 1: A and B of pairs of bf16, if drl_context.bf16 is not 0 */
+    int pairs;         /* 1: A, B are pairs of bf16; for drl_linear alone */
 } drl_epilogue;
 
 /* Multiply on all workers; epilogue NULL: C = product. No check of shapes. 2 m n k flops. */
@@ -2006,7 +2006,7 @@ typedef struct drli_pool {
     drl_task_fn fn;        /* the task: fn over [0, n) in `pieces` pieces */
     void *arg;
     int n, pieces;
-    pthread_t threads[1];
+    pthread_t threads[1];  /* and more */
 } drli_pool;
 
 DRLI_INLINE void drli_pause(int round)
@@ -3076,8 +3076,7 @@ DRLI_TILE_RUN(avx2, DRLI_AVX2, DRLI_TILE_18)
 /* A, B of pairs of bf16: a step of k adds the product of the upper halves, then the lower. */
 #define DRLI_DOT(y, x, s) _mm512_dpbf16_ps(s, (__m512bh)(y), (__m512bh)(x))
 DRLI_TILE_BODY(dot, DRLI_BF16, __m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
-    DRLI_DOT, _mm512_add_ps, __mmask16, DRLI_MASK16, DRLI_LOAD16,
-    _mm512_mask_storeu_ps)
+    DRLI_DOT, _mm512_add_ps, __mmask16, DRLI_MASK16, DRLI_LOAD16, _mm512_mask_storeu_ps)
 DRLI_TILE_RUN(dot, DRLI_BF16, DRLI_TILE_24)
 
 /* The same by AMX, k in steps of 16, 16 x 32 whatever of it is stored; upper and lower halves are
@@ -3417,7 +3416,7 @@ void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const f
         return;
     }
     g.by_columns = n >= 64 * threads && m < 4 * n &&
-                   (form || !drli_gemm_in_place(&g, drli_tiling_get(ctx->isa, 0)));
+                   (form != DRL_GEMM_NN || !drli_gemm_in_place(&g, drli_tiling_get(ctx->isa, 0)));
     drl_parallel_for(ctx, g.by_columns ? (n + 31) / 32 : m, g.by_columns ? 1 : 12, drli_gemm_part,
         &g);
 }
@@ -4794,7 +4793,7 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
         float *g = drli_grad(t, y->in[0], &add); \
         if (g) \
             drli_##name##_slope(t->ctx->isa, drli_tensor_size(y), y->in[0]->data, \
-                                y->data, y->grad, y->f[0], y->f[1], add, g); \
+                y->data, y->grad, y->f[0], y->f[1], add, g); \
     } \
     drl_tensor *drl_##name PARAMS \
     { \
@@ -4803,7 +4802,7 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
         y->f[0] = low; \
         y->f[1] = high; \
         drli_##name##_value(t->ctx->isa, drli_tensor_size(y), x->data, y->f[0], y->f[1], \
-                            y->data); \
+            y->data); \
         return y; \
     }
 #define DRLI_SIMPLE_OP(name, value, slope) \
@@ -5094,9 +5093,9 @@ static drl_tensor *drli_repeat_rows(drl_tape *t, drl_tensor *x, int rows)
 }
 
 /* Rows of a pass over candidates of B states: a multiple of B, 256 or fewer per worker. */
-static int drli_pass_rows(const drl_tape *t, int B, int candidates)
+static int drli_pass_rows(int B, int candidates, int threads)
 {
-    return B * DRLI_MAX(1, DRLI_MIN(candidates, 256 * DRLI_MIN(t->ctx->cfg.threads, 8) / B));
+    return B * DRLI_MAX(1, DRLI_MIN(candidates, 256 * DRLI_MIN(threads, 8) / B));
 }
 
 drl_tensor *drl_detach(drl_tape *t, drl_tensor *x)
@@ -5980,7 +5979,7 @@ void drl_denoiser_sample(drl_tape *tape, const drl_denoiser *net, const drl_ddpm
         w = net->mlp.layer[r].w;
         if (w->rows % 32 == 0) w->bf16 = drli_bf16_copy(tape, w, 1);
     }
-    n = drli_pass_rows(tape, obs->rows, candidates);
+    n = drli_pass_rows(obs->rows, candidates, tape->ctx->cfg.threads);
     time = drl_denoiser_time(tape, net, ddpm->time[ddpm->steps] + 1);
     state = drli_repeat_rows(tape, drl_denoiser_state(tape, net, obs), n);
     for (r = 0; r < rows; r += n) {
@@ -6204,7 +6203,7 @@ drl_tensor *drl_twin_min(drl_tape *t, const drl_twin *twin, drl_tensor *obs, drl
     const drl_mlp *q = target ? twin->target : twin->q;
     drl_tensor *state[2], *h[2], *y, *all;
     int j, r, B = obs->rows, A = twin->act_dim, rows = act->rows;
-    int n = drli_pass_rows(t, B, rows / B);
+    int n = drli_pass_rows(B, rows / B, 1);
     if (rows % B || rows < B)
         return drli_shape_error(t, "twin_min", obs, act, "rows B and K B");
     for (j = 0; j < 2; j++) {
