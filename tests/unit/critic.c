@@ -536,7 +536,39 @@ TEST(twin_critics)
     stop();
 }
 
+/* Gradients stop where a pass ends, on any number of threads. */
+TEST(twin_gradient_stops_alike)
+{
+    enum { B = 64, K = 8 };
+    static float obs[B * 2], act[K * B];
+    static const int threads[2] = {1, 8};
+    int i;
+    for (i = 0; i < 4; i++) {
+        int rows = B * (i / 2 ? K : 4); /* 512; 256 */
+        drl_context_config cfg = drl_context_config_default();
+        drl_context own;
+        drl_params params, target;
+        drl_twin twin;
+        drl_tape t;
+        drl_tensor *q;
+        cfg.threads = threads[i % 2];
+        CHECK(drl_context_init(&own, &cfg) == DRL_OK && drl_tape_init(&t, &own) == DRL_OK);
+        CHECK(drl_params_init(&params, &own, 16, 1) == DRL_OK);
+        CHECK(drl_params_init(&target, &own, 16, 0) == DRL_OK);
+        drl_twin_add(&twin, &params, &target, "", 2, 1, 8, 3, DRL_ACT_MISH);
+        CHECK(drl_params_commit(&params) == DRL_OK && drl_params_commit(&target) == DRL_OK);
+        q = drl_twin_min(&t, &twin, drl_tape_input(&t, B, 2, obs),
+                         drl_tape_variable(&t, rows, 1, act), 0);
+        CHECK(drl_tape_status(&t) == DRL_OK && q->rows == rows);
+        CHECK(q->needs_grad == (rows == 256));
+        drl_tape_free(&t);
+        drl_params_free(&params);
+        drl_params_free(&target);
+        drl_context_free(&own);
+    }
+}
+
 TEST_MAIN(TEST_ENTRY(projection_by_hand), TEST_ENTRY(projection_exact),
           TEST_ENTRY(projection_stays_in_its_row), TEST_ENTRY(categorical_loss),
           TEST_ENTRY(crossq_warm_up), TEST_ENTRY(crossq_renorm), TEST_ENTRY(crossq_eval),
-          TEST_ENTRY(twin_critics))
+          TEST_ENTRY(twin_critics), TEST_ENTRY(twin_gradient_stops_alike))
