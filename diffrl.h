@@ -893,7 +893,7 @@ DRLDEF drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, const in
 DRLDEF drl_tensor *drl_ddpm_mean(drl_tape *tape, const drl_ddpm *ddpm, const int *t, drl_tensor *x,
     drl_tensor *eps, float clip);
 
-/* Step x_t -> x_{t-1}, all rows at t. z NULL: the mean. */
+/* Step x_t -> x_{t-1}, all rows at t. z: constant; NULL: the mean. */
 DRLDEF drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
     drl_tensor *eps, drl_tensor *z, float clip);
 
@@ -926,8 +926,8 @@ DRLDEF void drl_denoiser_init(drl_denoiser *net, drl_init kind, float gain, drl_
 DRLDEF drl_tensor *drl_denoiser_time(drl_tape *tape, const drl_denoiser *net, int steps);
 DRLDEF drl_tensor *drl_denoiser_state(drl_tape *tape, const drl_denoiser *net, drl_tensor *obs);
 
-/* eps [B, A] of x [B, A]; time: a row of drl_denoiser_time, or one per row; state: of
-   drl_denoiser_state. */
+/* eps [B, A] of x [B, A]; time: a row of drl_denoiser_time, NULL: in state, which is
+   of drl_denoiser_state. */
 DRLDEF drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl_tensor *x,
     drl_tensor *time, drl_tensor *state);
 
@@ -1660,8 +1660,9 @@ DRLI_HOT
 #define DRLI_INLINE static inline __attribute__((always_inline))
 #define DRLI_TILE_FN __attribute__((no_sanitize("address", "undefined")))
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function" /* helpers of an algorithm that is left out */
+#pragma GCC diagnostic ignored "-Wunused-function" /* of algorithms left out */
 #pragma GCC diagnostic ignored "-Wredundant-decls"
+#pragma GCC diagnostic ignored "-Wunused-parameter"
 extern __typeof__(sqrtf) sqrtf __attribute__((const)); /* vectorizes: nobody looks at errno */
 #else
 #define DRLI_INLINE static inline
@@ -1692,7 +1693,7 @@ extern __typeof__(sqrtf) sqrtf __attribute__((const)); /* vectorizes: nobody loo
     else
 #else
 #define DRLI_KERNEL_ISAS(name, ARGS, ...)
-#define DRLI_KERNEL_PICK(name, ARGS) (void)isa;
+#define DRLI_KERNEL_PICK(name, ARGS)
 #endif
 #define DRLI_KERNEL(name, ARGS, ...) \
     DRLI_INLINE void drli_##name##_body(__VA_ARGS__); \
@@ -2134,24 +2135,20 @@ static drl_status drli_pool_init(drl_context *ctx)
         ctx->cfg.threads);
 }
 
-static void drli_pool_free(drl_context *ctx) { (void)ctx; }
+static void drli_pool_free(drl_context *ctx) {}
 #endif
 
 void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn, void *arg)
 {
     int pieces = DRLI_MIN(n / DRLI_MAX(grain, 1), ctx->cfg.threads);
     if (n <= 0) return;
-    if (pieces > 1 && ctx->cfg.parallel_fn) {
+    if (pieces > 1 && ctx->cfg.parallel_fn)
         ctx->cfg.parallel_fn(ctx->cfg.parallel_user, n, pieces, fn, arg);
-        return;
-    }
 #if defined(DRLI_THREADS)
-    if (pieces > 1 && ctx->pool) {
+    else if (pieces > 1 && ctx->pool)
         drli_pool_run(ctx->pool, n, grain ? pieces : DRLI_MIN(n, 2047), fn, arg);
-        return;
-    }
 #endif
-    fn(arg, 0, n, 0);
+    else fn(arg, 0, n, 0);
 }
 
 drl_context_config drl_context_config_default(void)
@@ -2689,7 +2686,6 @@ static void drli_act_run(void *arg, int begin, int end, int worker)
     case DRL_ACT_##NAME: \
         drli_act_##NAME##_back(t->isa, n, t->from + at, t->dy + at, t->out + at, t->keep); \
         break;
-    (void)worker;
     if (!t->dy) drli_act_apply(t->isa, t->act, n, t->from + at, t->out + at);
     else switch (t->act) { DRLI_ACTIVATIONS(DRLI_ACT_BACK) default: break; }
 }
@@ -2809,7 +2805,6 @@ static void drli_fill_run(void *arg, int begin, int end, int worker)
     const drli_fill *f = (const drli_fill *)arg;
     uint64_t start = f->rng.position, at = start / DRLI_CHUNK + (uint64_t)begin;
     float part[DRLI_CHUNK];
-    (void)worker;
     for (at *= DRLI_CHUNK; begin < end; begin++, at += DRLI_CHUNK) {
         uint64_t from = DRLI_MAX(at, start), to = DRLI_MIN(at + DRLI_CHUNK, start + f->n);
         size_t n = (size_t)(to - from);
@@ -2977,8 +2972,7 @@ void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n)
 
 /* ==================== >>kernels
    C is computed in tiles of some rows x 2 vectors that stay in registers while k runs. B is packed
-   into panels as wide as a tile, A' into rows where tiles would use little of its cache lines.
-   Zen 4 and 5: 93 to 98 % of the multiply-add peak at 256^3; Sapphire Rapids: 68 to 81 %. */
+   into panels as wide as a tile, A' into rows where tiles would use little of its cache lines. */
 
 /* One tile of the product: rows x cols of out = start + A B (+ bias) (+ base). */
 typedef struct drli_tile {
@@ -3170,7 +3164,6 @@ static drli_tiling drli_tiling_get(int isa, int bf16)
 #elif defined(DRLI_NEON)
     if (isa == DRL_ISA_NEON) t.rows = 12, t.width = 4, t.run = drli_tile_neon;
 #endif
-    (void)isa, (void)bf16;
     return t;
 }
 
@@ -3226,7 +3219,6 @@ static void drli_transpose(int isa, int rows, int cols, const float *src, ptrdif
         return;
     }
 #endif
-    (void)isa;
     drli_transpose_loop(rows, cols, src, src_ld, dst, dst_ld);
 }
 
@@ -3446,7 +3438,6 @@ typedef struct drli_column_job {
 static void drli_column_part(void *arg, int begin, int end, int worker)
 {
     const drli_column_job *g = (const drli_column_job *)arg;
-    (void)worker;
     drli_column_sum(g->ctx->isa, g->rows, end - begin, g->x + begin, g->ldx, g->out + begin,
         g->accumulate);
 }
@@ -4160,7 +4151,6 @@ static int drli_sync(const char *path)
     bad = fsync(fd);
     return close(fd) || bad ? -1 : 0;
 #else
-    (void)path;
     return 0;
 #endif
 }
@@ -4217,7 +4207,7 @@ drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
         while (n && path[n - 1] != '/') n--; /* the folder, if the system can */
         memcpy(temp, n ? path : ".", n ? n : 1);
         temp[n ? n : 1] = 0;
-        (void)drli_sync(temp);
+        drli_sync(temp);
     }
     drl_memory_free(ctx, bytes, head + temp_size);
     return status;
@@ -4526,7 +4516,7 @@ static int *drli_tape_ints(drl_tape *t, int n)
     return (int *)(void *)drli_tape_floats(t, (size_t)n);
 }
 
-static size_t drli_tensor_size(const drl_tensor *x)
+static size_t drli_size(const drl_tensor *x)
 {
     return DRLI_AT(x->rows, x->cols);
 }
@@ -4540,7 +4530,7 @@ drl_tensor *drl_tape_input(drl_tape *t, int rows, int cols, float *data)
     memset(x, 0, sizeof(*x));
     x->rows = rows;
     x->cols = cols;
-    x->data = data ? data : drli_tape_floats(t, drli_tensor_size(x));
+    x->data = data ? data : drli_tape_floats(t, drli_size(x));
     return x->data ? x : &t->poison;
 }
 
@@ -4575,7 +4565,7 @@ static drl_tensor *drli_node(drl_tape *t, drl_op op, int rows, int cols, drl_ten
 static float *drli_grad(drl_tape *t, drl_tensor *x, int *add)
 {
     if (!x || !x->needs_grad) return NULL;
-    if (!x->grad) x->grad = drli_tape_floats(t, drli_tensor_size(x));
+    if (!x->grad) x->grad = drli_tape_floats(t, drli_size(x));
     *add = x->grad_full;
     x->grad_full = 1;
     return x->grad;
@@ -4586,8 +4576,18 @@ static float *drli_grad_add(drl_tape *t, drl_tensor *x)
 {
     int add;
     float *g = drli_grad(t, x, &add);
-    if (g && !add) memset(g, 0, drli_tensor_size(x) * sizeof(float));
+    if (g && !add) memset(g, 0, drli_size(x) * sizeof(float));
     return g;
+}
+
+/* One more addend, g, of no use any more: it may become the gradient. */
+static void drli_grad_pass(drl_tape *t, drl_tensor *x, float *g)
+{
+    int add;
+    float *to;
+    if (x && x->needs_grad && !x->grad) x->grad = g, x->grad_full = 1;
+    else if ((to = drli_grad(t, x, &add)) != NULL)
+        drl_act_backward(t->ctx, DRL_ACT_NONE, drli_size(x), NULL, NULL, g, to, add);
 }
 
 drl_tensor *drl_tape_variable(drl_tape *t, int rows, int cols, float *data)
@@ -4642,7 +4642,7 @@ static double drli_graph_value(drl_tape *t, drl_graph_fn graph, void *user)
 drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *user, drl_tensor *x,
     float step, double *error)
 {
-    size_t i, n = drli_tensor_size(x);
+    size_t i, n = drli_size(x);
     double largest = 0;
     DIFFRL_ASSERT(x->grad);
     memset(x->grad, 0, n * sizeof(float));
@@ -4667,7 +4667,7 @@ drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *user, drl_
 /* ==================== >>ops
    Each op: shape rule, forward, backward. drli_grad: is a gradient written or added? */
 
-/* Forwards name their backward by DRLI_OP. (A table of pointers would be writable memory.) */
+/* Forwards name their backward by DRLI_OP. */
 #define DRLI_BACKWARD(name) static void drli_##name##_backward(drl_tape *t, drl_tensor *y)
 #define DRLI_OP(name) drli_op(#name, drli_##name##_backward)
 
@@ -4695,7 +4695,7 @@ static void drli_binary_rows(drli_binary_fn fn, int part, int add, const drl_ten
     const drl_tensor *b, const float *g, float *out)
 {
     int r, runs = drli_same_shape(a, b) ? 1 : a->rows;
-    size_t n = drli_tensor_size(a) / (size_t)runs;
+    size_t n = drli_size(a) / (size_t)runs;
     for (r = 0; r < runs; r++) {
         size_t at = (size_t)r * n, bt = b->rows == 1 ? 0 : DRLI_AT(r, b->cols);
         fn(part, add, b->cols == a->cols, n, a->data + at, b->data + bt, g + at,
@@ -4770,7 +4770,6 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
                 float *ys) \
     { \
         size_t i; \
-        (void)p, (void)q; \
         for (i = 0; i < n; i++) { \
             float x = xs[i]; \
             ys[i] = value; \
@@ -4780,7 +4779,6 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
                 const float *ys, const float *gs, float p, float q, int add, float *out) \
     { \
         size_t i; \
-        (void)p, (void)q; \
         for (i = 0; i < n; i++) { \
             float x = xs[i], y = ys[i], d = gs[i] * (slope); \
             (void)x, (void)y; \
@@ -4792,7 +4790,7 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
         int add; \
         float *g = drli_grad(t, y->in[0], &add); \
         if (g) \
-            drli_##name##_slope(t->ctx->isa, drli_tensor_size(y), y->in[0]->data, \
+            drli_##name##_slope(t->ctx->isa, drli_size(y), y->in[0]->data, \
                 y->data, y->grad, y->f[0], y->f[1], add, g); \
     } \
     drl_tensor *drl_##name PARAMS \
@@ -4801,7 +4799,7 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
         if (t->status) return y; \
         y->f[0] = low; \
         y->f[1] = high; \
-        drli_##name##_value(t->ctx->isa, drli_tensor_size(y), x->data, y->f[0], y->f[1], \
+        drli_##name##_value(t->ctx->isa, drli_size(y), x->data, y->f[0], y->f[1], \
             y->data); \
         return y; \
     }
@@ -4825,7 +4823,7 @@ DRLI_BACKWARD(activate)
 {
     int add;
     float *g = drli_grad(t, y->in[0], &add);
-    if (g) drl_act_backward(t->ctx, (drl_act)y->i[0], drli_tensor_size(y), y->in[0]->data, y->data,
+    if (g) drl_act_backward(t->ctx, (drl_act)y->i[0], drli_size(y), y->in[0]->data, y->data,
             y->grad, g, add);
 }
 drl_tensor *drl_activate(drl_tape *t, drl_act act, drl_tensor *x)
@@ -4833,7 +4831,7 @@ drl_tensor *drl_activate(drl_tape *t, drl_act act, drl_tensor *x)
     drl_tensor *y = drli_node(t, DRLI_OP(activate), x->rows, x->cols, x, NULL);
     if (t->status) return y;
     y->i[0] = (int)act;
-    drl_act_forward(t->ctx, act, drli_tensor_size(y), x->data, y->data);
+    drl_act_forward(t->ctx, act, drli_size(y), x->data, y->data);
     return y;
 }
 
@@ -4849,7 +4847,7 @@ DRLI_BACKWARD(linear)
     float *g, *dz = y->grad;
     drl_epilogue sum = {0, NULL, NULL, 0, DRL_ACT_NONE, NULL, 0};
     if (y->i[0] != DRL_ACT_NONE)
-        drl_act_backward(ctx, (drl_act)y->i[0], drli_tensor_size(y), (const float *)y->saved,
+        drl_act_backward(ctx, (drl_act)y->i[0], drli_size(y), (const float *)y->saved,
             y->data, y->grad, dz, 0);
     g = drli_grad(t, w, &add);
     sum.accumulate = add;
@@ -4863,13 +4861,7 @@ DRLI_BACKWARD(linear)
     if (g)
         drl_gemm(ctx, DRL_GEMM_NT, x->rows, x->cols, y->cols, dz, y->cols, w->data, w->cols, g,
             x->cols, &sum);
-    if (base && base->needs_grad && !base->grad) { /* dz, of no use any more, becomes dbase */
-        base->grad = dz;
-        base->grad_full = 1;
-        return;
-    }
-    g = drli_grad(t, base, &add);
-    if (g) drl_act_backward(ctx, DRL_ACT_NONE, drli_tensor_size(y), NULL, NULL, dz, g, add);
+    drli_grad_pass(t, base, dz);
 }
 
 /* bf16, nearest even, of x; a pair, its first in the upper half */
@@ -4924,7 +4916,7 @@ drl_tensor *drl_linear(drl_tape *t, drl_tensor *x, drl_tensor *w, drl_tensor *bi
     drli_node_input(t, y, 3, base);
     y->i[0] = (int)act;
     if (y->needs_grad && (act == DRL_ACT_GELU || act == DRL_ACT_MISH || act == DRL_ACT_SOFTPLUS)) {
-        y->saved = e.pre = drli_tape_floats(t, drli_tensor_size(y));
+        y->saved = e.pre = drli_tape_floats(t, drli_size(y));
         if (t->status) return &t->poison;
     }
     if (w->bf16 && !t->grad_enabled) {
@@ -4963,14 +4955,14 @@ drl_tensor *drl_sum_cols(drl_tape *t, drl_tensor *x)
 
 DRLI_BACKWARD(mean)
 {
-    size_t i, n = drli_tensor_size(y->in[0]);
+    size_t i, n = drli_size(y->in[0]);
     float *g = drli_grad_add(t, y->in[0]), d = y->grad[0] / (float)n;
     for (i = 0; g && i < n; i++) g[i] += d;
 }
 drl_tensor *drl_mean(drl_tape *t, drl_tensor *x)
 {
     drl_tensor *y = drli_node(t, DRLI_OP(mean), 1, 1, x, NULL);
-    size_t i, n = drli_tensor_size(x);
+    size_t i, n = drli_size(x);
     double s = 0;
     if (t->status) return y;
     for (i = 0; i < n; i++) s += (double)x->data[i];
@@ -5059,27 +5051,43 @@ drl_tensor *drl_cols(drl_tape *t, drl_tensor *x, int first, int count)
     return y;
 }
 
+/* Columns begin .. end - 1 of the value, or of the gradient if there is one. */
+static void drli_gather_cols(void *node, int begin, int end, int worker)
+{
+    const drl_tensor *y = (const drl_tensor *)node, *x = y->in[0], *plus = y->in[1];
+    const int *index = (const int *)y->saved, n = end - begin;
+    int r;
+    for (r = 0; r < y->rows; r++) {
+        const size_t at = DRLI_AT(r, y->cols) + (size_t)begin;
+        const size_t from = DRLI_AT(index[r], y->cols) + (size_t)begin;
+        if (y->grad) drli_move_cols(1, n, y->grad + at, 0, 1, x->grad + from, 0);
+        else drli_copy(y->data + at, x->data + from, n);
+        if (plus && !y->grad) drli_move_cols(1, n, plus->data + at, 0, 1, y->data + at, 0);
+    }
+}
 DRLI_BACKWARD(gather)
 {
-    float *g = drli_grad_add(t, y->in[0]);
-    const int *index = (const int *)y->saved;
-    int i, n = y->cols;
-    for (i = 0; g && i < y->rows; i++)
-        drli_move_cols(1, n, y->grad + DRLI_AT(i, n), n, 1, g + DRLI_AT(index[i], n), n);
+    if (drli_grad_add(t, y->in[0])) drl_parallel_for(t->ctx, y->cols, 64, drli_gather_cols, y);
+    drli_grad_pass(t, y->in[1], y->grad);
 }
-drl_tensor *drl_gather(drl_tape *t, drl_tensor *x, const int *index, int count)
+/* plus [count, cols] or NULL is added. */
+static drl_tensor *drli_gather(drl_tape *t, drl_tensor *x, const int *index, int count,
+    drl_tensor *plus)
 {
-    drl_tensor *y = drli_node(t, DRLI_OP(gather), count, x->cols, x, NULL);
-    int i, n = x->cols, *kept;
-    if (t->status) return y;
-    y->saved = kept = drli_tape_ints(t, count);
-    if (!kept) return &t->poison;
+    drl_tensor *y = drli_node(t, DRLI_OP(gather), count, x->cols, x, plus);
+    int i, *kept = drli_tape_ints(t, count);
+    if (t->status) return &t->poison;
+    y->saved = kept;
     for (i = 0; i < count; i++) {
         if (!drli_range(t, "gather", index[i], 1, x->rows)) return &t->poison;
         kept[i] = index[i];
-        drli_copy(y->data + DRLI_AT(i, n), x->data + DRLI_AT(index[i], n), n);
     }
+    drl_parallel_for(t->ctx, y->cols, 64, drli_gather_cols, y);
     return y;
+}
+drl_tensor *drl_gather(drl_tape *t, drl_tensor *x, const int *index, int count)
+{
+    return drli_gather(t, x, index, count, NULL);
 }
 
 /* x [B, n] repeated: row r is row r mod B. */
@@ -5116,12 +5124,11 @@ DRLI_KERNEL(column_square, (rows, cols, x, mean, out), int rows, int cols, const
 /* Mean and biased variance [cols] of the columns, in order, in two passes. */
 static void drli_batch_stats(drl_context *ctx, const drl_tensor *x, float *mean, float *var)
 {
-    int c, rows = x->rows, cols = x->cols;
-    drl_column_sum(ctx, rows, cols, x->data, cols, mean, 0);
-    for (c = 0; c < cols; c++) mean[c] /= (float)rows;
-    memset(var, 0, (size_t)cols * sizeof(float));
-    drli_column_square(ctx->isa, rows, cols, x->data, mean, var);
-    for (c = 0; c < cols; c++) var[c] /= (float)rows;
+    int c, B = x->rows, n = x->cols;
+    drl_column_sum(ctx, B, n, x->data, n, mean, 0);
+    for (c = 0; c < n; c++) mean[c] /= (float)B, var[c] = 0.0f;
+    drli_column_square(ctx->isa, B, n, x->data, mean, var);
+    for (c = 0; c < n; c++) var[c] /= (float)B;
 }
 
 DRLI_KERNEL(brn_value, (rows, cols, x, a, b, scale, shift, y), int rows, int cols, const float *x,
@@ -5209,59 +5216,16 @@ static drl_tensor *drli_batch_renorm(drl_tape *t, drl_tensor *x, drl_tensor *sca
     return y;
 }
 
-/* xhat = (x - m) / s;  dx = (h - mean(h) - xhat mean(h xhat)) / s  with  h = dy scale, per row. */
-DRLI_BACKWARD(layer_norm)
-{
-    drl_tensor *x = y->in[0], *scale = y->in[1];
-    const float *stats = (const float *)y->saved; /* mean and 1/s of each row */
-    const float *xr = x->data, *g = y->grad;
-    float *gx = drli_grad_add(t, x), *gs = drli_grad_add(t, scale);
-    float *gb = drli_grad_add(t, y->in[2]);
-    int r, c, n = x->cols;
-    for (r = 0; r < x->rows; r++, xr += n, g += n) {
-        float m = stats[2 * r], inv = stats[2 * r + 1], h1 = 0, h2 = 0;
-        for (c = 0; c < n; c++) {
-            float xhat = (xr[c] - m) * inv, h = g[c] * scale->data[c];
-            h1 += h;
-            h2 = fmaf(h, xhat, h2);
-            if (gs) gs[c] = fmaf(g[c], xhat, gs[c]);
-            if (gb) gb[c] += g[c];
-        }
-        if (!gx) continue;
-        h1 /= (float)n;
-        h2 /= (float)n;
-        for (c = 0; c < n; c++) {
-            float xhat = (xr[c] - m) * inv, h = g[c] * scale->data[c];
-            gx[c] += (h - h1 - xhat * h2) * inv;
-        }
-        gx += n;
-    }
-}
 drl_tensor *drl_layer_norm(drl_tape *t, drl_tensor *x, drl_tensor *scale, drl_tensor *shift,
     float eps)
 {
-    drl_tensor *y;
-    const float *xr = x->data;
-    float *stats, *out;
-    int r, c, n = x->cols;
-    if (scale->rows != 1 || scale->cols != n || !drli_same_shape(scale, shift))
+    const float part = 1.0f / (float)x->cols;
+    drl_tensor *d, *s;
+    if (scale->rows != 1 || scale->cols != x->cols || !drli_same_shape(scale, shift))
         return drli_shape_error(t, "layer_norm", x, scale, "scale and shift [1, cols]");
-    y = drli_node(t, DRLI_OP(layer_norm), x->rows, n, x, scale);
-    stats = drli_tape_floats(t, 2 * (size_t)x->rows);
-    if (t->status) return &t->poison;
-    drli_node_input(t, y, 2, shift);
-    y->saved = stats;
-    for (r = 0, out = y->data; r < x->rows; r++, xr += n, out += n) {
-        float m = 0, v = 0, inv;
-        for (c = 0; c < n; c++) m += xr[c];
-        m /= (float)n;
-        for (c = 0; c < n; c++) v = fmaf(xr[c] - m, xr[c] - m, v);
-        inv = 1.0f / sqrtf(v / (float)n + eps);
-        for (c = 0; c < n; c++) out[c] = fmaf((xr[c] - m) * inv, scale->data[c], shift->data[c]);
-        stats[2 * r] = m;
-        stats[2 * r + 1] = inv;
-    }
-    return y;
+    d = drl_sub(t, x, drl_affine(t, drl_sum_cols(t, x), part, 0.0f));
+    s = drl_sqrt(t, drl_affine(t, drl_sum_cols(t, drl_square(t, d)), part, eps));
+    return drl_add(t, drl_mul(t, drl_div(t, d, s), scale), shift);
 }
 
 /* ---- softmax ---- */
@@ -5300,7 +5264,7 @@ DRLI_KERNEL(softmax_dx, (rows, n, p, d, up, g), int rows, int n, const float *p,
 static drl_tensor *drli_softmax(drl_tape *t, drl_op op, drl_tensor *x, int log)
 {
     drl_tensor *y = drli_node(t, op, x->rows, x->cols, x, NULL);
-    float *p = log ? drli_tape_floats(t, drli_tensor_size(x)) : y->data;
+    float *p = log ? drli_tape_floats(t, drli_size(x)) : y->data;
     if (t->status) return &t->poison;
     y->saved = p;
     drli_softmax_rows(t->ctx->isa, x->rows, x->cols, x->data, p, log ? y->data : NULL);
@@ -5321,7 +5285,7 @@ drl_tensor *drl_log_softmax(drl_tape *t, drl_tensor *x)
 DRLI_BACKWARD(softmax)
 {
     size_t i;
-    for (i = 0; i < drli_tensor_size(y); i++) y->grad[i] *= y->data[i];
+    for (i = 0; i < drli_size(y); i++) y->grad[i] *= y->data[i];
     drli_log_softmax_backward(t, y);
 }
 drl_tensor *drl_softmax(drl_tape *t, drl_tensor *x)
@@ -5364,7 +5328,7 @@ drl_tensor *drl_params_add(drl_params *p, const char *prefix, const char *name, 
     x->rows = rows;
     x->cols = cols;
     x->needs_grad = p->trainable;
-    p->size += (drli_tensor_size(x) + 15) / 16 * 16;
+    p->size += (drli_size(x) + 15) / 16 * 16;
     return x;
 }
 
@@ -5384,7 +5348,7 @@ drl_status drl_params_commit(drl_params *p)
         p->list[i].data = p->value + at;
         p->list[i].grad = p->trainable ? p->grad + at : NULL;
         p->list[i].grad_full = p->trainable;
-        at += (drli_tensor_size(&p->list[i]) + 15) / 16 * 16;
+        at += (drli_size(&p->list[i]) + 15) / 16 * 16;
     }
     return DRL_OK;
 }
@@ -5457,7 +5421,7 @@ static int drli_params_find_nan(const drl_params *p)
     int i;
     for (i = 0; i < p->count; i++) {
         const drl_tensor *x = &p->list[i];
-        size_t j, n = drli_tensor_size(x);
+        size_t j, n = drli_size(x);
         for (j = 0; j < n; j++)
             if (!drli_finite(x->data[j])) return i;
     }
@@ -5466,7 +5430,7 @@ static int drli_params_find_nan(const drl_params *p)
 
 void drl_tensor_init(drl_tensor *x, drl_init kind, float gain, drl_rng *rng)
 {
-    size_t i, n = drli_tensor_size(x);
+    size_t i, n = drli_size(x);
     float in = (float)x->rows, out = (float)x->cols, bound = 0, sigma = gain;
     /* 0.8796: deviation of a normal cut at 2 sigma */
     if (kind == DRL_INIT_LECUN_NORMAL) sigma = gain / sqrtf(in) / 0.87962566f;
@@ -5724,38 +5688,51 @@ static double drli_powi(double x, int64_t n)
 }
 
 /* gain: of the gradient; cut: of an element; m1, v1: bias corrections; keep 1 - lr weight_decay */
-DRLI_KERNEL(adam, (n, w, g, m, v, cfg, gain, cut, m1, v1, keep), size_t n, float *w, const float *g,
-    float *m, float *v, const drl_adam_config *cfg, float gain, float cut, float m1, float v1,
-    float keep)
+typedef struct drli_adam_job {
+    const drl_params *p;
+    drl_adam_config c;
+    float gain, cut, m1, v1, keep;
+} drli_adam_job;
+
+DRLI_KERNEL(adam, (j, at, n), drli_adam_job j, size_t at, size_t n)
 {
+    const float *g = j.p->grad + at;
+    float *w = j.p->value + at, *m = j.p->m + at, *v = j.p->v + at;
     size_t i;
-    float b1 = cfg->beta1, b2 = cfg->beta2, eps = cfg->eps, lr = cfg->lr;
-    int zero_nan = cfg->zero_nan;
     for (i = 0; i < n; i++) {
         float d = g[i], mi, vi;
-        d = zero_nan && d != d ? 0.0f : d;
-        d *= gain;
-        d = d > cut ? cut : d;
-        d = d < -cut ? -cut : d;
-        mi = fmaf(b1, m[i], (1.0f - b1) * d);
-        vi = fmaf(b2, v[i], (1.0f - b2) * d * d);
+        d = j.c.zero_nan && d != d ? 0.0f : d;
+        d *= j.gain;
+        d = d > j.cut ? j.cut : d;
+        d = d < -j.cut ? -j.cut : d;
+        mi = fmaf(j.c.beta1, m[i], (1.0f - j.c.beta1) * d);
+        vi = fmaf(j.c.beta2, v[i], (1.0f - j.c.beta2) * d * d);
         m[i] = mi;
         v[i] = vi;
-        w[i] = w[i] * keep - lr * (mi * m1) / (sqrtf(vi * v1) + eps);
+        w[i] = w[i] * j.keep - j.c.lr * (mi * j.m1) / (sqrtf(vi * j.v1) + j.c.eps);
     }
+}
+
+static void drli_adam_part(void *job, int begin, int end, int worker)
+{
+    const drli_adam_job *j = (const drli_adam_job *)job;
+    const size_t at = (size_t)begin * 1024;
+    drli_adam(j->p->ctx->isa, *j, at, DRLI_MIN((size_t)end * 1024, j->p->size) - at);
 }
 
 void drl_adam_step(drl_params *p, const drl_adam_config *cfg)
 {
-    float gain = 1.0f, cut = cfg->clip_element > 0 ? cfg->clip_element : HUGE_VALF;
+    drli_adam_job j = {p, *cfg, 1.0f, HUGE_VALF, 0, 0, 0};
+    if (cfg->clip_element > 0) j.cut = cfg->clip_element;
     p->step++;
     if (cfg->clip_norm > 0) {
         double norm = drli_grad_norm(p, cfg->zero_nan);
-        if (norm > (double)cfg->clip_norm) gain = (float)((double)cfg->clip_norm / norm);
+        if (norm > (double)cfg->clip_norm) j.gain = (float)((double)cfg->clip_norm / norm);
     }
-    drli_adam(p->ctx->isa, p->size, p->value, p->grad, p->m, p->v, cfg, gain, cut,
-        (float)(1.0 / (1.0 - drli_powi((double)cfg->beta1, p->step))), (float)(1.0 / (1.0 -
-        drli_powi((double)cfg->beta2, p->step))), 1.0f - cfg->lr * cfg->weight_decay);
+    j.m1 = (float)(1.0 / (1.0 - drli_powi((double)cfg->beta1, p->step)));
+    j.v1 = (float)(1.0 / (1.0 - drli_powi((double)cfg->beta2, p->step)));
+    j.keep = 1.0f - cfg->lr * cfg->weight_decay;
+    drl_parallel_for(p->ctx, (int)((p->size + 1023) / 1024), 8, drli_adam_part, &j);
 }
 
 static float drli_progress(int64_t step, int64_t total)
@@ -5862,31 +5839,62 @@ drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, const int *t,
     return drl_add(tape, drl_mul(tape, x0, a), drl_mul(tape, noise, b));
 }
 
+/* part 0: y, 1, 2: gradient of x, eps; z: normals, gradient of y. y->i[0] sets of constants. */
+DRLI_KERNEL(ddpm_part, (y, part, add, z, out), const drl_tensor *y, int part, int add,
+    const float *z, float *out)
+{
+    const float *x = y->in[0]->data, *eps = y->in[1]->data, *c = (const float *)y->saved;
+    int r, i, n = y->rows / y->i[0] * y->cols;
+    for (r = 0; r < y->i[0]; r++, c += 6, x += n, eps += n, z += n, out += n) {
+        const float c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3], c4 = c[4], clip = c[5];
+        const float a = part == 1 ? c0 : -c1, b = part == 1 ? c3 : 0.0f;
+        for (i = 0; i < n && part == 0; i++)
+            out[i] = c2 * drli_clampf(c0 * x[i] - c1 * eps[i], -clip, clip) + c3 * x[i] + c4 * z[i];
+        for (i = 0; i < n && part != 0; i++) {
+            float x0 = c0 * x[i] - c1 * eps[i], d = x0 >= -clip && x0 <= clip ? c2 * z[i] : 0.0f;
+            out[i] = (add ? out[i] : 0.0f) + b * z[i] + a * d;
+        }
+    }
+}
+DRLI_BACKWARD(ddpm)
+{
+    int i, add;
+    for (i = 0; i < 2; i++) {
+        float *g = drli_grad(t, y->in[i], &add);
+        if (g) drli_ddpm_part(t->ctx->isa, y, 1 + i, add, y->grad, g);
+    }
+}
+static drl_tensor *drli_ddpm(drl_tape *tape, const drl_ddpm *ddpm, int parts, const int *t,
+    drl_tensor *x, drl_tensor *eps, drl_tensor *z, float clip)
+{
+    drl_tensor *y;
+    float *c;
+    int r;
+    if (!drli_same_shape(x, eps) || (z && !drli_same_shape(x, z)))
+        return drli_shape_error(tape, "ddpm", x, eps, "equal shapes, also of z");
+    y = drli_node(tape, DRLI_OP(ddpm), x->rows, x->cols, x, eps);
+    c = drli_tape_floats(tape, 6 * (size_t)parts);
+    if (tape->status) return &tape->poison;
+    y->saved = c;
+    y->i[0] = parts;
+    for (r = 0; r < parts; r++, c += 6) {
+        c[0] = ddpm->x_scale[t[r]], c[1] = ddpm->eps_scale[t[r]], c[2] = ddpm->c0[t[r]];
+        c[3] = ddpm->c1[t[r]], c[4] = z ? ddpm->std[t[r]] : 0.0f, c[5] = clip;
+    }
+    drli_ddpm_part(tape->ctx->isa, y, 0, 0, (z ? z : x)->data, y->data);
+    return y;
+}
+
 drl_tensor *drl_ddpm_mean(drl_tape *tape, const drl_ddpm *ddpm, const int *t, drl_tensor *x,
     drl_tensor *eps, float clip)
 {
-    int n = x->rows;
-    drl_tensor *a = drl_mul(tape, x, drli_ddpm_column(tape, ddpm->x_scale, t, n, 0));
-    drl_tensor *b = drl_mul(tape, eps, drli_ddpm_column(tape, ddpm->eps_scale, t, n, 0));
-    drl_tensor *x0 = drl_clip(tape, drl_sub(tape, a, b), -clip, clip);
-    a = drl_mul(tape, x0, drli_ddpm_column(tape, ddpm->c0, t, n, 0));
-    return drl_add(tape, a, drl_mul(tape, x, drli_ddpm_column(tape, ddpm->c1, t, n, 0)));
-}
-
-/* a x + b y */
-static drl_tensor *drli_mix(drl_tape *tape, float a, drl_tensor *x, float b, drl_tensor *y)
-{
-    return drl_add(tape, drl_affine(tape, x, a, 0.0f), drl_affine(tape, y, b, 0.0f));
+    return drli_ddpm(tape, ddpm, x->rows, t, x, eps, NULL, clip);
 }
 
 drl_tensor *drl_ddpm_step(drl_tape *tape, const drl_ddpm *ddpm, int t, drl_tensor *x,
     drl_tensor *eps, drl_tensor *z, float clip)
 {
-    drl_tensor *x0 = drl_clip(tape, drli_mix(tape, ddpm->x_scale[t], x, -ddpm->eps_scale[t], eps),
-        -clip, clip);
-    drl_tensor *mean = drli_mix(tape, ddpm->c0[t], x0, ddpm->c1[t], x);
-    if (!z || ddpm->std[t] == 0) return mean;
-    return drl_add(tape, mean, drl_affine(tape, z, ddpm->std[t], 0.0f));
+    return drli_ddpm(tape, ddpm, 1, &t, x, eps, z, clip);
 }
 
 void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *prefix, int obs_dim,
@@ -5942,8 +5950,7 @@ drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl_tensor
 {
     drl_tensor *w = drl_rows(tape, drli_denoiser_first(net)->w, 0, net->act_dim), *h;
     drl_act act = net->mlp.layers ? drli_mlp_act(&net->mlp, 0) : DRL_ACT_NONE;
-    if (time->rows == 1) h = drl_linear(tape, x, w, time, state, act);
-    else h = drl_linear(tape, x, w, NULL, drl_add(tape, time, state), act);
+    h = drl_linear(tape, x, w, time, state, act);
     return net->mlp.layers ? drli_mlp_from(tape, &net->mlp, 1, h, 0)
                            : drli_resmlp_body(tape, &net->res, h);
 }
@@ -5954,9 +5961,8 @@ drl_tensor *drl_denoiser_at(drl_tape *tape, const drl_denoiser *net, const drl_d
     int r, *told = drli_tape_ints(tape, x->rows);
     drl_tensor *time = drl_denoiser_time(tape, net, ddpm->time[ddpm->steps] + 1), *state;
     for (r = 0; r < x->rows && !tape->status; r++) told[r] = ddpm->time[t[r]];
-    time = drl_gather(tape, time, told, x->rows);
     state = drli_repeat_rows(tape, drl_denoiser_state(tape, net, obs), x->rows);
-    return drl_denoiser_eps(tape, net, x, time, state);
+    return drl_denoiser_eps(tape, net, x, NULL, drli_gather(tape, time, told, x->rows, state));
 }
 
 drl_tensor *drl_denoiser_loss(drl_tape *tape, const drl_denoiser *net, const drl_ddpm *ddpm,
@@ -6072,14 +6078,14 @@ DRLI_KERNEL(c51_terms, (rows, n, target, bonus, p, terms, d), int rows, int n, c
 DRLI_BACKWARD(c51_loss)
 {
     drl_tensor *x = y->in[0];
-    const float *p = (const float *)y->saved, *d = p + drli_tensor_size(x);
+    const float *p = (const float *)y->saved, *d = p + drli_size(x);
     float *g = drli_grad_add(t, x), up = y->grad[0] / (float)x->rows;
     if (g) drli_softmax_dx(t->ctx->isa, x->rows, x->cols, p, d, up, g);
 }
 drl_tensor *drl_c51_loss(drl_tape *t, drl_tensor *logits, const float *target, float bonus)
 {
     drl_tensor *y = drli_node(t, DRLI_OP(c51_loss), 1, 1, logits, NULL);
-    size_t i, size = drli_tensor_size(logits);
+    size_t i, size = drli_size(logits);
     int rows = logits->rows, n = logits->cols;
     float *p = drli_tape_floats(t, 3 * size);
     double sum = 0;
@@ -6128,7 +6134,7 @@ drl_tensor *drl_c51_mean(drl_tape *t, drl_tensor *logits, const drl_atoms *atoms
     if (n != atoms->count)
         return drli_shape_error(t, "c51_mean", logits, logits, "as many columns as atoms");
     y = drli_node(t, DRLI_OP(c51_mean), logits->rows, 1, logits, NULL);
-    p = drli_tape_floats(t, drli_tensor_size(logits));
+    p = drli_tape_floats(t, drli_size(logits));
     if (t->status) return &t->poison;
     y->saved = p;
     y->f[0] = atoms->v_min;
@@ -6700,7 +6706,7 @@ static void drli_agent_set(drl_agent *a, drl_params *params, const char *prefix,
     drl_set set = {params, prefix, acting};
     DIFFRL_ASSERT(a->set_count < DRL_SETS_MAX);
     a->sets[a->set_count++] = set;
-    (void)drl_params_init(params, a->ctx, capacity, trainable);
+    drl_params_init(params, a->ctx, capacity, trainable);
 }
 
 /* Allocate all sets; the first error since init_fn began. */
@@ -6749,8 +6755,8 @@ static drl_tensor *drli_agent_normals(drl_agent *a, drl_rng *rng, int rows, int 
     drl_tensor *x = drl_tape_input(&a->tape, rows, cols, NULL);
     if (a->tape.status) return x;
     if (rng && !(a->noiseless && rng == &a->rng_eval))
-        drl_rng_normal_fill(a->ctx, rng, x->data, drli_tensor_size(x));
-    else memset(x->data, 0, drli_tensor_size(x) * sizeof(float));
+        drl_rng_normal_fill(a->ctx, rng, x->data, drli_size(x));
+    else memset(x->data, 0, drli_size(x) * sizeof(float));
     return x;
 }
 
@@ -6863,8 +6869,8 @@ drl_status drl_agent_init(drl_agent *a, drl_context *ctx, drl_algo algo, const v
         a->metrics[a->metric_count++].name = name;
         name += strlen(name) + 1;
     }
-    (void)drl_tape_init(&a->tape, ctx);
-    (void)drl_arena_init(&a->memory, ctx, 0);
+    drl_tape_init(&a->tape, ctx);
+    drl_arena_init(&a->memory, ctx, 0);
     a->batch.obs = drli_agent_floats(a, B, a->obs_dim);
     a->batch.next_obs = drli_agent_floats(a, B, a->obs_dim);
     a->batch.act = drli_agent_floats(a, B, a->act_dim);
@@ -7121,7 +7127,6 @@ static void drli_trainer_task(void *arg, int begin, int end, int worker)
 {
     drl_trainer *t = (drl_trainer *)arg;
     int e;
-    (void)worker;
     for (e = begin; e < end; e++)
         t->results[e] = drli_env_step_raw(&t->envs[e], t->act + e * t->agent->act_dim, t->next_obs +
             e * t->agent->obs_dim);
@@ -7343,7 +7348,7 @@ static void drli_gmm_maximize(const drli_gmm *g)
             for (a = 0, w += r[i]; a < d; a++) mean[a] += r[i] * (double)g->x[i * d + a];
         for (a = 0; a < d; a++) mean[a] /= w;
         for (i = 0; i < g->n; i++) {
-            (void)drli_gmm_distance(g, i, c);
+            drli_gmm_distance(g, i, c);
             for (a = 0; a < d; a++)
                 for (b = 0, s = r[i] * g->v[a]; b <= a; b++) L[a * d + b] += s * g->v[b];
         }
@@ -7718,7 +7723,7 @@ static drl_tensor *drli_dime_time_kept(drl_dime *d)
         drl_tensor *time = drli_dime_time(d);
         if (d->agent.tape.status) return time;
         memcpy(d->time_weights, d->actor.value, d->time_bytes);
-        memcpy(d->time_rows, time->data, drli_tensor_size(time) * sizeof(float));
+        memcpy(d->time_rows, time->data, drli_size(time) * sizeof(float));
     }
     return drl_tape_input(&d->agent.tape, d->cfg.steps, d->cfg.actor_width, d->time_rows);
 }
@@ -8020,7 +8025,6 @@ static drl_status drli_dppo_observe(drl_agent *agent, int env, const float *obs,
     drl_dppo *d = (drl_dppo *)agent;
     drl_replay *r = &d->rollout;
     float *plan = drli_dppo_plan(d, DRL_MODE_EXPLORE, env), *sum = plan + DRLI_DPPO_RETURN;
-    (void)obs, (void)act;
     plan[DRLI_DPPO_REWARD] += reward;
     if (!flags && plan[DRLI_DPPO_AT] < (float)d->cfg.chunk) return DRL_OK;
     if (r->size < d->cfg.rollout) {
@@ -8404,7 +8408,6 @@ static drl_status drli_dppo_update(drl_agent *agent, drl_replay *replay)
     drl_dppo *d = (drl_dppo *)agent;
     int P = d->cfg.rollout * d->cfg.tuned, B = DRLI_MIN(d->cfg.batch, P), e, i, stop = 0;
     drl_status s;
-    (void)replay;
     if (d->rollout.size < d->cfg.rollout) return DRL_OK;
     s = drli_dppo_before(d);
     drli_dppo_targets(d);
@@ -8680,7 +8683,6 @@ drl_algo drl_algo_at(int index)
 #define DRLI_ALGO_AT(name) if (index-- == 0) return drl_##name##_algo();
     DIFFRL_MORE_ALGOS(DRLI_ALGO_AT)
 #endif
-    (void)index;
     memset(&none, 0, sizeof(none));
     return none;
 }
@@ -8705,7 +8707,4 @@ drl_algo drl_algo_find(const char *name)
 #endif /* DIFFRL_IMPLEMENTATION */
 
 /* Licence: MIT No Attribution (MIT-0), copyright 2026 the diffrl authors. It comes as it is,
-   without warranty. Full text: LICENSE, spdx.org/licenses/MIT-0.
-
-   History
-      0.1.0  2026-11  first version: the house, and DIME */
+   without warranty. Full text: LICENSE, spdx.org/licenses/MIT-0. */

@@ -189,6 +189,67 @@ TEST(ancestral_step)
     stop();
 }
 
+/* The steps' gradients against the formula written with elementary ops, cut values among them;
+   x has another use before and after, so that its gradient is added to; and by differences. */
+static drl_tensor *step_plain(const drl_ddpm *d, int t, drl_tensor *x, drl_tensor *eps,
+                              drl_tensor *z, float clip)
+{
+    drl_tensor *x0 = drl_sub(&tape, drl_affine(&tape, x, d->x_scale[t], 0),
+                             drl_affine(&tape, eps, d->eps_scale[t], 0));
+    x0 = drl_affine(&tape, drl_clip(&tape, x0, -clip, clip), d->c0[t], 0);
+    x0 = drl_add(&tape, x0, drl_affine(&tape, x, d->c1[t], 0));
+    return z ? drl_add(&tape, x0, drl_affine(&tape, z, d->std[t], 0)) : x0;
+}
+
+TEST(ancestral_step_gradients)
+{
+    static float data[2][15], grad[2][3][2][15];
+    static drl_ddpm d;
+    int kind, with, i, cut = 0;
+    start();
+    drl_ddpm_init(&d, &ctx, DRL_SCHEDULE_VP, 20);
+    for (with = 0; with < 2; with++) /* x alone, or eps of x, too */
+        for (kind = 0; kind < 3; kind++) {
+            static const int row[3] = {7, 2, 20}, same[3] = {7, 7, 7};
+            drl_tensor *x, *e, *eps, *z, *y;
+            drl_tape_reset(&tape);
+            tape.grad_enabled = 1;
+            z = numbers(3, 5, 0.9);
+            memcpy(data[0], numbers(3, 5, 0.3)->data, sizeof(data[0]));
+            memcpy(data[1], numbers(3, 5, 0.7)->data, sizeof(data[1]));
+            x = drl_tape_variable(&tape, 3, 5, data[0]);
+            e = drl_tape_variable(&tape, 3, 5, data[1]);
+            eps = with ? drl_add(&tape, e, drl_square(&tape, x)) : e;
+            y = kind == 0   ? step_plain(&d, 7, x, eps, z, 0.9f)
+                : kind == 1 ? drl_ddpm_step(&tape, &d, 7, x, eps, z, 0.9f)
+                            : drl_ddpm_mean(&tape, &d, same, x, eps, 0.9f);
+            y = drl_mul(&tape, y, drl_add(&tape, z, x));
+            CHECK(drl_tape_backward(&tape, drl_mean(&tape, y)) == DRL_OK);
+            for (i = 0; i < 15; i++) {
+                cut += kind == 0 && e->grad[i] == 0;
+                grad[with][kind][0][i] = x->grad[i];
+                grad[with][kind][1][i] = e->grad[i];
+                /* the mean lacks std z (x + z): its gradient std z */
+                if (kind == 2) grad[with][2][0][i] += d.std[7] * z->data[i] / 15;
+                CHECK_NEAR(grad[with][kind][0][i], grad[with][0][0][i], kind == 2 ? 1e-7 : 0);
+                CHECK_NEAR(grad[with][kind][1][i], grad[with][0][1][i], 0);
+            }
+            if (kind < 2) continue; /* rows at different t, each as if alone */
+            drl_tape_reset(&tape);
+            y = drl_ddpm_mean(&tape, &d, row, numbers(3, 5, 0.3), numbers(3, 5, 0.7), 0.9f);
+            for (i = 0; i < 3; i++) {
+                drl_tensor *one = step_plain(&d, row[i], numbers(3, 5, 0.3), numbers(3, 5, 0.7),
+                                             NULL, 0.9f);
+                CHECK(memcmp(y->data + 5 * i, one->data + 5 * i, 5 * sizeof(float)) == 0);
+            }
+        }
+    CHECK(cut > 4 && cut < 26);
+    CHECK(drl_ddpm_step(&tape, &d, 7, numbers(3, 5, 0), numbers(3, 4, 0), NULL, 1) ==
+          &tape.poison);
+    CHECK_TEXT(drl_context_error(&ctx), "expected equal shapes, also of z, got [3, 5] and [3, 4]");
+    stop();
+}
+
 /* Target N(0, s^2) with the exact noise estimate, which is linear: rows +-sd of x and +-1 of z
    carry the exact second moment through each step. */
 TEST(ancestral_chain_moments)
@@ -729,7 +790,7 @@ TEST(sampler_runs_the_chain)
 }
 
 TEST_MAIN(TEST_ENTRY(denoiser_is_the_plain_network), TEST_ENTRY(denoising_loss_is_weighted),
-          TEST_ENTRY(sampler_runs_the_chain), TEST_ENTRY(schedules), TEST_ENTRY(there_and_back), TEST_ENTRY(ancestral_step),
+          TEST_ENTRY(sampler_runs_the_chain), TEST_ENTRY(schedules), TEST_ENTRY(there_and_back), TEST_ENTRY(ancestral_step), TEST_ENTRY(ancestral_step_gradients),
           TEST_ENTRY(ancestral_chain_moments), TEST_ENTRY(ou_schedule), TEST_ENTRY(ou_step),
           TEST_ENTRY(ou_path_identity), TEST_ENTRY(ou_linear_gaussian),
           TEST_ENTRY(ou_initial_moments), TEST_ENTRY(ou_initial_samples),

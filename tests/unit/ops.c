@@ -149,7 +149,9 @@ static drl_tensor *tape_shape(drl_tape *tape, drl_tensor **in, const op_case *c)
     if (!strcmp(c->op, "mean")) return drl_mean(tape, x);
     if (!strcmp(c->op, "concat")) return drl_concat(tape, x, c->u ? x : in[1]);
     if (!strcmp(c->op, "cols")) return drl_cols(tape, x, c->u, c->v);
-    if (!strcmp(c->op, "gather")) return drl_gather(tape, x, gathered, 4);
+    if (!strcmp(c->op, "gather") && !c->u) return drl_gather(tape, x, gathered, 4);
+    if (!strcmp(c->op, "gather"))
+        return drli_gather(tape, x, gathered, 4, drl_rows(tape, in[1], 0, 4));
     if (c->u == 9) /* rows of rows, and two ranges that overlap */
         return drl_add(tape, drl_rows(tape, drl_rows(tape, x, 1, 4), 1, 2),
                        drl_rows(tape, x, 1, 2));
@@ -171,7 +173,8 @@ static void exact_shape(const matrix *in, matrix *y, const op_case *c)
             else if (!strcmp(c->op, "gather")) {
                 int k;
                 for (k = 0; k < 4; k++)
-                    if (gathered[k] == i) y->x[k * C + j] = x;
+                    if (gathered[k] == i)
+                        y->x[k * C + j] = c->u ? x + in[1].x[k * C + j] : x;
             }
             else if (!strcmp(c->op, "concat")) {
                 y->x[i * y->cols + j] = x;
@@ -243,6 +246,41 @@ static void exact_layer_norm(const matrix *in, matrix *y, const op_case *c)
         for (j = 0; j < C; j++) v += (x[j] - m) * (x[j] - m) / C;
         for (j = 0; j < C; j++)
             y->x[i * C + j] = (x[j] - m) / sqrt(v + (double)1e-2f) * in[1].x[j] + in[2].x[j];
+    }
+}
+
+/* ---- step of a chain: u = 0: all rows at one time with normals, 1: each row at its own, the
+   mean; v: cut to +-0.9 ---- */
+
+static int ddpm_time(const op_case *c, int row) { return c->u ? 1 + row * 7 % 20 : 7; }
+
+static drl_tensor *tape_ddpm(drl_tape *tape, drl_tensor **in, const op_case *c)
+{
+    static drl_ddpm d;
+    float clip = c->v ? 0.9f : 1e3f;
+    int t[211], i, rows = in[0]->rows;
+    drl_tensor *z = drl_tape_input(tape, rows, in[0]->cols, NULL);
+    drl_ddpm_init(&d, tape->ctx, DRL_SCHEDULE_VP, 20);
+    if (drl_tape_status(tape) != DRL_OK) return in[0];
+    for (i = 0; i < rows * in[0]->cols; i++) z->data[i] = 0.25f * (float)(i % 5);
+    for (i = 0; i < rows; i++) t[i] = ddpm_time(c, i);
+    return c->u ? drl_ddpm_mean(tape, &d, t, in[0], in[1], clip)
+                : drl_ddpm_step(tape, &d, 7, in[0], in[1], z, clip);
+}
+static void exact_ddpm(const matrix *in, matrix *y, const op_case *c)
+{
+    static drl_ddpm d;
+    double clip = c->v ? (double)0.9f : 1e3, x, x0;
+    int i, t;
+    drl_ddpm_init(&d, NULL, DRL_SCHEDULE_VP, 20);
+    *y = in[0];
+    for (i = 0; i < y->rows * y->cols; i++) {
+        t = ddpm_time(c, i / y->cols);
+        x = in[0].x[i];
+        x0 = (double)d.x_scale[t] * x - (double)d.eps_scale[t] * in[1].x[i];
+        x0 = x0 < -clip ? -clip : x0 > clip ? clip : x0;
+        y->x[i] = (double)d.c0[t] * x0 + (double)d.c1[t] * x;
+        if (!c->u) y->x[i] += (double)d.std[t] * 0.25 * (i % 5);
     }
 }
 
@@ -334,7 +372,12 @@ static void cases_make(void)
     add_case("cols", "RC", -2.0f, 2.0f, tape_shape, exact_shape, 0, 2);
     add_case("cols", "RC", -2.0f, 2.0f, tape_shape, exact_shape, 1, 2);
     add_case("gather", "RC", -2.0f, 2.0f, tape_shape, exact_shape, 0, 0);
-    add_case("layer_norm", "RC 1C 1C", -2.0f, 2.0f, tape_layer_norm, exact_layer_norm, 0, 0);
+    add_case("gather", "RB", -2.0f, 2.0f, tape_shape, exact_shape, 0, 0);
+    add_case("gather", "RB KB", -2.0f, 2.0f, tape_shape, exact_shape, 1, 0);
+    /* layer norm consists of ops, a division among them */
+    add_case("div", "RC 1C 1C", -2.0f, 2.0f, tape_layer_norm, exact_layer_norm, 0, 0);
+    for (i = 0; i < 4; i++)
+        add_case("ddpm", "RC RC", -2.0f, 2.0f, tape_ddpm, exact_ddpm, i / 2, i % 2);
     add_case("batch_renorm", "RC 1C 1C", -2.0f, 2.0f, tape_norm, exact_norm, 0, 0);
     add_case("batch_renorm", "RC 1C 1C", -2.0f, 2.0f, tape_norm, exact_norm, 0, 1);
     add_case("softmax", "RC", -2.0f, 2.0f, tape_softmax, exact_softmax, 0, 0);
