@@ -4571,7 +4571,7 @@ static float *drli_grad(drl_tape *t, drl_tensor *x, int *add)
     return x->grad;
 }
 
-/* As drli_grad, but always ready for adding. */
+/* As drli_grad, but ready for adding. */
 static float *drli_grad_add(drl_tape *t, drl_tensor *x)
 {
     int add;
@@ -4690,7 +4690,7 @@ static int drli_same_shape(const drl_tensor *a, const drl_tensor *b)
     float *out
 typedef void (*drli_binary_fn)(DRLI_BINARY_ARGS);
 
-/* Row by row of a, with the part of b that belongs to it. */
+/* Row by row of a, with its part of b. */
 static void drli_binary_rows(drli_binary_fn fn, int part, int add, const drl_tensor *a,
     const drl_tensor *b, const float *g, float *out)
 {
@@ -5051,7 +5051,7 @@ drl_tensor *drl_cols(drl_tape *t, drl_tensor *x, int first, int count)
     return y;
 }
 
-/* Columns begin .. end - 1 of the value, or of the gradient if there is one. */
+/* Columns of the value, or of the gradient if there is one. */
 static void drli_gather_cols(void *node, int begin, int end, int worker)
 {
     const drl_tensor *y = (const drl_tensor *)node, *x = y->in[0], *plus = y->in[1];
@@ -5067,7 +5067,8 @@ static void drli_gather_cols(void *node, int begin, int end, int worker)
 }
 DRLI_BACKWARD(gather)
 {
-    if (drli_grad_add(t, y->in[0])) drl_parallel_for(t->ctx, y->cols, 64, drli_gather_cols, y);
+    if (drli_grad_add(t, y->in[0]))
+        drl_parallel_for(t->ctx, y->cols, 1 + 65536 / (y->rows + 1), drli_gather_cols, y);
     drli_grad_pass(t, y->in[1], y->grad);
 }
 /* plus [count, cols] or NULL is added. */
@@ -5082,7 +5083,7 @@ static drl_tensor *drli_gather(drl_tape *t, drl_tensor *x, const int *index, int
         if (!drli_range(t, "gather", index[i], 1, x->rows)) return &t->poison;
         kept[i] = index[i];
     }
-    drl_parallel_for(t->ctx, y->cols, 64, drli_gather_cols, y);
+    drl_parallel_for(t->ctx, y->cols, 1 + 65536 / (y->rows + 1), drli_gather_cols, y);
     return y;
 }
 drl_tensor *drl_gather(drl_tape *t, drl_tensor *x, const int *index, int count)
@@ -5676,7 +5677,7 @@ drl_adam_config drl_adam_config_default(void)
     return cfg;
 }
 
-/* x^n by repeated squaring: no libm. */
+/* x^n: no libm. */
 static double drli_powi(double x, int64_t n)
 {
     double y = 1;
@@ -5732,7 +5733,7 @@ void drl_adam_step(drl_params *p, const drl_adam_config *cfg)
     j.m1 = (float)(1.0 / (1.0 - drli_powi((double)cfg->beta1, p->step)));
     j.v1 = (float)(1.0 / (1.0 - drli_powi((double)cfg->beta2, p->step)));
     j.keep = 1.0f - cfg->lr * cfg->weight_decay;
-    drl_parallel_for(p->ctx, (int)((p->size + 1023) / 1024), 8, drli_adam_part, &j);
+    drl_parallel_for(p->ctx, (int)((p->size + 1023) / 1024), 32, drli_adam_part, &j);
 }
 
 static float drli_progress(int64_t step, int64_t total)
