@@ -926,8 +926,8 @@ DRLDEF void drl_denoiser_init(drl_denoiser *net, drl_init kind, float gain, drl_
 DRLDEF drl_tensor *drl_denoiser_time(drl_tape *tape, const drl_denoiser *net, int steps);
 DRLDEF drl_tensor *drl_denoiser_state(drl_tape *tape, const drl_denoiser *net, drl_tensor *obs);
 
-/* eps [B, A] of x [B, A]; time: a row of drl_denoiser_time, NULL: in state, which is
-   of drl_denoiser_state. */
+/* eps [B, A] of x [B, A]; time: a row of drl_denoiser_time, NULL: none; state: of
+   drl_denoiser_state. */
 DRLDEF drl_tensor *drl_denoiser_eps(drl_tape *tape, const drl_denoiser *net, drl_tensor *x,
     drl_tensor *time, drl_tensor *state);
 
@@ -4487,7 +4487,7 @@ drl_status drl_tape_status(const drl_tape *t)
     return t->status;
 }
 
-/* Keep the first error and hand out the poison. */
+/* Keep the first error; return the poison. */
 static drl_tensor *drli_tape_fail(drl_tape *t, drl_status status)
 {
     if (!t->status) t->status = status;
@@ -4540,7 +4540,7 @@ static void drli_node_input(const drl_tape *t, drl_tensor *y, int i, drl_tensor 
     if (x && x->needs_grad) y->needs_grad = t->grad_enabled;
 }
 
-/* New node of the record with its data, NULL: new memory; the poison if an error is pending. */
+/* New node of the record with its data, NULL: new memory; the poison after an error. */
 static drl_tensor *drli_node_on(drl_tape *t, drl_op op, int rows, int cols, drl_tensor *a,
     drl_tensor *b, float *data)
 {
@@ -4571,7 +4571,7 @@ static float *drli_grad(drl_tape *t, drl_tensor *x, int *add)
     return x->grad;
 }
 
-/* As drli_grad, but ready for adding. */
+/* drli_grad, ready for adding. */
 static float *drli_grad_add(drl_tape *t, drl_tensor *x)
 {
     int add;
@@ -4580,7 +4580,7 @@ static float *drli_grad_add(drl_tape *t, drl_tensor *x)
     return g;
 }
 
-/* One more addend, g, of no use any more: it may become the gradient. */
+/* One more addend g, used no more: it may become the gradient. */
 static void drli_grad_pass(drl_tape *t, drl_tensor *x, float *g)
 {
     int add;
@@ -5841,18 +5841,19 @@ drl_tensor *drl_ddpm_noise(drl_tape *tape, const drl_ddpm *ddpm, const int *t,
 }
 
 /* part 0: y, 1, 2: gradient of x, eps; z: normals, gradient of y. y->i[0] sets of constants. */
-DRLI_KERNEL(ddpm_part, (y, part, add, z, out), const drl_tensor *y, int part, int add,
+DRLI_KERNEL(ddpm_run, (y, part, add, z, out), const drl_tensor *y, int part, int add,
     const float *z, float *out)
 {
     const float *x = y->in[0]->data, *eps = y->in[1]->data, *c = (const float *)y->saved;
     int r, i, n = y->rows / y->i[0] * y->cols;
     for (r = 0; r < y->i[0]; r++, c += 6, x += n, eps += n, z += n, out += n) {
-        const float c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3], c4 = c[4], clip = c[5];
-        const float a = part == 1 ? c0 : -c1, b = part == 1 ? c3 : 0.0f;
+        const float xs = c[0], es = c[1], c0 = c[2], c1 = c[3], std = c[4], clip = c[5];
+        const float a = part == 1 ? xs : -es, b = part == 1 ? c1 : 0.0f;
         for (i = 0; i < n && part == 0; i++)
-            out[i] = c2 * drli_clampf(c0 * x[i] - c1 * eps[i], -clip, clip) + c3 * x[i] + c4 * z[i];
+            out[i] = c0 * drli_clampf(xs * x[i] - es * eps[i], -clip, clip) + c1 * x[i] +
+                std * z[i];
         for (i = 0; i < n && part != 0; i++) {
-            float x0 = c0 * x[i] - c1 * eps[i], d = x0 >= -clip && x0 <= clip ? c2 * z[i] : 0.0f;
+            float x0 = xs * x[i] - es * eps[i], d = x0 >= -clip && x0 <= clip ? c0 * z[i] : 0.0f;
             out[i] = (add ? out[i] : 0.0f) + b * z[i] + a * d;
         }
     }
@@ -5862,7 +5863,7 @@ DRLI_BACKWARD(ddpm)
     int i, add;
     for (i = 0; i < 2; i++) {
         float *g = drli_grad(t, y->in[i], &add);
-        if (g) drli_ddpm_part(t->ctx->isa, y, 1 + i, add, y->grad, g);
+        if (g) drli_ddpm_run(t->ctx->isa, y, 1 + i, add, y->grad, g);
     }
 }
 static drl_tensor *drli_ddpm(drl_tape *tape, const drl_ddpm *ddpm, int parts, const int *t,
@@ -5882,7 +5883,7 @@ static drl_tensor *drli_ddpm(drl_tape *tape, const drl_ddpm *ddpm, int parts, co
         c[0] = ddpm->x_scale[t[r]], c[1] = ddpm->eps_scale[t[r]], c[2] = ddpm->c0[t[r]];
         c[3] = ddpm->c1[t[r]], c[4] = z ? ddpm->std[t[r]] : 0.0f, c[5] = clip;
     }
-    drli_ddpm_part(tape->ctx->isa, y, 0, 0, (z ? z : x)->data, y->data);
+    drli_ddpm_run(tape->ctx->isa, y, 0, 0, (z ? z : x)->data, y->data);
     return y;
 }
 
@@ -8708,4 +8709,5 @@ drl_algo drl_algo_find(const char *name)
 #endif /* DIFFRL_IMPLEMENTATION */
 
 /* Licence: MIT No Attribution (MIT-0), copyright 2026 the diffrl authors. It comes as it is,
-   without warranty. Full text: LICENSE, spdx.org/licenses/MIT-0. */
+   without warranty. Full text: LICENSE, spdx.org/licenses/MIT-0.
+   0.1.0  2026-11  first */

@@ -190,7 +190,7 @@ TEST(ancestral_step)
 }
 
 /* The steps' gradients against the formula written with elementary ops, cut values among them;
-   x has another use before and after, so that its gradient is added to; and by differences. */
+   x has other uses, so that its gradient is added to. Differences: unit/ops. */
 static drl_tensor *step_plain(const drl_ddpm *d, int t, drl_tensor *x, drl_tensor *eps,
                               drl_tensor *z, float clip)
 {
@@ -790,7 +790,8 @@ TEST(sampler_runs_the_chain)
 }
 
 TEST_MAIN(TEST_ENTRY(denoiser_is_the_plain_network), TEST_ENTRY(denoising_loss_is_weighted),
-          TEST_ENTRY(sampler_runs_the_chain), TEST_ENTRY(schedules), TEST_ENTRY(there_and_back), TEST_ENTRY(ancestral_step), TEST_ENTRY(ancestral_step_gradients),
+          TEST_ENTRY(sampler_runs_the_chain), TEST_ENTRY(schedules), TEST_ENTRY(there_and_back),
+          TEST_ENTRY(ancestral_step), TEST_ENTRY(ancestral_step_gradients),
           TEST_ENTRY(ancestral_chain_moments), TEST_ENTRY(ou_schedule), TEST_ENTRY(ou_step),
           TEST_ENTRY(ou_path_identity), TEST_ENTRY(ou_linear_gaussian),
           TEST_ENTRY(ou_initial_moments), TEST_ENTRY(ou_initial_samples),

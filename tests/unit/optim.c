@@ -262,6 +262,42 @@ TEST(same_bits)
     CHECK(runs >= 1);
 }
 
+/* Many values, which threads share, in pieces that do not come out even, against few at a time. */
+TEST(threads_share)
+{
+    enum { MANY = 3 * 65536 + 517, FEW = 1000 };
+    static float few[MANY];
+    static const int threads[] = {1, 2, 3, 8};
+    drl_adam_config c = drl_adam_config_default();
+    int i, k, at;
+    c.weight_decay = 0.1f;
+    c.clip_element = 0.5f;
+    for (k = -1; k < DRLI_COUNT(threads); k++) {
+        int n = k < 0 ? FEW : MANY;
+        for (at = 0; at < MANY; at += n) {
+            drl_context_config cfg = drl_context_config_default();
+            drl_context own;
+            drl_params p;
+            n = DRLI_MIN(n, MANY - at);
+            cfg.threads = k < 0 ? 1 : threads[k];
+            CHECK(drl_context_init(&own, &cfg) == DRL_OK);
+            drl_params_init(&p, &own, 1, 1);
+            drl_params_add(&p, "", "w", 1, n);
+            CHECK(drl_params_commit(&p) == DRL_OK);
+            for (i = 0; i < n; i++) {
+                p.value[i] = (float)((at + i) % 1013) * 1e-3f;
+                p.grad[i] = (float)((at + i) % 811 - 400) * 2e-3f;
+            }
+            drl_adam_step(&p, &c);
+            drl_adam_step(&p, &c);
+            if (k < 0) memcpy(few + at, p.value, (size_t)n * sizeof(float));
+            CHECK(memcmp(few + at, p.value, (size_t)n * sizeof(float)) == 0);
+            drl_params_free(&p);
+            drl_context_free(&own);
+        }
+    }
+}
+
 TEST_MAIN(TEST_ENTRY(defaults), TEST_ENTRY(adam), TEST_ENTRY(first_step), TEST_ENTRY(decay),
           TEST_ENTRY(clip_norm), TEST_ENTRY(clip_element), TEST_ENTRY(not_finite),
-          TEST_ENTRY(schedules), TEST_ENTRY(same_bits))
+          TEST_ENTRY(schedules), TEST_ENTRY(same_bits), TEST_ENTRY(threads_share))
