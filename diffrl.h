@@ -554,7 +554,7 @@ typedef struct drl_tensor {
     float *grad;    /* same shape; NULL until backward, always there for parameters */
     int rows, cols;
     int needs_grad; /* 1: a gradient flows to it */
-    int grad_full;  /* 1: grad holds a sum, 0: grad is not written yet */
+    int grad_full;  /* 1: grad holds a sum, 2: and has views, 0: grad is not written yet */
     drl_op op;      /* what made it; name NULL: input or parameter */
     struct drl_tensor *in[4], *prev; /* prev: tape order */
     void *saved;    /* what the op keeps for its backward */
@@ -1415,8 +1415,9 @@ typedef struct drl_dime {
     drl_atoms support;
     drl_adam_config adam_actor, adam_critic, adam_alpha;
     float *noise, *next_act, *next_density, *target, *shift, *probability;
-    float *time_rows, *time_weights; /* kept by acting: its embedded steps, what they came from */
-    size_t time_bytes;
+    float *time_rows; /* kept by acting: its embedded steps, from weights of this hash */
+    uint64_t time_hash;
+    size_t time_size; /* of them, the first of the actor */
 } drl_dime;
 
 /* Presets "paper", "cpu" (fastest learning on two cores), "toy" (pendulums). Both
@@ -3428,25 +3429,10 @@ DRLI_KERNEL(column_sum, (rows, cols, x, ldx, out, accumulate), int rows, int col
     }
 }
 
-typedef struct drli_column_job {
-    drl_context *ctx;
-    int rows, ldx, accumulate;
-    const float *x;
-    float *out;
-} drli_column_job;
-
-static void drli_column_part(void *arg, int begin, int end, int worker)
-{
-    const drli_column_job *g = (const drli_column_job *)arg;
-    drli_column_sum(g->ctx->isa, g->rows, end - begin, g->x + begin, g->ldx, g->out + begin,
-        g->accumulate);
-}
-
 void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx,
     float *out, int accumulate)
 {
-    drli_column_job g = {ctx, rows, ldx, accumulate, x, out};
-    drl_parallel_for(ctx, cols, (double)rows * cols < 1e5 ? cols : 64, drli_column_part, &g);
+    drli_column_sum(ctx->isa, rows, cols, x, ldx, out, accumulate);
 }
 
 DRLI_COLD
@@ -4566,7 +4552,7 @@ static float *drli_grad(drl_tape *t, drl_tensor *x, int *add)
 {
     if (!x || !x->needs_grad) return NULL;
     if (!x->grad) x->grad = drli_tape_floats(t, drli_size(x));
-    *add = x->grad_full;
+    *add = x->grad_full > 0;
     x->grad_full = 1;
     return x->grad;
 }
@@ -5029,7 +5015,7 @@ drl_tensor *drl_rows(drl_tape *t, drl_tensor *x, int first, int count)
     y->i[0] = first;
     if (y->needs_grad && !x->op.name && x->grad) {
         y->grad = x->grad + at;
-        y->grad_full = 1;
+        y->grad_full = 1, x->grad_full = 2;
     }
     return y;
 }
@@ -5110,111 +5096,6 @@ static int drli_pass_rows(int B, int candidates, int threads)
 drl_tensor *drl_detach(drl_tape *t, drl_tensor *x)
 {
     return drl_tape_input(t, x->rows, x->cols, x->data);
-}
-
-/* ---- Batch Renorm ---- */
-
-DRLI_KERNEL(column_square, (rows, cols, x, mean, out), int rows, int cols, const float *x,
-    const float *mean, float *out)
-{
-    int r, c;
-    for (r = 0; r < rows; r++, x += cols)
-        for (c = 0; c < cols; c++) out[c] = fmaf(x[c] - mean[c], x[c] - mean[c], out[c]);
-}
-
-/* Mean and biased variance [cols] of the columns, in order, in two passes. */
-static void drli_batch_stats(drl_context *ctx, const drl_tensor *x, float *mean, float *var)
-{
-    int c, B = x->rows, n = x->cols;
-    drl_column_sum(ctx, B, n, x->data, n, mean, 0);
-    for (c = 0; c < n; c++) mean[c] /= (float)B, var[c] = 0.0f;
-    drli_column_square(ctx->isa, B, n, x->data, mean, var);
-    for (c = 0; c < n; c++) var[c] /= (float)B;
-}
-
-DRLI_KERNEL(brn_value, (rows, cols, x, a, b, scale, shift, y), int rows, int cols, const float *x,
-    const float *a, const float *b, const float *scale, const float *shift, float *y)
-{
-    int r, c;
-    for (r = 0; r < rows; r++, x += cols, y += cols)
-        for (c = 0; c < cols; c++) y[c] = fmaf((x[c] + b[c]) * a[c], scale[c], shift[c]);
-}
-
-DRLI_KERNEL(brn_sums, (rows, cols, x, g, a, b, sg, sx), int rows, int cols, const float *x,
-    const float *g, const float *a, const float *b, float *sg, float *sx)
-{
-    int r, c;
-    for (r = 0; r < rows; r++, x += cols, g += cols)
-        for (c = 0; c < cols; c++) {
-            sg[c] += g[c];
-            sx[c] = fmaf(g[c], (x[c] + b[c]) * a[c], sx[c]);
-        }
-}
-
-DRLI_KERNEL(brn_dx, (rows, cols, x, g, scale, a, m, km, kv, add, gx), int rows, int cols,
-    const float *x, const float *g, const float *scale, const float *a, const float *m,
-    const float *km, const float *kv, int add, float *gx)
-{
-    int r, c;
-    for (r = 0; r < rows; r++, x += cols, g += cols, gx += cols)
-        for (c = 0; c < cols; c++) {
-            float d = fmaf(g[c] * scale[c], a[c], fmaf(x[c] - m[c], kv[c], km[c]));
-            gx[c] = add ? gx[c] + d : d;
-        }
-}
-
-/* y = scale (x - m + delta s / r) / D + shift, s = sqrt(v), D = sqrt(v / r^2 + eps). With
-   a = 1 / D, b = delta s / r - m:  xhat = (x + b) a,
-     dscale = sum dy xhat,  dshift = sum dy,  h = dy scale,  H = sum h,  X = sum h xhat
-     dm = -H a,   dv = H a delta / (2 r s) - X a^2 / (2 r^2)
-     dx = h a + dm / B + 2 (x - m) dv / B */
-DRLI_BACKWARD(batch_renorm)
-{
-    drl_tensor *x = y->in[0], *scale = y->in[1], *shift = y->in[2];
-    int c, n = x->cols, add = 0;
-    size_t w = (size_t)n;
-    const float *m = (const float *)y->saved, *v = m + w, *rr = v + w, *delta = rr + w;
-    const float *a = delta + w, *b = a + w;
-    float *sg = drli_tape_floats(t, 4 * w), *sx, *km, *kv, *g;
-    if (!sg) return;
-    sx = sg + w, km = sx + w, kv = km + w;
-    memset(sg, 0, 2 * w * sizeof(float));
-    drli_brn_sums(t->ctx->isa, x->rows, n, x->data, y->grad, a, b, sg, sx);
-    g = drli_grad_add(t, scale);
-    for (c = 0; g && c < n; c++) g[c] += sx[c];
-    g = drli_grad_add(t, shift);
-    for (c = 0; g && c < n; c++) g[c] += sg[c];
-    g = drli_grad(t, x, &add);
-    for (c = 0; c < n; c++) {
-        float H = sg[c] * scale->data[c], X = sx[c] * scale->data[c], s = sqrtf(v[c]);
-        float dv = -X * a[c] * a[c] / (2.0f * rr[c] * rr[c]);
-        if (s > 0) dv += H * a[c] * delta[c] / (2.0f * rr[c] * s);
-        km[c] = -H * a[c] / (float)x->rows;
-        kv[c] = 2.0f * dv / (float)x->rows;
-    }
-    if (g)
-        drli_brn_dx(t->ctx->isa, x->rows, n, x->data, y->grad, scale->data, a, m, km, kv, add, g);
-}
-
-/* Gradients flow through m, v, not r, delta. stats [6, cols], the tape's: m, v, r, delta, a, b. */
-static drl_tensor *drli_batch_renorm(drl_tape *t, drl_tensor *x, drl_tensor *scale,
-    drl_tensor *shift, float *stats, float eps)
-{
-    drl_tensor *y;
-    int c, n = x->cols;
-    float *m = stats, *v = m + n, *r = v + n, *delta = r + n, *a = delta + n, *b = a + n;
-    if (scale->rows != 1 || scale->cols != n || !drli_same_shape(scale, shift))
-        return drli_shape_error(t, "batch_renorm", x, scale, "scale and shift [1, cols]");
-    y = drli_node(t, DRLI_OP(batch_renorm), x->rows, n, x, scale);
-    if (t->status) return y;
-    drli_node_input(t, y, 2, shift);
-    y->saved = stats;
-    for (c = 0; c < n; c++) {
-        a[c] = 1.0f / sqrtf(v[c] / (r[c] * r[c]) + eps);
-        b[c] = delta[c] * sqrtf(v[c]) / r[c] - m[c];
-    }
-    drli_brn_value(t->ctx->isa, x->rows, n, x->data, a, b, scale->data, shift->data, y->data);
-    return y;
 }
 
 drl_tensor *drl_layer_norm(drl_tape *t, drl_tensor *x, drl_tensor *scale, drl_tensor *shift,
@@ -5380,6 +5261,18 @@ DRLI_KERNEL(polyak, (n, from, tau, to), size_t n, const float *from, float tau, 
 {
     size_t i;
     for (i = 0; i < n; i++) to[i] = fmaf(tau, from[i] - to[i], to[i]);
+}
+
+/* 256 hashes side by side, then one of them: a change of a single number cannot go unseen. */
+DRLI_KERNEL(hash, (n, x, out), size_t n, const float *x, uint64_t *out)
+{
+    uint32_t h[256] = {0}, w;
+    size_t i, j, m;
+    for (i = 0; i < n; i += 256) {
+        m = DRLI_MIN(n - i, 256);
+        for (j = 0; j < m; j++) memcpy(&w, x + i + j, 4), h[j] = h[j] * 31 + w;
+    }
+    for (*out = i = 0; i < 256; i++) *out = *out * 0x100000001b3u + h[i];
 }
 
 void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
@@ -5629,28 +5522,122 @@ void drl_brn_init(drl_brn *layer)
     for (i = 0; i < 4; i++) drl_tensor_init(all[i], DRL_INIT_CONSTANT, (float)(i / 2), NULL);
 }
 
+/* A pass over columns, each by itself: forward, or with `layer` NULL backward, to gradients of which
+   each may be NULL. Of each column are kept m, v, r, delta, a, b; sums: sg, sx, km, kv. */
+typedef struct drli_brn_job {
+    const drl_brn *layer;
+    drl_tensor *y;
+    float *kept, *sums, *gx, *gscale, *gshift;
+    int isa, renorm, add;
+} drli_brn_job;
+
+/* y = scale (x - m + delta s / r) / D + shift, s = sqrt(v), D = sqrt(v / r^2 + eps). With
+   a = 1 / D, b = delta s / r - m:  xhat = (x + b) a. */
+DRLI_KERNEL(brn_value, (j, at, n), const drli_brn_job *j, int at, int n)
+{
+    const drl_brn *l = j->layer;
+    const int B = j->y->rows, w = j->y->cols;
+    const float *x = j->y->in[0]->data + at, *scale = l->scale->data + at;
+    const float *shift = l->shift->data + at;
+    float *y = j->y->data + at, *M = l->mean->data + at, *V = l->var->data + at;
+    float *m = j->kept + at, *v = m + w, *r = v + w, *delta = r + w, *a = delta + w, *b = a + w;
+    int i, c;
+    for (c = 0; c < n; c++) m[c] = v[c] = 0.0f;
+    for (i = 0; i < B; i++)
+        for (c = 0; c < n; c++) m[c] += x[i * (ptrdiff_t)w + c];
+    for (c = 0; c < n; c++) m[c] /= (float)B;
+    for (i = 0; i < B; i++)
+        for (c = 0; c < n; c++) {
+            float d = x[i * (ptrdiff_t)w + c] - m[c];
+            v[c] = fmaf(d, d, v[c]);
+        }
+    for (c = 0; c < n; c++) {
+        float S = sqrtf(V[c] + l->eps);
+        v[c] /= (float)B;
+        r[c] = drli_clampf(sqrtf(v[c] + l->eps) / S, 1.0f / l->r_max, l->r_max);
+        delta[c] = drli_clampf((m[c] - M[c]) / S, -l->delta_max, l->delta_max);
+        if (!j->renorm) r[c] = 1.0f, delta[c] = 0.0f;
+        M[c] = fmaf(l->momentum, M[c], (1.0f - l->momentum) * m[c]);
+        V[c] = fmaf(l->momentum, V[c], (1.0f - l->momentum) * v[c]);
+        a[c] = 1.0f / sqrtf(v[c] / (r[c] * r[c]) + l->eps);
+        b[c] = delta[c] * sqrtf(v[c]) / r[c] - m[c];
+    }
+    for (i = 0; i < B; i++, x += w, y += w)
+        for (c = 0; c < n; c++) y[c] = fmaf((x[c] + b[c]) * a[c], scale[c], shift[c]);
+}
+
+/* Through m and v, not r and delta:
+     dscale = sum dy xhat,  dshift = sum dy,  h = dy scale,  H = sum h,  X = sum h xhat
+     dm = -H a,   dv = H a delta / (2 r s) - X a^2 / (2 r^2)
+     dx = h a + dm / B + 2 (x - m) dv / B */
+DRLI_KERNEL(brn_slope, (j, at, n), const drli_brn_job *j, int at, int n)
+{
+    const int B = j->y->rows, w = j->y->cols;
+    const float *x = j->y->in[0]->data + at, *scale = j->y->in[1]->data + at;
+    const float *g = j->y->grad + at;
+    const float *m = j->kept + at, *v = m + w, *r = v + w, *delta = r + w, *a = delta + w;
+    const float *b = a + w;
+    float *sg = j->sums + at, *sx = sg + w, *km = sx + w, *kv = km + w, *gx = j->gx;
+    int i, c;
+    for (c = 0; c < n; c++) sg[c] = sx[c] = 0.0f;
+    for (i = 0; i < B; i++)
+        for (c = 0; c < n; c++) {
+            const ptrdiff_t k = i * (ptrdiff_t)w + c;
+            sg[c] += g[k];
+            sx[c] = fmaf(g[k], (x[k] + b[c]) * a[c], sx[c]);
+        }
+    for (c = 0; c < n && j->gscale; c++) j->gscale[at + c] += sx[c];
+    for (c = 0; c < n && j->gshift; c++) j->gshift[at + c] += sg[c];
+    for (c = 0; c < n; c++) {
+        float H = sg[c] * scale[c], X = sx[c] * scale[c], s = sqrtf(v[c]);
+        float dv = -X * a[c] * a[c] / (2.0f * r[c] * r[c]);
+        if (s > 0) dv += H * a[c] * delta[c] / (2.0f * r[c] * s);
+        km[c] = -H * a[c] / (float)B;
+        kv[c] = 2.0f * dv / (float)B;
+    }
+    for (i = 0, gx += gx ? at : 0; i < B && gx; i++, x += w, g += w, gx += w)
+        for (c = 0; c < n; c++) {
+            float d = fmaf(g[c] * scale[c], a[c], fmaf(x[c] - m[c], kv[c], km[c]));
+            gx[c] = j->add ? gx[c] + d : d;
+        }
+}
+
+static void drli_brn_part(void *job, int begin, int end, int worker) /* in units of 64 */
+{
+    const drli_brn_job *j = (const drli_brn_job *)job;
+    const int at = begin * 64, n = DRLI_MIN(end * 64, j->y->cols) - at;
+    if (j->layer) drli_brn_value(j->isa, j, at, n);
+    else drli_brn_slope(j->isa, j, at, n);
+}
+
+static void drli_brn_run(drl_tape *t, drli_brn_job *j)
+{
+    j->isa = t->ctx->isa;
+    drl_parallel_for(t->ctx, (j->y->cols + 63) / 64, 1 + 800 / j->y->rows, drli_brn_part, j);
+}
+
+DRLI_BACKWARD(brn)
+{
+    drli_brn_job j = {NULL, y, (float *)y->saved, NULL, NULL, NULL, NULL, 0, 0, 0};
+    j.sums = drli_tape_floats(t, 4 * (size_t)y->cols);
+    j.gscale = drli_grad_add(t, y->in[1]);
+    j.gshift = drli_grad_add(t, y->in[2]);
+    j.gx = drli_grad(t, y->in[0], &j.add);
+    if (!t->status) drli_brn_run(t, &j);
+}
+
 drl_tensor *drl_brn_train(drl_tape *t, drl_brn *layer, drl_tensor *x, int renorm)
 {
-    int c, n = x->cols;
-    float *m = drli_tape_floats(t, 6 * (size_t)n), *v, *r, *delta;
-    float *M = layer->mean->data, *V = layer->var->data;
-    if (n != layer->scale->cols)
+    drli_brn_job j = {layer, NULL, NULL, NULL, NULL, NULL, NULL, 0, renorm, 0};
+    if (x->cols != layer->scale->cols)
         return drli_shape_error(t, "brn", x, layer->scale, "equal columns");
+    j.kept = drli_tape_floats(t, 6 * (size_t)x->cols);
+    j.y = drli_node(t, DRLI_OP(brn), x->rows, x->cols, x, layer->scale);
     if (t->status) return &t->poison;
-    v = m + n, r = v + n, delta = r + n;
-    drli_batch_stats(t->ctx, x, m, v);
-    for (c = 0; c < n; c++) {
-        float S = sqrtf(V[c] + layer->eps);
-        r[c] = 1.0f;
-        delta[c] = 0.0f;
-        if (renorm) {
-            r[c] = drli_clampf(sqrtf(v[c] + layer->eps) / S, 1.0f / layer->r_max, layer->r_max);
-            delta[c] = drli_clampf((m[c] - M[c]) / S, -layer->delta_max, layer->delta_max);
-        }
-        M[c] = fmaf(layer->momentum, M[c], (1.0f - layer->momentum) * m[c]);
-        V[c] = fmaf(layer->momentum, V[c], (1.0f - layer->momentum) * v[c]);
-    }
-    return drli_batch_renorm(t, x, layer->scale, layer->shift, m, layer->eps);
+    drli_node_input(t, j.y, 2, layer->shift);
+    j.y->saved = j.kept;
+    drli_brn_run(t, &j);
+    return j.y;
 }
 
 drl_tensor *drl_brn_eval(drl_tape *t, const drl_brn *layer, drl_tensor *x)
@@ -6784,15 +6771,28 @@ static drl_adam_config drli_adam_lr(float lr)
     return c;
 }
 
-/* Adam step of params on loss [1, 1], metric m. */
+/* Gradients of loss [1, 1], metric m, of which only those with views need zeros to start from. */
+static drl_status drli_agent_grad(drl_agent *a, drl_params *p, drl_tensor *loss, int m)
+{
+    int i;
+    for (i = 0; i < p->count; i++) {
+        drl_tensor *x = &p->list[i];
+        if (x->grad_full == 2) memset(x->grad, 0, drli_size(x) * sizeof(float));
+        x->grad_full /= 2;
+    }
+    if (drl_tape_backward(&a->tape, loss)) return a->tape.status;
+    for (i = 0; i < p->count; i++) drli_grad_add(&a->tape, &p->list[i]);
+    a->metrics[m].value = (double)loss->data[0];
+    return DRL_OK;
+}
+
+/* Adam step of params on loss. */
 static drl_status drli_agent_learn(drl_agent *a, drl_params *params,
     const drl_adam_config *adam, drl_tensor *loss, int m)
 {
-    drl_params_zero_grad(params);
-    if (drl_tape_backward(&a->tape, loss)) return a->tape.status;
-    drl_adam_step(params, adam);
-    a->metrics[m].value = (double)loss->data[0];
-    return DRL_OK;
+    drl_status s = drli_agent_grad(a, params, loss, m);
+    if (!s) drl_adam_step(params, adam);
+    return s;
 }
 
 /* Of a rollout with values v of obs and next of next_obs, [size] (GAE, arXiv:1506.02438):
@@ -7513,10 +7513,7 @@ static drl_status drli_dacer_critic(drl_dacer *d, const drl_batch *b)
         loss[j] = drl_mean(t, drl_add(t, drl_mul(t, q, dq), drl_mul(t, sigma, dsigma)));
     }
     loss[0] = drl_add(t, loss[0], loss[1]);
-    drl_params_zero_grad(&d->critic);
-    if (drl_tape_backward(t, loss[0])) return t->status;
-    d->agent.metrics[0].value = (double)loss[0]->data[0];
-    return DRL_OK;
+    return drli_agent_grad(&d->agent, &d->critic, loss[0], 0);
 }
 
 /* Mean of H over states, of executed actions. */
@@ -7628,7 +7625,6 @@ static drl_status drli_dime_start(drl_agent *a)
     drl_rng rng = drli_agent_stream(a, c->seed, "weights");
     drl_atoms support = {c->atoms, c->v_min, c->v_max};
     int i, j, in = c->obs_dim + c->act_dim, B = c->batch;
-    size_t time;
     if (!(c->v_min < c->v_max))
         return drli_fail(a->ctx, DRL_ERR_RANGE, "dime: expected v_min < v_max, got %g and %g",
             (double)c->v_min, (double)c->v_max);
@@ -7637,8 +7633,7 @@ static drl_status drli_dime_start(drl_agent *a)
     drli_agent_set(a, &d->running, "running.", 16, 0, 0);
     drli_agent_set(a, &d->temperature, "temperature.", 1, 1, 0);
     drl_fourier_add(&d->time, &d->actor, "", c->time_frequencies, c->actor_width);
-    time = d->actor.size + DRLI_AT(in + c->actor_width, c->actor_width) + 15;
-    d->time_bytes = time / 16 * 16 * sizeof(float);
+    d->time_size = d->actor.size + DRLI_AT(in + c->actor_width, c->actor_width);
     drli_mlp_even(&d->trunk, &d->actor, "", in + c->actor_width, c->actor_width, c->actor_layers,
         c->act_dim, DRL_ACT_GELU); /* of x, s, embedded time */
     d->rho = drl_params_add(&d->actor, "", "rho", 1, 1);
@@ -7653,7 +7648,6 @@ static drl_status drli_dime_start(drl_agent *a)
     d->target = drli_agent_floats(a, B, c->atoms);
     d->probability = drli_agent_floats(a, B, c->atoms);
     d->time_rows = drli_agent_floats(a, c->steps, c->actor_width);
-    d->time_weights = drli_agent_floats(a, (int)(time / 16), 16);
     if (drli_agent_commit(a)) return a->ctx->status;
     drl_dense_init(&d->time.l0, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
     drl_dense_init(&d->time.l1, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
@@ -7717,14 +7711,16 @@ static drl_tensor *drli_dime_time(drl_dime *d)
         d->trunk.layer[0].w, c->act_dim + c->obs_dim, c->actor_width), NULL, NULL, DRL_ACT_NONE);
 }
 
-/* The same for acting: made anew only if the weights behind it, the first of the actor, are not
-   those of the last time. (At first both are 0, which fits.) */
+/* The same for acting: made anew only if the weights behind it are not those of the last time. (At
+   first all is 0, which fits.) */
 static drl_tensor *drli_dime_time_kept(drl_dime *d)
 {
-    if (memcmp(d->time_weights, d->actor.value, d->time_bytes) != 0) {
+    uint64_t hash;
+    drli_hash(d->agent.ctx->isa, d->time_size, d->actor.value, &hash);
+    if (d->time_hash != hash) {
         drl_tensor *time = drli_dime_time(d);
         if (d->agent.tape.status) return time;
-        memcpy(d->time_weights, d->actor.value, d->time_bytes);
+        d->time_hash = hash;
         memcpy(d->time_rows, time->data, drli_size(time) * sizeof(float));
     }
     return drl_tape_input(&d->agent.tape, d->cfg.steps, d->cfg.actor_width, d->time_rows);

@@ -196,34 +196,36 @@ static void exact_shape(const matrix *in, matrix *y, const op_case *c)
                 y->x[i * y->cols + C + j] = in[1].x[i * in[1].cols + j];
 }
 
-/* ---- norms: v = 1: constants r and delta that differ from 1 and 0 ---- */
+/* ---- norms: v = 1: r and delta at their bounds, which differ from 1 and 0 and by column ---- */
 
-static void renorm_constants(const op_case *c, int n, float *r, float *delta)
+static void renorm_constants(const op_case *c, int j, float *r, float *delta)
 {
-    int j;
-    for (j = 0; j < n; j++) {
-        r[j] = c->v ? 0.6f + 0.9f * (float)(j % 3) : 1.0f;
-        delta[j] = c->v ? 0.8f - 0.7f * (float)(j % 3) : 0.0f;
-    }
+    *r = !c->v ? 1.0f : j % 2 ? 1.5f : 1.0f / 1.5f;
+    *delta = !c->v ? 0.0f : j % 3 ? 0.7f : -0.7f;
 }
 static drl_tensor *tape_norm(drl_tape *tape, drl_tensor **in, const op_case *c)
 {
-    int n = in[0]->cols;
-    float *stats = drl_tape_input(tape, 6, n, NULL)->data;
+    int j, n = in[0]->cols;
+    drl_brn layer = {in[1], in[2], NULL, NULL, 1.0f, 1e-2f, 1.5f, 0.7f}; /* 1: M, V stay */
+    layer.mean = drl_tape_input(tape, 1, n, NULL);
+    layer.var = drl_tape_input(tape, 1, n, NULL);
     if (drl_tape_status(tape) != DRL_OK) return in[0];
-    renorm_constants(c, n, stats + 2 * n, stats + 3 * n);
-    drli_batch_stats(tape->ctx, in[0], stats, stats + n);
-    return drli_batch_renorm(tape, in[0], in[1], in[2], stats, 1e-2f);
+    for (j = 0; j < n; j++) {
+        layer.mean->data[j] = j % 3 ? -1e9f : 1e9f;
+        layer.var->data[j] = j % 2 ? -0.0099f : 1e6f; /* sqrt(V + eps) = 0.01 or 1000 */
+    }
+    return drl_brn_train(tape, &layer, in[0], c->v);
 }
 static void exact_norm(const matrix *in, matrix *y, const op_case *c)
 {
     int i, j, R = in[0].rows, C = in[0].cols;
-    float r[SMALL], delta[SMALL];
-    renorm_constants(c, SMALL, r, delta);
+    float r, delta;
     *y = in[0];
     for (i = 0; i < C; i++) {
-        double m = 0, v = 0, ri = (double)r[i], di = (double)delta[i];
+        double m = 0, v = 0, ri, di;
         const double *x = in[0].x + i;
+        renorm_constants(c, i, &r, &delta);
+        ri = (double)r, di = (double)delta;
         for (j = 0; j < R; j++) m += x[j * C] / R;
         for (j = 0; j < R; j++) v += (x[j * C] - m) * (x[j * C] - m) / R;
         for (j = 0; j < R; j++) {
@@ -381,8 +383,8 @@ static void cases_make(void)
     add_case("div", "RC 1C 1C", -2.0f, 2.0f, tape_layer_norm, exact_layer_norm, 0, 0);
     for (i = 0; i < 4; i++)
         add_case("ddpm", "RC RC", -2.0f, 2.0f, tape_ddpm, exact_ddpm, i / 2, i % 2);
-    add_case("batch_renorm", "RC 1C 1C", -2.0f, 2.0f, tape_norm, exact_norm, 0, 0);
-    add_case("batch_renorm", "RC 1C 1C", -2.0f, 2.0f, tape_norm, exact_norm, 0, 1);
+    add_case("brn", "RC 1C 1C", -2.0f, 2.0f, tape_norm, exact_norm, 0, 0);
+    add_case("brn", "RC 1C 1C", -2.0f, 2.0f, tape_norm, exact_norm, 0, 1);
     add_case("softmax", "RC", -2.0f, 2.0f, tape_softmax, exact_softmax, 0, 0);
     add_case("log_softmax", "RC", -2.0f, 2.0f, tape_softmax, exact_softmax, 0, 0);
     add_case("c51_loss", "RC", -2.0f, 2.0f, tape_softmax, exact_softmax, 0, 0);
@@ -624,7 +626,7 @@ static const int bad_rows[] = {1, 3};
 
 static drl_tensor *make_bad(drl_tape *t, int i, drl_tensor *a, drl_tensor *b, drl_tensor *row)
 {
-    float s[24] = {0};
+    drl_brn layer = {row, row, row, row, 1.0f, 1.0f, 1.0f, 1.0f};
     drl_atoms atoms = {7, 0.0f, 1.0f};
     switch (i) { /* a [4, 3], b [3, 4], row [1, 3] */
     case 0: return drl_add(t, a, b);
@@ -641,8 +643,8 @@ static drl_tensor *make_bad(drl_tape *t, int i, drl_tensor *a, drl_tensor *b, dr
     case 11: return drl_rows(t, a, -1, 2);
     case 12: return drl_rows(t, a, 0, 0);
     case 13: return drl_cols(t, a, 2, 2);
-    case 14: return drli_batch_renorm(t, b, row, row, s, 1e-3f);
-    case 15: return drli_batch_renorm(t, a, row, a, s, 1e-3f);
+    case 14: return drl_brn_train(t, &layer, b, 0);
+    case 15: return drl_brn_eval(t, &layer, b);
     case 16: return drl_c51_mean(t, a, &atoms);
     case 17: return drl_gather(t, b, bad_rows, 2);
     case 18: return drl_layer_norm(t, b, row, row, 1e-5f);
@@ -661,7 +663,7 @@ TEST(shape_errors)
         {"linear", "[4, 3] and [3, 4]"}, {"concat", "[4, 3] and [3, 4]"},
         {"rows", "3 .. 4"},              {"rows", "-1 .. 0"},
         {"rows", "0 .. -1"},             {"cols", "2 .. 3"},
-        {"batch_renorm", "[3, 4]"},      {"batch_renorm", "[4, 3]"},
+        {"brn", "[3, 4]"},               {"brn", "[3, 4]"},
         {"c51_mean", "3"},               {"gather", "3"},
         {"layer_norm", "[3, 4]"},        {"layer_norm", "[4, 3]"},
     };
@@ -713,8 +715,9 @@ TEST(special_points)
     drl_tape tape;
     drl_tensor *x, *y, *z;
     float v[6] = {-80.0f, -20.0f, 0.0f, 1.0f, 20.0f, 80.0f}, w[6] = {0, 0, 0, 1, 0, 0};
-    float stats[12] = {0, 0, 0, 0, 0.5f, 1.0f, 2.0f, 1.0f}; /* mean, var, r, delta, work */
+    drl_brn brn = {NULL, NULL, NULL, NULL, 0.0f, 1e-3f, 2.0f, 2.0f}; /* 0: M, V become m, v */
     float one[2] = {1, 1}, nil[2] = {0, 0}, dead[6] = {3, 1, 3, 2, 3, 4};
+    float mean[2] = {-1e9f, 0}, var[2] = {100, 1};
     drl_context_init(&ctx, NULL);
     drl_tape_init(&tape, &ctx);
     /* ln(1 - tanh(20)^2) = 2 ln 2 - 40 */
@@ -756,12 +759,14 @@ TEST(special_points)
     /* batch renorm of a feature that never varies: shift, and finite gradients */
     drl_tape_reset(&tape);
     x = drl_tape_variable(&tape, 3, 2, dead);
-    drli_batch_stats(&ctx, x, stats, stats + 2);
-    CHECK(stats[0] == 3 && stats[2] == 0);
-    CHECK_NEAR(stats[1], 7.0 / 3, 1e-6);
-    CHECK_NEAR(stats[3], 14.0 / 9, 1e-6);
-    y = drli_batch_renorm(&tape, x, drl_tape_input(&tape, 1, 2, one),
-                          drl_tape_input(&tape, 1, 2, nil), stats, 1e-3f);
+    brn.scale = drl_tape_input(&tape, 1, 2, one);
+    brn.shift = drl_tape_input(&tape, 1, 2, nil);
+    brn.mean = drl_tape_input(&tape, 1, 2, mean);
+    brn.var = drl_tape_input(&tape, 1, 2, var);
+    y = drl_brn_train(&tape, &brn, x, 1); /* r 1/2, delta 2 of the first */
+    CHECK(mean[0] == 3 && var[0] == 0);
+    CHECK_NEAR(mean[1], 7.0 / 3, 1e-6);
+    CHECK_NEAR(var[1], 14.0 / 9, 1e-6);
     CHECK(drl_tape_backward(&tape, drl_mean(&tape, drl_square(&tape, y))) == DRL_OK);
     CHECK(y->data[0] == 0 && y->data[2] == 0 && x->grad[0] == 0);
     CHECK(fabsf(x->grad[1]) < 10 && fabsf(x->grad[3]) < 10);
