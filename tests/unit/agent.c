@@ -611,10 +611,43 @@ TEST(evaluation)
     drl_context_free(&ctx);
 }
 
+/* A loss of one tensor whole, of a view, or of none of them: what they held before is gone, also
+   where nothing is added. */
+TEST(gradients_start_anew)
+{
+    drl_context ctx;
+    drl_agent agent;
+    drl_params p;
+    drl_tensor *x[3], *loss;
+    int i, k, round;
+    memset(&agent, 0, sizeof(agent));
+    CHECK(drl_context_init(&ctx, NULL) == DRL_OK);
+    drl_tape_init(&agent.tape, &ctx);
+    CHECK(drl_params_init(&p, &ctx, 3, 1) == DRL_OK);
+    for (i = 0; i < 3; i++) x[i] = drl_params_add(&p, "", i ? i == 1 ? "b" : "c" : "a", 2, 2);
+    CHECK(drl_params_commit(&p) == DRL_OK);
+    for (round = 0; round < 3; round++) { /* whole, view, unused in turn */
+        drl_tensor *whole = x[round], *view = x[(round + 1) % 3], *unused = x[(round + 2) % 3];
+        for (i = 0; i < 3; i++)
+            for (k = 0; k < 4; k++) x[i]->grad[k] = 7;
+        drl_tape_reset(&agent.tape);
+        loss = drl_mean(&agent.tape, drl_rows(&agent.tape, view, 1, 1));
+        loss = drl_add(&agent.tape, drl_mean(&agent.tape, whole), loss);
+        CHECK(drli_agent_grad(&agent, &p, loss, 0) == DRL_OK);
+        for (k = 0; k < 4; k++) {
+            CHECK(whole->grad[k] == 0.25f && unused->grad[k] == 0);
+            CHECK(view->grad[k] == (k < 2 ? 0 : 0.5f));
+        }
+    }
+    drl_params_free(&p);
+    drl_tape_free(&agent.tape);
+    drl_context_free(&ctx);
+}
+
 TEST_MAIN(TEST_ENTRY(check_finds_no_fault_in_good_tasks), TEST_ENTRY(check_finds_wrong_fields),
           TEST_ENTRY(check_finds_wrong_behavior), TEST_ENTRY(step_rescales_and_reports),
           TEST_ENTRY(presets_change_defaults), TEST_ENTRY(algorithms_are_found_by_name),
           TEST_ENTRY(failed_steps_are_dropped_and_named),
           TEST_ENTRY(a_task_that_always_fails_ends_training),
           TEST_ENTRY(termination_and_truncation_are_kept_apart), TEST_ENTRY(bookkeeping),
-          TEST_ENTRY(training_repeats), TEST_ENTRY(evaluation))
+          TEST_ENTRY(training_repeats), TEST_ENTRY(evaluation), TEST_ENTRY(gradients_start_anew))

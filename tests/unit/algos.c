@@ -131,6 +131,29 @@ TEST(same_bits)
     }
 }
 
+/* Every gradient is written anew by an update, also where its first addend overwrites it. */
+TEST(old_gradients_do_not_matter)
+{
+    int i, j, k, n;
+    size_t c;
+    for (i = 0; drl_algo_at(i).name; i++) {
+        run r;
+        CHECK(begin(&r, drl_algo_at(i), 1, DRL_ISA_AUTO));
+        for (n = 0; n < STEPS; n++) {
+            steps(&r, 1);
+            for (k = 0; k < r.agent->set_count; k++) {
+                drl_params *p = r.agent->sets[k].params;
+                for (j = 0; j < p->count && p->trainable; j++) {
+                    const drl_tensor *x = &p->list[j];
+                    for (c = 0; c < (size_t)x->rows * (size_t)x->cols; c++) x->grad[c] = 1e6f;
+                }
+            }
+        }
+        CHECK(hash_agent(r.agent) == train(drl_algo_at(i), 1, DRL_ISA_AUTO));
+        end(&r);
+    }
+}
+
 TEST(nothing_is_allocated_once_it_runs)
 {
     int i;
@@ -287,6 +310,6 @@ TEST(noiseless)
     }
 }
 
-TEST_MAIN(TEST_ENTRY(noiseless), TEST_ENTRY(same_bits), TEST_ENTRY(nothing_is_allocated_once_it_runs),
-          TEST_ENTRY(files_keep_the_policy), TEST_ENTRY(configurations),
-          TEST_ENTRY(divergence_is_named))
+TEST_MAIN(TEST_ENTRY(noiseless), TEST_ENTRY(same_bits), TEST_ENTRY(old_gradients_do_not_matter),
+          TEST_ENTRY(nothing_is_allocated_once_it_runs), TEST_ENTRY(files_keep_the_policy),
+          TEST_ENTRY(configurations), TEST_ENTRY(divergence_is_named))
