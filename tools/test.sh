@@ -16,7 +16,8 @@ contains FILTER (default: all), N at a time (default: one per core, at least 2).
   env/*        tests/env/NAME.c        tasks against recorded trajectories
   learn/*      tests/learn/NAME.c      training runs that must reach a return
   compile/*    tests/compile/run.sh    compilers, standards, switches, same bits
-  sanitize/*   unit and golden tests once more with ASan and UBSan, -O0 and -DTEST_SHORT
+  sanitize/*   unit and golden tests once more with ASan, UBSan and -DTEST_SHORT, at -O0,
+               and -O1 where that would run for minutes
   cli/*        tests/cli/NAME.sh       the training and evaluation programs, as users call them
   fuzz/*       tests/fuzz/NAME.c       twenty seconds of libFuzzer
   example/*    examples/NAME.c, each by its own build line, cut off after twenty seconds
@@ -104,7 +105,11 @@ run_test() # exit status 77: skipped
     compile/*) tests/compile/run.sh "${test#compile/}" ;;
     sanitize/*)
         file=$(echo "${test#sanitize/}" | sed 's,-,/,')
-        program "tests/$file.c" 600 -O0 -g -DTEST_SHORT -fno-omit-frame-pointer \
+        case $file in
+        unit/algos | unit/kernels | unit/latency | unit/qvpo) level=-O1 ;;
+        *) level=-O0 ;;
+        esac
+        program "tests/$file.c" 600 $level -g -DTEST_SHORT -fno-omit-frame-pointer \
             -fsanitize=address,undefined -fno-sanitize-recover=all ;;
     cli/*) "tests/$test.sh" ;;
     fuzz/*) fuzz "tests/$test.c" 20 ;;
