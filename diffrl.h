@@ -5522,8 +5522,8 @@ void drl_brn_init(drl_brn *layer)
     for (i = 0; i < 4; i++) drl_tensor_init(all[i], DRL_INIT_CONSTANT, (float)(i / 2), NULL);
 }
 
-/* A pass over columns, each by itself: forward, or with `layer` NULL backward, to gradients of which
-   each may be NULL. Of each column are kept m, v, r, delta, a, b; sums: sg, sx, km, kv. */
+/* A pass over columns, each by itself: forward, or backward if layer is NULL, to the gradients that
+   are not. kept: m, v, r, delta, a, b of each column; sums: sg, sx, km, kv. */
 typedef struct drli_brn_job {
     const drl_brn *layer;
     drl_tensor *y;
