@@ -5610,6 +5610,7 @@ static void drli_brn_part(void *job, int begin, int end, int worker) /* in units
     else drli_brn_slope(j->isa, j, at, n);
 }
 
+/* On all workers if each gets 51,200 values. */
 static void drli_brn_run(drl_tape *t, drli_brn_job *j)
 {
     j->isa = t->ctx->isa;
