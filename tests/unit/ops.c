@@ -385,6 +385,7 @@ static void cases_make(void)
         add_case("ddpm", "RC RC", -2.0f, 2.0f, tape_ddpm, exact_ddpm, i / 2, i % 2);
     add_case("brn", "RC 1C 1C", -2.0f, 2.0f, tape_norm, exact_norm, 0, 0);
     add_case("brn", "RC 1C 1C", -2.0f, 2.0f, tape_norm, exact_norm, 0, 1);
+    add_case("brn", "BC 1C 1C", -2.0f, 2.0f, tape_norm, exact_norm, 0, 1); /* big: cut */
     add_case("softmax", "RC", -2.0f, 2.0f, tape_softmax, exact_softmax, 0, 0);
     add_case("log_softmax", "RC", -2.0f, 2.0f, tape_softmax, exact_softmax, 0, 0);
     add_case("c51_loss", "RC", -2.0f, 2.0f, tape_softmax, exact_softmax, 0, 0);
