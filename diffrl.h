@@ -5263,6 +5263,11 @@ DRLI_KERNEL(polyak, (n, from, tau, to), size_t n, const float *from, float tau, 
     for (i = 0; i < n; i++) to[i] = fmaf(tau, from[i] - to[i], to[i]);
 }
 
+void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
+{
+    drli_polyak(to->ctx->isa, to->size, from->value, tau, to->value);
+}
+
 /* 256 hashes side by side, then one of them: a change of a single number cannot go unseen. */
 DRLI_KERNEL(hash, (n, x, out), size_t n, const float *x, uint64_t *out)
 {
@@ -5273,11 +5278,6 @@ DRLI_KERNEL(hash, (n, x, out), size_t n, const float *x, uint64_t *out)
         for (j = 0; j < m; j++) memcpy(&w, x + i + j, 4), h[j] = h[j] * 31 + w;
     }
     for (*out = i = 0; i < 256; i++) *out = *out * 0x100000001b3u + h[i];
-}
-
-void drl_params_polyak(drl_params *to, const drl_params *from, float tau)
-{
-    drli_polyak(to->ctx->isa, to->size, from->value, tau, to->value);
 }
 
 void drl_params_state(drl_params *p, drl_state *state, const char *prefix, int optimizer)
@@ -5532,7 +5532,7 @@ typedef struct drli_brn_job {
 } drli_brn_job;
 
 /* y = scale (x - m + delta s / r) / D + shift, s = sqrt(v), D = sqrt(v / r^2 + eps). With
-   a = 1 / D, b = delta s / r - m:  xhat = (x + b) a. */
+   a = 1 / D, b = delta s / r - m:  xhat = (x + b) a. Moves M and V. */
 DRLI_KERNEL(brn_value, (j, at, n), const drli_brn_job *j, int at, int n)
 {
     const drl_brn *l = j->layer;
@@ -6778,8 +6778,8 @@ static drl_status drli_agent_grad(drl_agent *a, drl_params *p, drl_tensor *loss,
     int i;
     for (i = 0; i < p->count; i++) {
         drl_tensor *x = &p->list[i];
-        if (x->grad_full == 2) memset(x->grad, 0, drli_size(x) * sizeof(float));
-        x->grad_full /= 2;
+        x->grad_full = x->grad_full == 2;
+        if (x->grad_full) memset(x->grad, 0, drli_size(x) * sizeof(float));
     }
     if (drl_tape_backward(&a->tape, loss)) return a->tape.status;
     for (i = 0; i < p->count; i++) drli_grad_add(&a->tape, &p->list[i]);
