@@ -1669,16 +1669,17 @@ extern __typeof__(sqrtf) sqrtf __attribute__((const)); /* vectorizes: nobody loo
 #define DRLI_INLINE static inline
 #define DRLI_TILE_FN
 #endif
+#define DRLI_PRAGMA(x) _Pragma(#x)
 #if defined(__clang__)
 #define DRLI_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
-#define DRLI_UNROLL _Pragma("clang loop unroll(full)")
+#define DRLI_UNROLL(how, n) DRLI_PRAGMA(clang loop how)
 #pragma clang diagnostic ignored "-Wpass-failed" /* loops where it cannot do so */
 #elif defined(__GNUC__)
 #define DRLI_INDEPENDENT _Pragma("GCC ivdep")
-#define DRLI_UNROLL _Pragma("GCC unroll 16")
+#define DRLI_UNROLL(how, n) DRLI_PRAGMA(GCC unroll n)
 #else
 #define DRLI_INDEPENDENT
-#define DRLI_UNROLL
+#define DRLI_UNROLL(how, n)
 #endif
 
 /* DRLI_KERNEL(name, (n, x, y), size_t n, const float *x, float *y) { ... } compiles the loop in
@@ -1745,10 +1746,7 @@ static void drli_text_char(drli_text *t, char c)
     *t->at = 0;
 }
 
-static void drli_text_add(drli_text *t, const char *s)
-{
-    while (*s) drli_text_char(t, *s++);
-}
+static void drli_text_add(drli_text *t, const char *s) { while (*s) drli_text_char(t, *s++); }
 
 static void drli_text_int(drli_text *t, int64_t v)
 {
@@ -1867,10 +1865,7 @@ static drl_status drli_fail(drl_context *ctx, drl_status status, const char *for
     return status;
 }
 
-const char *drl_context_error(const drl_context *ctx)
-{
-    return ctx->message;
-}
+const char *drl_context_error(const drl_context *ctx) { return ctx->message; }
 
 /* The block's address stands before the aligned pointer. */
 void *drl_memory_alloc(drl_context *ctx, size_t size)
@@ -1915,8 +1910,7 @@ static drl_status drli_arena_grow(drl_arena *arena, size_t size)
 {
     drli_block *b = (drli_block *)drl_memory_alloc(arena->ctx, size + 64);
     if (!b) return DRL_ERR_MEMORY;
-    b->next = arena->block;
-    b->size = size;
+    b->next = arena->block, b->size = size;
     arena->block = b;
     return DRL_OK;
 }
@@ -1996,6 +1990,7 @@ void drl_arena_free(drl_arena *arena)
 #include <pthread.h>
 #include <sched.h>
 #define DRLI_SPIN 20000
+#define DRLI_LOAD(x) __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
 
 typedef struct drli_pool {
     pthread_mutex_t mutex; /* only for sleeping */
@@ -2032,12 +2027,12 @@ static void drli_pool_piece(drli_pool *pool, int p, int worker)
 /* Take pieces until none is left. The task cannot end before what was taken. */
 static void drli_pool_work(drli_pool *pool, int worker)
 {
-    unsigned t = __atomic_load_n(&pool->ticket, __ATOMIC_ACQUIRE);
+    unsigned t = DRLI_LOAD(pool->ticket);
     while (t % 2048) {
         if (__atomic_compare_exchange_n(&pool->ticket, &t, t - 1, 0, __ATOMIC_ACQ_REL,
                 __ATOMIC_ACQUIRE)) {
             drli_pool_piece(pool, (int)(t % 2048) - 1, worker);
-            t = __atomic_load_n(&pool->ticket, __ATOMIC_ACQUIRE);
+            t = DRLI_LOAD(pool->ticket);
         }
     }
 }
@@ -2048,21 +2043,17 @@ static void *drli_pool_main(void *arg)
     int i, self = __atomic_add_fetch(&pool->workers, 1, __ATOMIC_RELAXED);
     unsigned seen = 0;
     for (;;) {
-        for (i = 0; i < DRLI_SPIN; i++) {
-            if (__atomic_load_n(&pool->ticket, __ATOMIC_ACQUIRE) / 2048 != seen) break;
-            drli_pause(i);
-        }
+        for (i = 0; i < DRLI_SPIN && DRLI_LOAD(pool->ticket) / 2048 == seen; i++) drli_pause(i);
         if (i == DRLI_SPIN) {
             pthread_mutex_lock(&pool->mutex);
             __atomic_add_fetch(&pool->sleepers, 1, __ATOMIC_SEQ_CST);
-            while (__atomic_load_n(&pool->ticket, __ATOMIC_SEQ_CST) / 2048 == seen) {
+            while (DRLI_LOAD(pool->ticket) / 2048 == seen)
                 pthread_cond_wait(&pool->wake, &pool->mutex);
-            }
             __atomic_sub_fetch(&pool->sleepers, 1, __ATOMIC_SEQ_CST);
             pthread_mutex_unlock(&pool->mutex);
         }
-        seen = __atomic_load_n(&pool->ticket, __ATOMIC_ACQUIRE) / 2048;
-        if (__atomic_load_n(&pool->stop, __ATOMIC_RELAXED)) return NULL;
+        seen = DRLI_LOAD(pool->ticket) / 2048;
+        if (DRLI_LOAD(pool->stop)) return NULL;
         drli_pool_work(pool, self);
     }
 }
@@ -2073,7 +2064,7 @@ static void drli_pool_start(drli_pool *pool, int pieces)
 {
     __atomic_store_n(&pool->ticket, (pool->ticket / 2048 + 1) * 2048 + (unsigned)pieces,
         __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&pool->sleepers, __ATOMIC_SEQ_CST) > 0) {
+    if (DRLI_LOAD(pool->sleepers) > 0) {
         pthread_mutex_lock(&pool->mutex);
         pthread_cond_broadcast(&pool->wake);
         pthread_mutex_unlock(&pool->mutex);
@@ -2117,14 +2108,12 @@ static drl_status drli_pool_init(drl_context *ctx)
 static void drli_pool_run(drli_pool *pool, int n, int pieces, drl_task_fn fn, void *arg)
 {
     int i;
-    pool->fn = fn;
-    pool->arg = arg;
-    pool->n = n;
+    pool->fn = fn, pool->arg = arg, pool->n = n;
     pool->pieces = pool->pending = pieces;
     drli_pool_start(pool, pieces - 1);
     drli_pool_piece(pool, pieces - 1, 0); /* always these rows: in this core's cache */
     drli_pool_work(pool, 0);
-    for (i = 0; __atomic_load_n(&pool->pending, __ATOMIC_ACQUIRE) > 0; i++) {
+    for (i = 0; DRLI_LOAD(pool->pending) > 0; i++) {
         drli_pause(i < DRLI_SPIN ? i : 63); /* long wait: leave the core */
     }
 }
@@ -2242,10 +2231,7 @@ void drl_context_free(drl_context *ctx)
 /* ==================== >>text
    Numbers that come back as they went, in any locale; nearest words. */
 
-static int drli_is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
+static int drli_is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /* Read a decimal number, [+-] digits [. digits] [e [+-] digits], and give the place after it.
    Returns 0 if there is none. Too large gives inf. Correctly rounded, but for digits after the 19th
@@ -2367,10 +2353,7 @@ DRLI_INLINE float drli_float(uint32_t u)
 
 DRLI_INLINE float drli_absf(float x) { return drli_float(drli_bits(x) & 0x7fffffffu); }
 
-static int drli_finite(float x)
-{
-    return fabsf(x) <= 3.4028235e38f;
-}
+static int drli_finite(float x) { return fabsf(x) <= 3.4028235e38f; }
 
 /* |x| with the sign of s; x must not be negative */
 DRLI_INLINE float drli_signf(float x, float s)
@@ -2875,10 +2858,7 @@ uint32_t drl_rng_bits(drl_rng *rng)
     return w[rng->position++ % 4u];
 }
 
-float drl_rng_uniform(drl_rng *rng)
-{
-    return drli_uniform(drl_rng_bits(rng));
-}
+float drl_rng_uniform(drl_rng *rng) { return drli_uniform(drl_rng_bits(rng)); }
 
 float drl_rng_normal(drl_rng *rng)
 {
@@ -2980,7 +2960,7 @@ typedef struct drli_tile {
     int k, cols;            /* cols: of a tile one vector wide */
     const float *a;
     ptrdiff_t a_row, a_col; /* element (i, p) of A is a[i * a_row + p * a_col] */
-    const float *next;      /* prefetched: soon wanted, step further on for each p */
+    const float *next;      /* prefetched, step further on for each p */
     ptrdiff_t step;
     const float *b;
     ptrdiff_t b_row;        /* row p of the panel starts at b + p * b_row */
@@ -2993,10 +2973,9 @@ typedef struct drli_tile {
 
 /* DRLI_TILE_BODY defines drli_tile_<name>_body(t, rows, vecs) for constant rows x vecs <= 24, V a
    vector of W floats. 12 x 2 sums fill 24 of the 32 registers of AVX-512 and NEON, 6 x 2 fill 12 of
-   the 16 of AVX2; 8 hide the latency of the multiply-add: tiles of 4 rows are as fast per row, so
-   rows are shared out evenly. A single row takes 8 vectors. One vector does the last columns,
-   masked beyond t->cols. No sanitizers: they would compile this for minutes. */
-#define DRLI_EACH(i, n) DRLI_UNROLL for (i = 0; i < n; i++)
+   the 16 of AVX2; 8 hide the latency of the multiply-add. A single row takes 8 vectors. One vector
+   does the last columns, masked beyond t->cols. No sanitizers: they would compile for minutes. */
+#define DRLI_EACH(i, n) DRLI_UNROLL(unroll(full), 16) for (i = 0; i < n; i++)
 #define DRLI_TILE_BODY(name, TARGET, V, W, SET1, LOAD, STORE, FMA, ADD, M, MASK, LOADM, STOREM) \
     TARGET DRLI_TILE_FN DRLI_INLINE void drli_tile_##name##_body( \
         const drli_tile *t, const int rows, const int vecs) \
@@ -3013,7 +2992,7 @@ typedef struct drli_tile {
             q = t->start ? t->start + r * t->ld + v * W : NULL; \
             s[r * vecs + v] = !q ? SET1(0.0f) : vecs == 1 ? LOADM(q, mask) : LOAD(q); \
         } \
-        for (p = 0; p < k; p++, b += b_row) { \
+        DRLI_UNROLL(unroll_count(2), 2) for (p = 0; p < k; p++, b += b_row) { \
             DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(b, mask) : LOAD(b + v * W); \
             if (vecs == 2) __builtin_prefetch(next), next += step; \
             DRLI_EACH(r, rows) { \
@@ -3193,7 +3172,7 @@ DRLI_AVX2 static void drli_transpose_avx2(int rows, int cols, const float *src, 
                 r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(x + i % 4 * src_ld +
                     i / 4 * 4)), _mm_loadu_ps(x + (i % 4 + 4) * src_ld + i / 4 * 4), 1);
             }
-            DRLI_UNROLL for (i = 0; i < 8; i += 4, y += 4 * dst_ld) {
+            DRLI_UNROLL(unroll(full), 2) for (i = 0; i < 8; i += 4, y += 4 * dst_ld) {
                 u0 = _mm256_unpacklo_ps(r[i], r[i + 1]);
                 u1 = _mm256_unpackhi_ps(r[i], r[i + 1]);
                 u2 = _mm256_unpacklo_ps(r[i + 2], r[i + 3]);
@@ -3223,15 +3202,13 @@ static void drli_transpose(int isa, int rows, int cols, const float *src, ptrdif
     drli_transpose_loop(rows, cols, src, src_ld, dst, dst_ld);
 }
 
-/* B's panels: kc rows, `width` columns, a multiple of 8. */
-DRLI_KERNEL(gemm_pack, (kc, nc, width, b, ldb, out), int kc, int nc, int width, const float *b,
-    ptrdiff_t ldb, float *out)
+/* A panel of B: kc rows, `width` columns, a multiple of 8. */
+DRLI_KERNEL(gemm_pack, (kc, width, b, ldb, out), int kc, int width, const float *b, ptrdiff_t ldb,
+    float *out)
 {
-    int p, i, j, q;
+    int p, i;
     for (p = 0; p < kc; p++, b += ldb, out += width)
-        for (j = 0; j + width <= nc; j += width)
-            for (i = 0; i < width; i += 8)
-                for (q = 0; q < 8; q++) out[(ptrdiff_t)j * kc + i + q] = b[j + i + q];
+        for (i = 0; i < width; i += 8) memcpy(out + i, b + i, 32);
 }
 
 static void drli_copy(float *to, const float *from, int n)
@@ -3274,14 +3251,22 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
     const int in_place = drli_gemm_in_place(g, tiling), one = g->m == 1 && !nt && !e->pairs;
     const ptrdiff_t a_row = tn ? 1 : g->lda, a_col = tn ? g->lda : 1;
     const float *a = g->a + ic * a_row + pc * a_col;
-    const float *ahead = ic + mc < g->m ? a + mc * a_row : a - ic * a_row + kc * a_col;
+    /* Tiles fetch, in turn, what the next block reads of A and B, `lines` from `soon` on, evenly:
+       bursts hold up what comes from the level-2 cache. */
+    const int here = (mc / tiling.rows + 1) * (nc / 2 / tiling.width + 1);
+    const int64_t after = DRLI_MIN(kc, g->k - pc - kc), from = after * ic / g->m;
+    const int share = (int)(after * (ic + mc) / g->m - from);
+    const float *soon[2] = {tn ? g->a + (pc + kc + from) * a_col : a + mc * a_row,
+        g->b + (pc + kc + from) * g->ldb + jc};
+    const ptrdiff_t ld[2] = {g->lda, g->ldb};
+    const int lines[2] = {tn ? share : kc ? DRLI_MIN(mc, g->m - ic - mc) : 0, nt ? 0 : share};
+    const int width[2] = {tn ? g->m : kc, nc};
     float *out = last && e->pre ? e->pre : g->c, *own = packed + DRLI_PANELS; /* rows of A */
-    int i, j, cols, vecs, rows, tiles;
+    int i, j, cols, vecs, rows, tiles, each, w, u = 0;
     drli_tile t;
-    t.k = kc;
-    t.a_row = a_row;
-    t.a_col = a_col;
-    if (tn && nc > 64 && (g->lda % 512 == 0 || (tiling.rows < 12 && g->lda > 64))) {
+    t.k = kc, t.a_row = a_row, t.a_col = a_col;
+    if (tn && nc > 64 && (g->lda % (nc > 256 ? 256 : 512) == 0 ||
+            (tiling.rows < 12 && g->lda > 64))) {
         drli_transpose(g->ctx->isa, mc, kc, a, a_col, own, kc);
         a = own, t.a_row = kc, t.a_col = 1;
     }
@@ -3289,11 +3274,7 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
         for (i = 0; i < mc; i++) drli_copy(own + i * (kc + 16), a + i * a_row, kc);
         a = own, t.a_row = kc + 16;
     }
-    if (!nt && !in_place && ic == 0)
-        drli_gemm_pack(g->ctx->isa, kc, nc, 2 * tiling.width, g->b + pc * (ptrdiff_t)g->ldb +
-            jc, g->ldb, packed);
-    t.ld = g->ldc;
-    t.base_ld = e->base_ld;
+    t.ld = g->ldc, t.base_ld = e->base_ld;
     for (j = jc; j < jc + nc; j += cols) {
         const float *b = g->b + (nt ? j * (ptrdiff_t)g->ldb + pc : pc * (ptrdiff_t)g->ldb + j);
         float *panel = packed + (ptrdiff_t)(j - jc) * kc;
@@ -3303,16 +3284,21 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
         vecs = one && left >= 8 * tiling.width ? 8 : left >= 2 * tiling.width ? 2 : 1;
         cols = vecs * tiling.width;
         t.cols = DRLI_MIN(left, cols);
-        if (nt && ic == 0) {
-            drli_transpose(g->ctx->isa, kc, t.cols, b, g->ldb, panel, cols);
-        }
+        if (nt && ic == 0) drli_transpose(g->ctx->isa, kc, t.cols, b, g->ldb, panel, cols);
+        else if (vecs == 2 && !in_place && ic == 0)
+            drli_gemm_pack(g->ctx->isa, kc, cols, b, g->ldb, panel);
         tiles = vecs == 1 ? (mc + 11) / 12 : (mc + tiling.rows - 1) / tiling.rows;
-        for (i = ic; i < ic + mc; i += rows, tiles--) {
+        for (i = ic; i < ic + mc; i += rows, tiles--, u++) {
             const ptrdiff_t at = i * (ptrdiff_t)g->ldc + j;
             rows = (ic + mc - i + tiles - 1) / tiles;
             t.a = a + (i - ic) * t.a_row;
-            t.next = tn ? ahead + (j - jc) / cols * 16 : t.a + rows * t.a_row;
-            t.step = tn ? a_col : 16;
+            t.next = t.a + rows * t.a_row;
+            t.step = t.a_col == 1 ? 16 : t.a_col;
+            w = u % 2, each = ld[w] == width[w] ? 2 * lines[w] / here + 1 : 1;
+            if (u / 2 * each < lines[w]) {
+                t.next = soon[w] + u / 2 * each * ld[w];
+                t.step = (each * width[w] - 1) / kc + 1;
+            }
             t.b = in_place || (!nt && vecs != 2) ? b : panel;
             t.b_row = t.b == b ? g->ldb : cols;
             t.start = pc || e->accumulate ? g->c + at : NULL;
@@ -3420,9 +3406,8 @@ DRLI_KERNEL(column_sum, (rows, cols, x, ldx, out, accumulate), int rows, int col
     int i, j;
     for (j = 0; !accumulate && j < cols; j++) out[j] = 0.0f;
     for (i = 0; i + 4 <= rows; i += 4, x += 4 * ldx) {
-        for (j = 0; j < cols; j++) {
+        for (j = 0; j < cols; j++)
             out[j] = (((out[j] + x[j]) + x[ldx + j]) + x[2 * ldx + j]) + x[3 * ldx + j];
-        }
     }
     for (; i < rows; i++, x += ldx) {
         for (j = 0; j < cols; j++) out[j] += x[j];
@@ -4446,9 +4431,7 @@ DRLI_HOT
 drl_status drl_tape_init(drl_tape *t, drl_context *ctx)
 {
     memset(t, 0, sizeof(*t));
-    t->ctx = ctx;
-    t->grad_enabled = 1;
-    t->poison.data = t->poison_data;
+    t->ctx = ctx, t->grad_enabled = 1, t->poison.data = t->poison_data;
     t->poison.rows = t->poison.cols = 1;
     return drl_arena_init(&t->arena, ctx, 0);
 }
@@ -4456,10 +4439,7 @@ drl_status drl_tape_init(drl_tape *t, drl_context *ctx)
 void drl_tape_reset(drl_tape *t)
 {
     drl_arena_reset(&t->arena);
-    t->last = NULL;
-    t->done = 0;
-    t->grad_enabled = 1;
-    t->status = DRL_OK;
+    t->last = NULL, t->done = 0, t->grad_enabled = 1, t->status = DRL_OK;
 }
 
 void drl_tape_free(drl_tape *t)
@@ -4468,10 +4448,7 @@ void drl_tape_free(drl_tape *t)
     memset(t, 0, sizeof(*t));
 }
 
-drl_status drl_tape_status(const drl_tape *t)
-{
-    return t->status;
-}
+drl_status drl_tape_status(const drl_tape *t) { return t->status; }
 
 /* Keep the first error; return the poison. */
 static drl_tensor *drli_tape_fail(drl_tape *t, drl_status status)
@@ -4502,10 +4479,7 @@ static int *drli_tape_ints(drl_tape *t, int n)
     return (int *)(void *)drli_tape_floats(t, (size_t)n);
 }
 
-static size_t drli_size(const drl_tensor *x)
-{
-    return DRLI_AT(x->rows, x->cols);
-}
+static size_t drli_size(const drl_tensor *x) { return DRLI_AT(x->rows, x->cols); }
 
 drl_tensor *drl_tape_input(drl_tape *t, int rows, int cols, float *data)
 {
@@ -4514,8 +4488,7 @@ drl_tensor *drl_tape_input(drl_tape *t, int rows, int cols, float *data)
     x = (drl_tensor *)drl_arena_alloc(&t->arena, sizeof(*x));
     if (!x) return drli_tape_fail(t, DRL_ERR_MEMORY);
     memset(x, 0, sizeof(*x));
-    x->rows = rows;
-    x->cols = cols;
+    x->rows = rows, x->cols = cols;
     x->data = data ? data : drli_tape_floats(t, drli_size(x));
     return x->data ? x : &t->poison;
 }
@@ -4535,8 +4508,7 @@ static drl_tensor *drli_node_on(drl_tape *t, drl_op op, int rows, int cols, drl_
     y->op = op;
     drli_node_input(t, y, 0, a);
     drli_node_input(t, y, 1, b);
-    y->prev = t->last;
-    t->last = y;
+    y->prev = t->last, t->last = y;
     return y;
 }
 
@@ -4663,7 +4635,7 @@ static drl_op drli_op(const char *name, void (*backward_fn)(drl_tape *t, drl_ten
     return op;
 }
 
-/* ---- elementwise, two operands ---- */
+/* ---- elementwise, two operands */
 
 static int drli_same_shape(const drl_tensor *a, const drl_tensor *b)
 {
@@ -4749,7 +4721,7 @@ DRLI_BINARY_OP(div, a / b, g / b, -(g / b) * (a / b))
 DRLI_BINARY_OP(min, a <= b ? a : b, a <= b ? g : 0.0f, a <= b ? 0.0f : g)
 DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
 
-/* ---- elementwise, one operand; p, q constants ---- */
+/* ---- elementwise, one operand; p, q constants */
 
 #define DRLI_UNARY_OP(name, PARAMS, low, high, value, slope) \
     DRLI_KERNEL(name##_value, (n, xs, p, q, ys), size_t n, const float *xs, float p, float q, \
@@ -4783,8 +4755,7 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
     { \
         drl_tensor *y = drli_node(t, DRLI_OP(name), x->rows, x->cols, x, NULL); \
         if (t->status) return y; \
-        y->f[0] = low; \
-        y->f[1] = high; \
+        y->f[0] = low, y->f[1] = high; \
         drli_##name##_value(t->ctx->isa, drli_size(y), x->data, y->f[0], y->f[1], \
             y->data); \
         return y; \
@@ -4821,7 +4792,7 @@ drl_tensor *drl_activate(drl_tape *t, drl_act act, drl_tensor *x)
     return y;
 }
 
-/* ---- matrix product ---- */
+/* ---- matrix product */
 
 /* y = act(z), z = x w + bias + base:  dz = dy act'(z) in dy's place;  dw += x' dz,  dx += dz w',
    dbias += column sums of dz,  dbase += dz. */
@@ -4916,7 +4887,7 @@ drl_tensor *drl_linear(drl_tape *t, drl_tensor *x, drl_tensor *w, drl_tensor *bi
     return y;
 }
 
-/* ---- reductions and shapes ---- */
+/* ---- reductions and shapes */
 
 DRLI_BACKWARD(sum_cols)
 {
@@ -5110,7 +5081,7 @@ drl_tensor *drl_layer_norm(drl_tape *t, drl_tensor *x, drl_tensor *scale, drl_te
     return drl_add(t, drl_mul(t, drl_div(t, d, s), scale), shift);
 }
 
-/* ---- softmax ---- */
+/* ---- softmax */
 
 /* Rows: p = softmax(x), and log_p = ln p unless NULL. Sums in order. */
 DRLI_KERNEL(softmax_rows, (rows, n, x, p, log_p), int rows, int n, const float *x, float *p,
@@ -5181,9 +5152,7 @@ drl_tensor *drl_softmax(drl_tape *t, drl_tensor *x)
 drl_status drl_params_init(drl_params *p, drl_context *ctx, int capacity, int trainable)
 {
     memset(p, 0, sizeof(*p));
-    p->ctx = ctx;
-    p->capacity = capacity;
-    p->trainable = trainable;
+    p->ctx = ctx, p->capacity = capacity, p->trainable = trainable;
     p->list = (drl_tensor *)drl_memory_alloc(ctx, (size_t)capacity * sizeof(drl_tensor));
     p->names = (char (*)[DRL_NAME_SIZE])drl_memory_alloc(ctx, (size_t)capacity * DRL_NAME_SIZE);
     if (!p->list || !p->names) p->status = DRL_ERR_MEMORY;
@@ -5247,10 +5216,7 @@ void drl_params_free(drl_params *p)
     memset(p, 0, sizeof(*p));
 }
 
-void drl_params_zero_grad(drl_params *p)
-{
-    memset(p->grad, 0, p->size * sizeof(float));
-}
+void drl_params_zero_grad(drl_params *p) { memset(p->grad, 0, p->size * sizeof(float)); }
 
 void drl_params_copy(drl_params *to, const drl_params *from)
 {
@@ -6390,7 +6356,7 @@ static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, 
     float action[256], reward;
     int step, i, bad, flags = 0;
     int limit = env->time_limit > 0 && env->time_limit < 300 ? env->time_limit : 300;
-    uint64_t h = 1469598103934665603u;
+    uint64_t h = 0, seen;
     drl_status s;
     drli_check_obs(env, obs);
     s = drl_env_reset(f->ctx, env, seed, obs);
@@ -6398,11 +6364,8 @@ static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, 
         for (i = 0; i < env->act_dim; i++)
             action[i] = constant ? -0.5f : 2.0f * drl_rng_uniform(&rng) - 1.0f;
         s = drli_env_step_at(f->ctx, env, step + 1, action, obs, &reward, &flags);
-        for (i = 0; i <= env->obs_dim; i++) {
-            uint32_t word;
-            memcpy(&word, i < env->obs_dim ? &obs[i] : &reward, sizeof(word));
-            h = (h ^ word) * 1099511628211u;
-        }
+        drli_hash(f->ctx->isa, (size_t)env->obs_dim, obs, &seen);
+        h = (h ^ seen ^ drli_bits(reward)) * 0x100000001b3u; /* FNV-1 */
     }
     if (bad)
         drli_finding(f, 1, "%s: writes obs[%d], but obs_dim is %d", env->name, bad, env->obs_dim);
@@ -6479,8 +6442,7 @@ drl_status drl_replay_init(drl_replay *r, drl_context *ctx, const drl_replay_con
     r->last = (int64_t *)drl_memory_alloc(ctx, r->bytes);
     if (!r->last) return DRL_ERR_MEMORY;
     for (e = 0; e < cfg->envs; e++) r->last[e] = -1;
-    r->ctx = ctx;
-    r->cfg = *cfg;
+    r->ctx = ctx, r->cfg = *cfg;
     r->obs = (float *)(r->last + cfg->envs);
     r->next_obs = r->obs + n * (size_t)cfg->obs_dim;
     r->act = r->next_obs + n * (size_t)cfg->obs_dim;
@@ -6595,7 +6557,7 @@ void drl_replay_state(drl_replay *r, drl_state *state, const char *prefix)
 /* ==================== >>agent
    Configurations, agents, training. */
 
-/* ---- configurations ---- */
+/* ---- configurations */
 
 static const drl_field *drli_algo_field(const drl_algo *algo, const char *name)
 {
@@ -6664,7 +6626,7 @@ drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config, const 
     return status;
 }
 
-/* ---- for the init_fn of algorithms ---- */
+/* ---- for the init_fn of algorithms */
 
 /* The stream "ALGO name" of a seed. */
 static drl_rng drli_agent_stream(const drl_agent *a, uint64_t seed, const char *name)
@@ -6675,7 +6637,7 @@ static drl_rng drli_agent_stream(const drl_agent *a, uint64_t seed, const char *
 
 /* [rows, cols] zeroed floats for the agent's life, fewer than 2^31: an int finds each; NULL makes
    drli_agent_commit fail. */
-static float *drli_agent_floats(drl_agent *a, int rows, int cols)
+static float *drli_floats(drl_agent *a, int rows, int cols)
 {
     size_t size = DRLI_AT(rows, cols) * sizeof(float);
     float *p = NULL;
@@ -6841,7 +6803,7 @@ static void drli_rollout_clear(drl_replay *r)
         return drl_agent_init(&agent->agent, ctx, drl_##algo##_algo(), cfg); \
     }
 
-/* ---- agents ---- */
+/* ---- agents */
 
 drl_status drl_agent_init(drl_agent *a, drl_context *ctx, drl_algo algo, const void *config)
 {
@@ -6852,8 +6814,7 @@ drl_status drl_agent_init(drl_agent *a, drl_context *ctx, drl_algo algo, const v
     drl_status s = drl_fields_check(ctx, algo.fields, algo.field_count, config);
     memset(a, 0, algo.size);
     if (s) return s;
-    a->algo = algo;
-    a->ctx = ctx;
+    a->algo = algo, a->ctx = ctx;
     memcpy(&seed, (const char *)config + drli_algo_field(&algo, "seed")->offset, sizeof(seed));
     memcpy((char *)a + algo.config_offset, config, algo.config_size);
     a->obs_dim = (int)drli_algo_number(&algo, config, "obs_dim", 0);
@@ -6874,11 +6835,11 @@ drl_status drl_agent_init(drl_agent *a, drl_context *ctx, drl_algo algo, const v
     }
     drl_tape_init(&a->tape, ctx);
     drl_arena_init(&a->memory, ctx, 0);
-    a->batch.obs = drli_agent_floats(a, B, a->obs_dim);
-    a->batch.next_obs = drli_agent_floats(a, B, a->obs_dim);
-    a->batch.act = drli_agent_floats(a, B, a->act_dim);
-    a->batch.reward = drli_agent_floats(a, B, 1);
-    a->batch.discount = drli_agent_floats(a, B, 1);
+    a->batch.obs = drli_floats(a, B, a->obs_dim);
+    a->batch.next_obs = drli_floats(a, B, a->obs_dim);
+    a->batch.act = drli_floats(a, B, a->act_dim);
+    a->batch.reward = drli_floats(a, B, 1);
+    a->batch.discount = drli_floats(a, B, 1);
     s = a->tape.status ? a->tape.status : algo.init_fn(a);
     if (s) drl_agent_free(a);
     return s;
@@ -6935,10 +6896,7 @@ drl_status drl_agent_update(drl_agent *a, drl_replay *replay)
     return s ? s : drli_agent_finite(a);
 }
 
-const void *drl_agent_config(const drl_agent *a)
-{
-    return (const char *)a + a->algo.config_offset;
-}
+const void *drl_agent_config(const drl_agent *a) { return (const char *)a + a->algo.config_offset; }
 
 void drl_agent_state(drl_agent *a, drl_state *state, int all)
 {
@@ -7001,7 +6959,7 @@ drl_status drl_agent_load(drl_agent *a, drl_context *ctx, drl_algo algo, const c
 }
 #endif
 
-/* ---- training ---- */
+/* ---- training */
 
 drl_trainer_config drl_trainer_config_default(void)
 {
@@ -7018,8 +6976,7 @@ static drl_status drli_trainer_reset(drl_trainer *t, int e)
     rng = drl_rng_split(&rng, ((uint64_t)e << 40) + (uint64_t)t->episode[e]++);
     seed = (uint64_t)drl_rng_bits(&rng) << 32;
     seed |= drl_rng_bits(&rng);
-    t->length[e] = 0;
-    t->ret[e] = 0;
+    t->length[e] = 0, t->ret[e] = 0;
     drl_agent_begin(t->agent, e, 0);
     return drli_env_values(t->ctx, env, e, 0, env->reset_fn(env->user, seed, obs), obs, 0.0f);
 }
@@ -7048,11 +7005,7 @@ drl_status drl_trainer_init(drl_trainer *t, drl_context *ctx, const drl_trainer_
     if (env_count < 1)
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_trainer_init: expected env_count >= 1, got %d",
             env_count);
-    t->cfg = c;
-    t->ctx = ctx;
-    t->agent = a;
-    t->envs = envs;
-    t->env_count = env_count;
+    t->cfg = c, t->ctx = ctx, t->agent = a, t->envs = envs, t->env_count = env_count;
     t->random = drl_rng_make(c.seed, "random actions");
     t->bytes = n * ((2 * S + A + 4) * sizeof(float) + 2 * sizeof(double)) + t->env_bytes;
     t->ret = (double *)drl_memory_alloc(ctx, t->bytes);
@@ -7199,15 +7152,9 @@ static double drli_trainer_mean(const drl_trainer *t, const double *ring)
     return n ? s / n : 0;
 }
 
-double drl_trainer_return(const drl_trainer *t)
-{
-    return drli_trainer_mean(t, t->recent_return);
-}
+double drl_trainer_return(const drl_trainer *t) { return drli_trainer_mean(t, t->recent_return); }
 
-double drl_trainer_length(const drl_trainer *t)
-{
-    return drli_trainer_mean(t, t->recent_length);
-}
+double drl_trainer_length(const drl_trainer *t) { return drli_trainer_mean(t, t->recent_length); }
 
 drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *env, int episodes,
     uint64_t seed, drl_evaluation *result, double *returns)
@@ -7408,10 +7355,10 @@ static drl_status drli_dacer_start(drl_agent *a)
             DRL_ACT_MISH);
     d->log_alpha = drl_params_add(&d->scale, "", "log_alpha", 1, 1);
     d->omega = drl_params_add(&d->running, "", "omega", 1, 2);
-    d->noise = drli_agent_floats(a, B, (c->steps + 1) * A + 2);
-    d->y = drli_agent_floats(a, B, 2);
-    d->actions = drli_agent_floats(a, DRLI_MIN(c->mixtures, B), M * A);
-    d->work = (double *)(void *)drli_agent_floats(a, 2, c->components * (M + 2 + A + A * A) + A);
+    d->noise = drli_floats(a, B, (c->steps + 1) * A + 2);
+    d->y = drli_floats(a, B, 2);
+    d->actions = drli_floats(a, DRLI_MIN(c->mixtures, B), M * A);
+    d->work = (double *)(void *)drli_floats(a, 2, c->components * (M + 2 + A + A * A) + A);
     if (drli_agent_commit(a)) return a->ctx->status;
     /* sigma 1 / sqrt(in) before the cut at 2 sigma */
     drl_denoiser_init(&d->net, DRL_INIT_LECUN_NORMAL, 0.87962566f, &rng);
@@ -7614,10 +7561,7 @@ DRLI_ALGO(dacer, DRL_DACER_CONFIG,
              UTD batches are drawn one by one, not split from one: same distribution.
    Verified  tests/golden/dime.c, tests/unit; README.md */
 
-static float drli_softplus_inverse(float y)
-{
-    return y > 20.0f ? y : drl_logf(drl_expf(y) - 1.0f);
-}
+static float drli_softplus_inverse(float y) { return y > 20.0f ? y : drl_logf(drl_expf(y) - 1.0f); }
 
 static drl_status drli_dime_start(drl_agent *a)
 {
@@ -7642,13 +7586,13 @@ static drl_status drli_dime_start(drl_agent *a)
     drl_crossq_add(&d->q[0], &d->critic, &d->running, "q0.", in, c->critic_width, c->atoms);
     drl_crossq_add(&d->q[1], &d->critic, &d->running, "q1.", in, c->critic_width, c->atoms);
     d->kappa = drl_params_add(&d->temperature, "", "kappa", 1, 1);
-    d->next_act = drli_agent_floats(a, B, c->act_dim);
-    d->next_density = drli_agent_floats(a, B, 1);
-    d->shift = drli_agent_floats(a, B, 1);
-    d->noise = drli_agent_floats(a, B, (c->steps + 1) * c->act_dim);
-    d->target = drli_agent_floats(a, B, c->atoms);
-    d->probability = drli_agent_floats(a, B, c->atoms);
-    d->time_rows = drli_agent_floats(a, c->steps, c->actor_width);
+    d->next_act = drli_floats(a, B, c->act_dim);
+    d->next_density = drli_floats(a, B, 1);
+    d->shift = drli_floats(a, B, 1);
+    d->noise = drli_floats(a, B, (c->steps + 1) * c->act_dim);
+    d->target = drli_floats(a, B, c->atoms);
+    d->probability = drli_floats(a, B, c->atoms);
+    d->time_rows = drli_floats(a, c->steps, c->actor_width);
     if (drli_agent_commit(a)) return a->ctx->status;
     drl_dense_init(&d->time.l0, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
     drl_dense_init(&d->time.l1, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
@@ -7777,10 +7721,7 @@ static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, drl_tensor 
     return out;
 }
 
-static float drli_dime_alpha(const drl_dime *d)
-{
-    return drl_expf(d->kappa->data[0]);
-}
+static float drli_dime_alpha(const drl_dime *d) { return drl_expf(d->kappa->data[0]); }
 
 /* a', L' ~ path(s'), without gradients, copied from the tape. */
 static drl_status drli_dime_next_action(drl_dime *d, const drl_batch *b, float *noise)
@@ -8140,10 +8081,7 @@ drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const 
 
 #define DRLI_DPPO_PIECE 500 /* rows of a graph: its layers stay in the cache */
 
-static void drli_dppo_free(drl_agent *agent)
-{
-    drl_replay_free(&((drl_dppo *)agent)->rollout);
-}
+static void drli_dppo_free(drl_agent *agent) { drl_replay_free(&((drl_dppo *)agent)->rollout); }
 
 /* The chains with their floors; weight and bounds of the ratio for each tuned step. */
 static drl_status drli_dppo_tables(drl_dppo *d)
@@ -8195,14 +8133,14 @@ static drl_status drli_dppo_start(drl_agent *a)
     drli_agent_set(a, &d->norm, "norm.", 4, 0, 1);
     drl_dense_add(&d->obs_range, &d->norm, "", "obs", 1, c->obs_dim);
     drl_dense_add(&d->act_range, &d->norm, "", "act", 1, c->act_dim);
-    d->plans = drli_agent_floats(a, 2 * c->envs, d->stride);
-    d->v = drli_agent_floats(a, N, 1);
-    d->next_v = drli_agent_floats(a, N, 1);
-    d->advantage = drli_agent_floats(a, N, 1);
-    d->target = drli_agent_floats(a, N, 1);
-    d->old = drli_agent_floats(a, N, c->tuned);
-    d->gain = drli_agent_floats(a, N, c->tuned);
-    d->order = (uint32_t *)(void *)drli_agent_floats(a, N, c->tuned);
+    d->plans = drli_floats(a, 2 * c->envs, d->stride);
+    d->v = drli_floats(a, N, 1);
+    d->next_v = drli_floats(a, N, 1);
+    d->advantage = drli_floats(a, N, 1);
+    d->target = drli_floats(a, N, 1);
+    d->old = drli_floats(a, N, c->tuned);
+    d->gain = drli_floats(a, N, c->tuned);
+    d->order = (uint32_t *)(void *)drli_floats(a, N, c->tuned);
     if (drli_agent_commit(a) || drl_replay_init(&d->rollout, a->ctx, &rc)) return a->ctx->status;
     drl_denoiser_init(&d->student_net, DRL_INIT_KAIMING_UNIFORM, 1.0f, &rng);
     drl_resmlp_init(&d->value, DRL_INIT_KAIMING_UNIFORM, 1.0f, &rng);
@@ -8215,8 +8153,7 @@ static drl_status drli_dppo_start(drl_agent *a)
     d->adam_student.weight_decay = c->bc_decay;
     d->adam_actor = drli_adam_lr(c->lr_actor);
     d->adam_critic = drli_adam_lr(c->lr_critic);
-    d->scale[1] = 1;
-    d->scale[2] = 1e-4;
+    d->scale[1] = 1, d->scale[2] = 1e-4;
     return DRL_OK;
 }
 
@@ -8474,13 +8411,13 @@ static drl_status drli_qvpo_start(drl_agent *agent)
     q->eps.precision = q->eps_target.precision = (drl_precision)c->precision;
     drl_twin_add(&q->q, &q->critic, &q->critic_target, "", S, A, c->critic_width, 4, DRL_ACT_MISH);
     q->score = drl_params_add(&q->running, "", "score", 1, 2);
-    q->path = drli_agent_floats(agent, (c->steps + 1) * DRLI_MAX(c->target, c->candidates),
+    q->path = drli_floats(agent, (c->steps + 1) * DRLI_MAX(c->target, c->candidates),
         c->batch * A);
-    q->y = drli_agent_floats(agent, c->batch, 1);
-    q->act = drli_agent_floats(agent, n, A);
-    q->noise = drli_agent_floats(agent, n, A);
-    q->weight = drli_agent_floats(agent, n, 1);
-    q->time = (int *)drli_agent_floats(agent, n, 1);
+    q->y = drli_floats(agent, c->batch, 1);
+    q->act = drli_floats(agent, n, A);
+    q->noise = drli_floats(agent, n, A);
+    q->weight = drli_floats(agent, n, 1);
+    q->time = (int *)drli_floats(agent, n, 1);
     if (drli_agent_commit(agent)) return agent->ctx->status;
     /* sigma 1 / (2 sqrt(in)) before the cut; LeCun's is 1 / sqrt(in) after it */
     drl_denoiser_init(&q->eps, DRL_INIT_LECUN_NORMAL, 0.5f * 0.87962566f, &rng);

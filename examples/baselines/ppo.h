@@ -121,13 +121,13 @@ static drl_status drli_ppo_start(drl_agent *a)
         DRL_ACT_TANH);
     drli_mlp_even(&p->value, &p->net, "value.", c->obs_dim, c->width, 2, 1, DRL_ACT_TANH);
     p->log_std = drl_params_add(&p->net, "", "log_std", 1, c->act_dim);
-    p->x = drli_agent_floats(a, c->rollout, c->obs_dim);
-    p->raw = drli_agent_floats(a, c->rollout, c->act_dim);
-    p->sum = drli_agent_floats(a, c->rollout, 1);
-    p->advantage = drli_agent_floats(a, c->rollout, 1);
-    p->target = drli_agent_floats(a, c->rollout, 1);
-    p->old = drli_agent_floats(a, c->rollout, 1);
-    p->order = (uint32_t *)(void *)drli_agent_floats(a, c->rollout, 1);
+    p->x = drli_floats(a, c->rollout, c->obs_dim);
+    p->raw = drli_floats(a, c->rollout, c->act_dim);
+    p->sum = drli_floats(a, c->rollout, 1);
+    p->advantage = drli_floats(a, c->rollout, 1);
+    p->target = drli_floats(a, c->rollout, 1);
+    p->old = drli_floats(a, c->rollout, 1);
+    p->order = (uint32_t *)(void *)drli_floats(a, c->rollout, 1);
     rc.capacity = rc.envs = c->rollout;
     if (drli_agent_commit(a) || drli_norm_init(&p->norm, a->ctx, c->obs_dim) ||
         drli_norm_init(&p->returns, a->ctx, 1) || drl_replay_init(&p->rollout, a->ctx, &rc))

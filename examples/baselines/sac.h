@@ -59,8 +59,8 @@ static drl_status drli_sac_start(drl_agent *a)
     drl_twin_add(&s->q, &s->critic, &s->target, "", c->obs_dim, c->act_dim, c->width, 3,
         DRL_ACT_RELU);
     s->kappa = drl_params_add(&s->temperature, "", "kappa", 1, 1);
-    s->noise = drli_agent_floats(a, 2 * c->batch, c->act_dim);
-    s->y = drli_agent_floats(a, c->batch, 1);
+    s->noise = drli_floats(a, 2 * c->batch, c->act_dim);
+    s->y = drli_floats(a, c->batch, 1);
     if (drli_agent_commit(a)) return a->ctx->status;
     drl_mlp_init(&s->policy, DRL_INIT_XAVIER_UNIFORM, 1.0f, &rng);
     drl_twin_init(&s->q, DRL_INIT_XAVIER_UNIFORM, 1.0f, &rng);

@@ -179,6 +179,10 @@ TEST(gemm_of_many_blocks)
         CHECK(!product_differs(ctx, count, f, 147, 130, 513, 0, 1 + 8 + 16));
         CHECK(!product_differs(ctx, count, f, 65, 600, 257, 2, 32 + 16 + 4));
         CHECK(!product_differs(ctx, count, f, 64, 65, 300, 0, 0)); /* not */
+        CHECK(!product_differs(ctx, count, f, 256, 300, 270, 0, 1)); /* many columns */
+        CHECK(!product_differs(ctx, count, f, 256, 256, 270, 0, 1)); /* not */
+        /* more rows than a block, nothing to add */
+        CHECK(!product_differs(ctx, count, f, 110, 70, 0, 0, 8 + 1));
         /* few columns, last tiles narrow */
         CHECK(!product_differs(ctx, count, f, 256, 23, 256, 0, 8 + 4));
         CHECK(!product_differs(ctx, count, f, 97, 7, 300, 1, 63));
