@@ -2713,10 +2713,7 @@ DRLI_INLINE void drli_philox(uint32_t *w, uint32_t step, uint32_t a, uint32_t b,
     uint64_t p, q;
     DRLI_PHILOX DRLI_PHILOX DRLI_PHILOX DRLI_PHILOX DRLI_PHILOX
     DRLI_PHILOX DRLI_PHILOX DRLI_PHILOX DRLI_PHILOX DRLI_PHILOX
-    w[0] = a;
-    w[step] = b;
-    w[2u * step] = c;
-    w[3u * step] = d;
+    w[0] = a, w[step] = b, w[2u * step] = c, w[3u * step] = d;
 }
 
 /* The words of n blocks (no carry into the second word): w[n k + j] is word k of block j. */
@@ -3254,16 +3251,21 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
     /* Tiles fetch, in turn, what the next block reads of A and B, `lines` from `soon` on, evenly:
        bursts hold up what comes from the level-2 cache. */
     const int here = (mc / tiling.rows + 1) * (nc / 2 / tiling.width + 1);
-    const int64_t after = DRLI_MIN(kc, g->k - pc - kc), from = after * ic / g->m;
+    const int64_t after = tn ? DRLI_MIN(kc, g->k - pc - kc) : 0, from = after * ic / g->m;
     const int share = (int)(after * (ic + mc) / g->m - from);
     const float *soon[2] = {tn ? g->a + (pc + kc + from) * a_col : a + mc * a_row,
         g->b + (pc + kc + from) * g->ldb + jc};
     const ptrdiff_t ld[2] = {g->lda, g->ldb};
-    const int lines[2] = {tn ? share : kc ? DRLI_MIN(mc, g->m - ic - mc) : 0, nt ? 0 : share};
-    const int width[2] = {tn ? g->m : kc, nc};
+    const int width[2] = {tn ? g->m : kc, nc}, lines[2] = {tn ? share : (int64_t)g->m * kc >
+        DRLI_PANELS ? DRLI_MIN(mc, g->m - ic - mc) : 0, share};
+    int each[2], step[2];
     float *out = last && e->pre ? e->pre : g->c, *own = packed + DRLI_PANELS; /* rows of A */
-    int i, j, cols, vecs, rows, tiles, each, w, u = 0;
+    int i, j, cols, vecs, rows, tiles, w, u = 0;
     drli_tile t;
+    for (w = 0; w < 2; w++) {
+        each[w] = ld[w] == width[w] ? 2 * lines[w] / here + 1 : 1;
+        step[w] = (each[w] * width[w] - 1) / (kc + !kc) + 1;
+    }
     t.k = kc, t.a_row = a_row, t.a_col = a_col;
     if (tn && nc > 64 && (g->lda % (nc > 256 ? 256 : 512) == 0 ||
             (tiling.rows < 12 && g->lda > 64))) {
@@ -3294,11 +3296,9 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
             t.a = a + (i - ic) * t.a_row;
             t.next = t.a + rows * t.a_row;
             t.step = t.a_col == 1 ? 16 : t.a_col;
-            w = u % 2, each = ld[w] == width[w] ? 2 * lines[w] / here + 1 : 1;
-            if (u / 2 * each < lines[w]) {
-                t.next = soon[w] + u / 2 * each * ld[w];
-                t.step = (each * width[w] - 1) / kc + 1;
-            }
+            w = u % 2;
+            if (u / 2 * each[w] < lines[w])
+                t.next = soon[w] + u / 2 * each[w] * ld[w], t.step = step[w];
             t.b = in_place || (!nt && vecs != 2) ? b : panel;
             t.b_row = t.b == b ? g->ldb : cols;
             t.start = pc || e->accumulate ? g->c + at : NULL;
@@ -3326,9 +3326,7 @@ static void drli_gemm_narrow(const drli_gemm_job *g, int worker)
     float *out = (float *)g->ctx->scratch + (size_t)(worker + 1) * DRLI_BLOCK - 32 * 512;
     drli_gemm_job h = *g;
     int i;
-    h.m = g->n, h.a = g->b, h.lda = g->ldb;
-    h.b = g->a, h.ldb = g->lda;
-    h.c = out, h.ldc = 512;
+    h.m = g->n, h.a = g->b, h.lda = g->ldb, h.b = g->a, h.ldb = g->lda, h.c = out, h.ldc = 512;
     for (i = 0; i < g->m; i += h.n, h.b += h.n) {
         float *c = g->c + (ptrdiff_t)i * g->ldc;
         h.n = DRLI_MIN(512, g->m - i);
@@ -3536,7 +3534,7 @@ void drl_state_add(drl_state *state, const char *name, drl_dtype dtype, int rank
     }
 }
 
-static void drli_state_array(drl_state *state, const char *prefix, const char *name,
+static void drli_state_put(drl_state *state, const char *prefix, const char *name,
     drl_dtype dtype, int64_t rows, int64_t cols, void *data)
 {
     char full[DRLI_NAME];
@@ -3546,7 +3544,7 @@ static void drli_state_array(drl_state *state, const char *prefix, const char *n
 
 void drl_state_add_f32(drl_state *state, const char *name, float *data, int rows, int cols)
 {
-    drli_state_array(state, "", name, DRL_F32, rows, cols, data);
+    drli_state_put(state, "", name, DRL_F32, rows, cols, data);
 }
 
 static int drli_utf8_good(const char *text)
@@ -5176,8 +5174,7 @@ drl_tensor *drl_params_add(drl_params *p, const char *prefix, const char *name, 
     t = drli_text_begin(p->names[p->count], DRL_NAME_SIZE);
     drli_text_format(&t, "%s%s", prefix, name);
     x = &p->list[p->count++];
-    x->rows = rows;
-    x->cols = cols;
+    x->rows = rows, x->cols = cols;
     x->needs_grad = p->trainable;
     p->size += (drli_size(x) + 15) / 16 * 16;
     return x;
@@ -5253,14 +5250,14 @@ void drl_params_state(drl_params *p, drl_state *state, const char *prefix, int o
     for (i = 0; i < p->count; i++) {
         const drl_tensor *x = &p->list[i];
         size_t at = (size_t)(x->data - p->value);
-        drli_state_array(state, prefix, p->names[i], DRL_F32, x->rows, x->cols, x->data);
+        drli_state_put(state, prefix, p->names[i], DRL_F32, x->rows, x->cols, x->data);
         if (!moments) continue;
-        drli_state_array(state, prefix, drli_name(name, "adam_m.%s", p->names[i]), DRL_F32, x->rows,
+        drli_state_put(state, prefix, drli_name(name, "adam_m.%s", p->names[i]), DRL_F32, x->rows,
             x->cols, p->m + at);
-        drli_state_array(state, prefix, drli_name(name, "adam_v.%s", p->names[i]), DRL_F32, x->rows,
+        drli_state_put(state, prefix, drli_name(name, "adam_v.%s", p->names[i]), DRL_F32, x->rows,
             x->cols, p->v + at);
     }
-    if (moments) drli_state_array(state, prefix, "adam_step", DRL_I64, 1, 0, &p->step);
+    if (moments) drli_state_put(state, prefix, "adam_step", DRL_I64, 1, 0, &p->step);
 }
 
 /* Norm of all gradients, in order; zero_nan 1: nan counts as 0. */
@@ -5346,9 +5343,7 @@ void drl_mlp_add(drl_mlp *mlp, drl_params *p, const char *prefix, const int *dim
     int i;
     memset(mlp, 0, sizeof(*mlp));
     if (!drli_layers_fit(p, prefix, layers, 1)) return;
-    mlp->layers = layers;
-    mlp->act = act;
-    mlp->out_act = out_act;
+    mlp->layers = layers, mlp->act = act, mlp->out_act = out_act;
     for (i = 0; i < layers; i++)
         drl_dense_add(&mlp->layer[i], p, prefix, drli_name(name, "l%d", i), dims[i], dims[i + 1]);
 }
@@ -5859,10 +5854,7 @@ void drl_denoiser_add(drl_denoiser *net, drl_params *params, const char *prefix,
 {
     int in = act_dim + time_dim + obs_dim;
     memset(net, 0, sizeof(*net));
-    net->act_dim = act_dim;
-    net->obs_dim = obs_dim;
-    net->time_dim = time_dim;
-    net->kind = kind;
+    net->act_dim = act_dim, net->obs_dim = obs_dim, net->time_dim = time_dim, net->kind = kind;
     drl_dense_add(&net->t0, params, prefix, "t0", time_dim, time_hidden);
     drl_dense_add(&net->t1, params, prefix, "t1", time_hidden, time_dim);
     if (blocks) drl_resmlp_add(&net->res, params, prefix, in, width, blocks, act_dim, act);
@@ -6542,16 +6534,16 @@ void drl_replay_state(drl_replay *r, drl_state *state, const char *prefix)
         drli_state_range(state, prefix, "turn", 0, r->cfg.envs - 1);
         drli_state_range(state, prefix, "head", n < most ? n : 0, n);
     }
-    drli_state_array(state, prefix, "obs", DRL_F32, n, r->cfg.obs_dim, r->obs);
-    drli_state_array(state, prefix, "next_obs", DRL_F32, n, r->cfg.obs_dim, r->next_obs);
-    drli_state_array(state, prefix, "act", DRL_F32, n, r->cfg.act_dim, r->act);
-    drli_state_array(state, prefix, "reward", DRL_F32, n, 0, r->reward);
-    drli_state_array(state, prefix, "flags", DRL_U8, n, 0, r->flags);
-    drli_state_array(state, prefix, "next", DRL_I32, n, 0, r->next);
-    drli_state_array(state, prefix, "last", DRL_I64, r->cfg.envs, 0, r->last);
-    drli_state_array(state, prefix, "turn", DRL_I64, 1, 0, &r->turn);
-    drli_state_array(state, prefix, "size", DRL_I64, 1, 0, &r->size);
-    drli_state_array(state, prefix, "head", DRL_I64, 1, 0, &r->head);
+    drli_state_put(state, prefix, "obs", DRL_F32, n, r->cfg.obs_dim, r->obs);
+    drli_state_put(state, prefix, "next_obs", DRL_F32, n, r->cfg.obs_dim, r->next_obs);
+    drli_state_put(state, prefix, "act", DRL_F32, n, r->cfg.act_dim, r->act);
+    drli_state_put(state, prefix, "reward", DRL_F32, n, 0, r->reward);
+    drli_state_put(state, prefix, "flags", DRL_U8, n, 0, r->flags);
+    drli_state_put(state, prefix, "next", DRL_I32, n, 0, r->next);
+    drli_state_put(state, prefix, "last", DRL_I64, r->cfg.envs, 0, r->last);
+    drli_state_put(state, prefix, "turn", DRL_I64, 1, 0, &r->turn);
+    drli_state_put(state, prefix, "size", DRL_I64, 1, 0, &r->size);
+    drli_state_put(state, prefix, "head", DRL_I64, 1, 0, &r->head);
 }
 
 /* ==================== >>agent
@@ -6906,8 +6898,8 @@ void drl_agent_state(drl_agent *a, drl_state *state, int all)
             drl_params_state(a->sets[i].params, state, a->sets[i].prefix, all);
     if (a->algo.state_fn) a->algo.state_fn(a, state, all);
     if (!all) return;
-    drli_state_array(state, "count.", "updates", DRL_I64, 1, 0, &a->updates);
-    drli_state_array(state, "rng.", "agent", DRL_U64, 4 * sizeof(drl_rng) / 8, 0,
+    drli_state_put(state, "count.", "updates", DRL_I64, 1, 0, &a->updates);
+    drli_state_put(state, "rng.", "agent", DRL_U64, 4 * sizeof(drl_rng) / 8, 0,
         &a->rng_act); /* and those that follow */
 }
 
@@ -7053,14 +7045,14 @@ void drl_trainer_state(drl_trainer *t, drl_state *state, int replay)
 {
     int E = t->env_count;
     drl_agent_state(t->agent, state, 1);
-    drli_state_array(state, "rng.", "trainer", DRL_U64, sizeof(drl_rng) / 8, 0, &t->random);
-    drli_state_array(state, "trainer.", "seed", DRL_U64, 1, 0, &t->cfg.seed);
-    drli_state_array(state, "trainer.", "counts", DRL_I64, 3, 0, &t->steps);
-    drli_state_array(state, "trainer.", "recent", DRL_F64, 202, 0, &t->last_return);
-    drli_state_array(state, "env.", "episode", DRL_I64, E, 0, t->episode);
-    drli_state_array(state, "env.", "return", DRL_F64, E, 0, t->ret);
-    drli_state_array(state, "env.", "length", DRL_I32, E, 0, t->length);
-    drli_state_array(state, "env.", "state", DRL_U8, (int64_t)t->env_bytes, 0, t->env_state);
+    drli_state_put(state, "rng.", "trainer", DRL_U64, sizeof(drl_rng) / 8, 0, &t->random);
+    drli_state_put(state, "trainer.", "seed", DRL_U64, 1, 0, &t->cfg.seed);
+    drli_state_put(state, "trainer.", "counts", DRL_I64, 3, 0, &t->steps);
+    drli_state_put(state, "trainer.", "recent", DRL_F64, 202, 0, &t->last_return);
+    drli_state_put(state, "env.", "episode", DRL_I64, E, 0, t->episode);
+    drli_state_put(state, "env.", "return", DRL_F64, E, 0, t->ret);
+    drli_state_put(state, "env.", "length", DRL_I32, E, 0, t->length);
+    drli_state_put(state, "env.", "state", DRL_U8, (int64_t)t->env_bytes, 0, t->env_state);
     drl_state_add_f32(state, "env.obs", t->obs, E, t->agent->obs_dim);
     if (replay && !t->agent->algo.observe_fn) drl_replay_state(&t->replay, state, "replay.");
     if (state->file) drli_state_range(state, "trainer.", "counts", 0, INT64_MAX / 2);
@@ -8123,8 +8115,7 @@ static drl_status drli_dppo_start(drl_agent *a)
     int e, N = c->rollout, D = c->chunk * c->act_dim;
     drl_replay_config rc = {c->obs_dim, (c->tuned + 1) * D, DRLI_MAX(N, c->envs), c->envs, 1, 1};
     if (drli_dppo_tables(d)) return a->ctx->status;
-    d->dim = D;
-    d->stride = DRLI_DPPO_OBS + c->obs_dim + rc.act_dim;
+    d->dim = D, d->stride = DRLI_DPPO_OBS + c->obs_dim + rc.act_dim;
     drli_dppo_net(d, &d->student_net, &d->student, "student.", 1, 0);
     drli_dppo_net(d, &d->base_net, &d->base, "base.", 0, 1);
     drli_dppo_net(d, &d->net, &d->actor, "actor.", 1, 1);
@@ -8161,8 +8152,8 @@ static void drli_dppo_state(drl_agent *agent, drl_state *state, int all)
 {
     drl_dppo *d = (drl_dppo *)agent;
     if (!all) return;
-    drli_state_array(state, "count.", "dppo", DRL_I64, 2, 0, &d->epoch);
-    drli_state_array(state, "", "reward_scale", DRL_F64, 3, 0, d->scale);
+    drli_state_put(state, "count.", "dppo", DRL_I64, 2, 0, &d->epoch);
+    drli_state_put(state, "", "reward_scale", DRL_F64, 3, 0, d->scale);
     drl_state_add_f32(state, "plans", d->plans, 2 * d->cfg.envs, d->stride);
     drl_state_add_f32(state, "returns", d->target, d->cfg.rollout, 0);
     if (state->file) drli_state_range(state, "rollout.", "size", 0, d->cfg.rollout);

@@ -102,9 +102,9 @@ static void drli_norm_apply(const drl_ppo_norm *norm, int rows, const float *x, 
 
 static void drli_ppo_norm_state(drl_ppo_norm *norm, drl_state *state, const char *prefix)
 {
-    drli_state_array(state, prefix, "count", DRL_F64, 1, 0, &norm->count);
-    drli_state_array(state, prefix, "mean", DRL_F64, norm->dim, 0, norm->mean);
-    drli_state_array(state, prefix, "m2", DRL_F64, norm->dim, 0, norm->m2);
+    drli_state_put(state, prefix, "count", DRL_F64, 1, 0, &norm->count);
+    drli_state_put(state, prefix, "mean", DRL_F64, norm->dim, 0, norm->mean);
+    drli_state_put(state, prefix, "m2", DRL_F64, norm->dim, 0, norm->m2);
 }
 
 static drl_status drli_ppo_start(drl_agent *a)
