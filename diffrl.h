@@ -3248,8 +3248,8 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
     const int in_place = drli_gemm_in_place(g, tiling), one = g->m == 1 && !nt && !e->pairs;
     const ptrdiff_t a_row = tn ? 1 : g->lda, a_col = tn ? g->lda : 1;
     const float *a = g->a + ic * a_row + pc * a_col;
-    /* Tiles fetch, in turn, what the next block reads of A and B, `lines` from `soon` on, evenly:
-       bursts hold up what comes from the level-2 cache. */
+    /* Tiles fetch in turn what the next block reads of A and B, evenly: bursts hold up what comes
+       from the level-2 cache. */
     const int here = (mc / tiling.rows + 1) * (nc / 2 / tiling.width + 1);
     const int64_t after = tn ? DRLI_MIN(kc, g->k - pc - kc) : 0, from = after * ic / g->m;
     const int share = (int)(after * (ic + mc) / g->m - from);
@@ -3258,13 +3258,13 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
     const ptrdiff_t ld[2] = {g->lda, g->ldb};
     const int width[2] = {tn ? g->m : kc, nc}, lines[2] = {tn ? share : (int64_t)g->m * kc >
         DRLI_PANELS ? DRLI_MIN(mc, g->m - ic - mc) : 0, share};
-    int each[2], step[2];
+    ptrdiff_t step[2];
     float *out = last && e->pre ? e->pre : g->c, *own = packed + DRLI_PANELS; /* rows of A */
-    int i, j, cols, vecs, rows, tiles, w, u = 0;
+    int i, j, cols, vecs, rows, tiles, each[2], w, u = 0;
     drli_tile t;
     for (w = 0; w < 2; w++) {
-        each[w] = ld[w] == width[w] ? 2 * lines[w] / here + 1 : 1;
-        step[w] = (each[w] * width[w] - 1) / (kc + !kc) + 1;
+        each[w] = ld[w] <= 2 * width[w] ? 2 * lines[w] / here + 1 : 1;
+        step[w] = ((each[w] - 1) * ld[w] + width[w] - 1) / (kc + !kc) + 1;
     }
     t.k = kc, t.a_row = a_row, t.a_col = a_col;
     if (tn && nc > 64 && (g->lda % (nc > 256 ? 256 : 512) == 0 ||
