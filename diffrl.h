@@ -2977,39 +2977,38 @@ typedef struct drli_tile {
     TARGET DRLI_TILE_FN DRLI_INLINE void drli_tile_##name##_body( \
         const drli_tile *t, const int rows, const int vecs) \
     { \
-        V s[24], x[8], y; \
+        V s[12][8], x[8], y; \
         const M mask = MASK(vecs == 1 ? t->cols : W); \
         const ptrdiff_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row, step = t->step; \
+        const ptrdiff_t ld = t->ld; \
         const float *a[3], *b = t->b, *next = t->next, *q; /* a: every fourth row */ \
-        float *z; \
-        const int k = t->k; \
+        float *out = t->out; \
         int r, v, p; \
         DRLI_EACH(r, (rows + 3) / 4) a[r] = t->a + 4 * r * a_row; \
         DRLI_EACH(r, rows) DRLI_EACH(v, vecs) { \
-            q = t->start ? t->start + r * t->ld + v * W : NULL; \
-            s[r * vecs + v] = !q ? SET1(0.0f) : vecs == 1 ? LOADM(q, mask) : LOAD(q); \
+            q = t->start ? t->start + r * ld + v * W : NULL; \
+            s[r][v] = !q ? SET1(0.0f) : vecs == 1 ? LOADM(q, mask) : LOAD(q); \
         } \
-        DRLI_UNROLL(unroll_count(2), 2) for (p = 0; p < k; p++, b += b_row) { \
+        DRLI_UNROLL(unroll_count(2), 2) for (p = 0; p < t->k; p++, b += b_row) { \
             DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(b, mask) : LOAD(b + v * W); \
             if (vecs == 2) __builtin_prefetch(next), next += step; \
             DRLI_EACH(r, rows) { \
                 y = SET1(a[r / 4][r % 4 * a_row]); \
-                DRLI_EACH(v, vecs) s[r * vecs + v] = FMA(y, x[v], s[r * vecs + v]); \
+                DRLI_EACH(v, vecs) s[r][v] = FMA(y, x[v], s[r][v]); \
             } \
             DRLI_EACH(r, (rows + 3) / 4) a[r] += a_col; \
         } \
         if (t->bias) { \
             DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(t->bias, mask) : LOAD(t->bias + v * W); \
-            DRLI_EACH(r, rows) DRLI_EACH(v, vecs) \
-                s[r * vecs + v] = ADD(s[r * vecs + v], x[v]); \
+            DRLI_EACH(r, rows) DRLI_EACH(v, vecs) s[r][v] = ADD(s[r][v], x[v]); \
+        } \
+        if (t->base) DRLI_EACH(r, rows) DRLI_EACH(v, vecs) { \
+            q = t->base + r * t->base_ld + v * W; \
+            s[r][v] = ADD(s[r][v], vecs == 1 ? LOADM(q, mask) : LOAD(q)); \
         } \
         DRLI_EACH(r, rows) DRLI_EACH(v, vecs) { \
-            q = t->base ? t->base + r * t->base_ld + v * W : NULL; \
-            z = t->out + r * t->ld + v * W; \
-            y = s[r * vecs + v]; \
-            if (q) y = ADD(y, vecs == 1 ? LOADM(q, mask) : LOAD(q)); \
-            if (vecs == 1) STOREM(z, mask, y); \
-            else STORE(z, y); \
+            if (vecs == 1) STOREM(out + r * ld, mask, s[r][0]); \
+            else STORE(out + r * ld + v * W, s[r][v]); \
         } \
     }
 
