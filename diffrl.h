@@ -1832,7 +1832,7 @@ static void drli_text_vadd(drli_text *t, const char *format, va_list args)
     }
 }
 
-static void drli_text_format(drli_text *t, const char *format, ...)
+static void drli_text_addf(drli_text *t, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -3223,9 +3223,14 @@ typedef struct drli_gemm_job {
     int by_columns; /* cut along columns in units of 32, or along rows */
 } drli_gemm_job;
 
-/* Rows of A at multiples of 4 KiB would share few places of the level-1 cache. */
+/* Rows of A at multiples of 4 KiB share few places of the level-1 cache: too few, unless it has the
+   twelve ways of Intel's since Ice Lake. */
 static int drli_gemm_apart(const drli_gemm_job *g)
 {
+#if defined(DRLI_X86)
+    if (g->ctx->isa == DRL_ISA_AVX512 && __builtin_cpu_is("intel") &&
+        __builtin_cpu_supports("avx512vbmi2")) return 0;
+#endif
     return g->form != DRL_GEMM_TN && g->m > 12 && g->lda % 1024 == 0;
 }
 
@@ -3461,8 +3466,8 @@ static const char *drli_entry_show(char *out, const drl_entry *e)
 {
     drli_text t = drli_text_begin(out, 96);
     int i;
-    drli_text_format(&t, "%s [", drli_dtypes[e->dtype].name);
-    for (i = 0; i < e->rank; i++) drli_text_format(&t, "%s%l", i ? ", " : "", e->shape[i]);
+    drli_text_addf(&t, "%s [", drli_dtypes[e->dtype].name);
+    for (i = 0; i < e->rank; i++) drli_text_addf(&t, "%s%l", i ? ", " : "", e->shape[i]);
     drli_text_add(&t, "]");
     return out;
 }
@@ -3911,8 +3916,7 @@ static drl_status drli_file_parse(drl_file *f, const char *path)
             "header of 2 to 100000000 bytes, got %l in a file of %l", path, (int64_t)n,
             (int64_t)f->size);
     } else {
-        p.file = f;
-        p.path = path;
+        p.file = f, p.path = path;
         p.begin = p.at = (char *)f->bytes;
         p.end = p.begin + n;
         p.data = p.end + 8;
@@ -3994,7 +3998,7 @@ static void drli_text_json(drli_text *t, const char *s)
     char hex[9];
     for (drli_text_char(t, '"'); *s; s++) {
         if ((unsigned char)*s >= 32 && *s != '"' && *s != '\\') drli_text_char(t, *s);
-        else drli_text_format(t, "\\u%s", drli_hex8(hex, (uint32_t)*s) + 4);
+        else drli_text_addf(t, "\\u%s", drli_hex8(hex, (uint32_t)*s) + 4);
     }
     drli_text_char(t, '"');
 }
@@ -4006,7 +4010,7 @@ static void drli_text_header(drli_text *t, const drl_state *state, const drl_met
     char hex[9];
     int64_t place = 0;
     int i, j;
-    drli_text_format(t, "{\"__metadata__\":{\"format\":\"diffrl\",\"version\":\"1\","
+    drli_text_addf(t, "{\"__metadata__\":{\"format\":\"diffrl\",\"version\":\"1\","
         "\"crc32c\":\"%s\"", drli_hex8(hex, crc));
     for (i = 0; meta && i < meta->count; i++) {
         const drl_pair *pair = &meta->pairs[i];
@@ -4017,15 +4021,15 @@ static void drli_text_header(drli_text *t, const drl_state *state, const drl_met
         drli_text_json(t, pair->value);
         sum += drli_pair_crc(pair->key, pair->value);
     }
-    drli_text_format(t, ",\"meta_crc32c\":\"%s\"}", drli_hex8(hex, sum));
+    drli_text_addf(t, ",\"meta_crc32c\":\"%s\"}", drli_hex8(hex, sum));
     for (i = 0; i < state->count; i++) { /* names and dtypes need no escapes */
         const drl_entry *e = &state->entries[i];
-        drli_text_format(t, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", e->name,
+        drli_text_addf(t, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", e->name,
             drli_dtypes[e->dtype].name);
-        for (j = 0; j < e->rank; j++) drli_text_format(t, "%s%l", j ? "," : "", e->shape[j]);
-        drli_text_format(t, "],\"data_offsets\":[%l,", place);
+        for (j = 0; j < e->rank; j++) drli_text_addf(t, "%s%l", j ? "," : "", e->shape[j]);
+        drli_text_addf(t, "],\"data_offsets\":[%l,", place);
         place += (int64_t)drl_entry_bytes(e);
-        drli_text_format(t, "%l]}", place);
+        drli_text_addf(t, "%l]}", place);
     }
     drli_text_char(t, '}');
 }
@@ -4131,7 +4135,7 @@ static int drli_temp_write(char *temp, size_t temp_size, const char *path, const
     int i, reason;
     for (i = 0; i < 1000 && !out; i++) { /* crashes leave names */
         drli_text t = drli_text_begin(temp, temp_size);
-        drli_text_format(&t, "%s.tmp.%d", path, i);
+        drli_text_addf(&t, "%s.tmp.%d", path, i);
         errno = EIO; /* for a failure without a reason */
         out = fopen(temp, "wbx"); /* x: only a new file, follows no links */
         if (!out && errno != EEXIST) break;
@@ -4623,7 +4627,7 @@ drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *user, drl_
    Each op: shape rule, forward, backward. drli_grad: is a gradient written or added? */
 
 /* Forwards name their backward by DRLI_OP. */
-#define DRLI_BACKWARD(name) static void drli_##name##_backward(drl_tape *t, drl_tensor *y)
+#define DRLI_BACK(name) static void drli_##name##_backward(drl_tape *t, drl_tensor *y)
 #define DRLI_OP(name) drli_op(#name, drli_##name##_backward)
 
 static drl_op drli_op(const char *name, void (*backward_fn)(drl_tape *t, drl_tensor *y))
@@ -4705,7 +4709,7 @@ static void drli_binary_back(drl_tape *t, drli_binary_fn fn, drl_tensor *y)
         default: drli_##name##_loop(part, add, step, n, as, bs, gs, out); break; \
         } \
     } \
-    DRLI_BACKWARD(name) { drli_binary_back(t, drli_##name##_run, y); } \
+    DRLI_BACK(name) { drli_binary_back(t, drli_##name##_run, y); } \
     drl_tensor *drl_##name(drl_tape *t, drl_tensor *a, drl_tensor *b) \
     { \
         return drli_binary(t, DRLI_OP(name), drli_##name##_run, a, b); \
@@ -4740,7 +4744,7 @@ DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
             out[i] = add ? out[i] + d : d; \
         } \
     } \
-    DRLI_BACKWARD(name) \
+    DRLI_BACK(name) \
     { \
         int add; \
         float *g = drli_grad(t, y->in[0], &add); \
@@ -4773,7 +4777,7 @@ DRLI_UNARY_OP(affine, (drl_tape *t, drl_tensor *x, float scale, float shift), sc
 DRLI_UNARY_OP(clip, (drl_tape *t, drl_tensor *x, float low, float high), low, high, x < p ? p :
     x > q ? q : x, x >= p && x <= q ? 1.0f : 0.0f)
 
-DRLI_BACKWARD(activate)
+DRLI_BACK(activate)
 {
     int add;
     float *g = drli_grad(t, y->in[0], &add);
@@ -4793,7 +4797,7 @@ drl_tensor *drl_activate(drl_tape *t, drl_act act, drl_tensor *x)
 
 /* y = act(z), z = x w + bias + base:  dz = dy act'(z) in dy's place;  dw += x' dz,  dx += dz w',
    dbias += column sums of dz,  dbase += dz. */
-DRLI_BACKWARD(linear)
+DRLI_BACK(linear)
 {
     drl_tensor *x = y->in[0], *w = y->in[1], *bias = y->in[2], *base = y->in[3];
     drl_context *ctx = t->ctx;
@@ -4886,7 +4890,7 @@ drl_tensor *drl_linear(drl_tape *t, drl_tensor *x, drl_tensor *w, drl_tensor *bi
 
 /* ---- reductions and shapes */
 
-DRLI_BACKWARD(sum_cols)
+DRLI_BACK(sum_cols)
 {
     float *g = drli_grad_add(t, y->in[0]);
     int r, c, n = y->in[0]->cols;
@@ -4907,7 +4911,7 @@ drl_tensor *drl_sum_cols(drl_tape *t, drl_tensor *x)
     return y;
 }
 
-DRLI_BACKWARD(mean)
+DRLI_BACK(mean)
 {
     size_t i, n = drli_size(y->in[0]);
     float *g = drli_grad_add(t, y->in[0]), d = y->grad[0] / (float)n;
@@ -4933,7 +4937,7 @@ static void drli_move_cols(int rows, int cols, const float *from, int from_ld, i
         for (c = 0; c < cols; c++) to[c] = add ? to[c] + from[c] : from[c];
 }
 
-DRLI_BACKWARD(concat)
+DRLI_BACK(concat)
 {
     const float *from = y->grad;
     int i;
@@ -4964,7 +4968,7 @@ static int drli_range(drl_tape *t, const char *what, int first, int count, int s
 }
 
 /* A view of a parameter shares its gradient; else it is added back. */
-DRLI_BACKWARD(rows)
+DRLI_BACK(rows)
 {
     drl_tensor *x = y->in[0];
     size_t at = DRLI_AT(y->i[0], x->cols);
@@ -4988,7 +4992,7 @@ drl_tensor *drl_rows(drl_tape *t, drl_tensor *x, int first, int count)
     return y;
 }
 
-DRLI_BACKWARD(cols)
+DRLI_BACK(cols)
 {
     drl_tensor *x = y->in[0];
     float *g = drli_grad_add(t, x);
@@ -5019,7 +5023,7 @@ static void drli_gather_cols(void *node, int begin, int end, int worker)
         if (plus && !y->grad) drli_move_cols(1, n, plus->data + at, 0, 1, y->data + at, 0);
     }
 }
-DRLI_BACKWARD(gather)
+DRLI_BACK(gather)
 {
     if (drli_grad_add(t, y->in[0]))
         drl_parallel_for(t->ctx, y->cols, 1 + 65536 / (y->rows + 1), drli_gather_cols, y);
@@ -5121,7 +5125,7 @@ static drl_tensor *drli_softmax(drl_tape *t, drl_op op, drl_tensor *x, int log)
     return y;
 }
 
-DRLI_BACKWARD(log_softmax)
+DRLI_BACK(log_softmax)
 {
     float *g = drli_grad_add(t, y->in[0]);
     if (g) drli_softmax_dx(t->ctx->isa, y->rows, y->cols, (const float *)y->saved, y->grad,
@@ -5132,7 +5136,7 @@ drl_tensor *drl_log_softmax(drl_tape *t, drl_tensor *x)
     return drli_softmax(t, DRLI_OP(log_softmax), x, 1);
 }
 
-DRLI_BACKWARD(softmax)
+DRLI_BACK(softmax)
 {
     size_t i;
     for (i = 0; i < drli_size(y); i++) y->grad[i] *= y->data[i];
@@ -5171,7 +5175,7 @@ drl_tensor *drl_params_add(drl_params *p, const char *prefix, const char *name, 
             prefix, name);
     if (p->status) return NULL;
     t = drli_text_begin(p->names[p->count], DRL_NAME_SIZE);
-    drli_text_format(&t, "%s%s", prefix, name);
+    drli_text_addf(&t, "%s%s", prefix, name);
     x = &p->list[p->count++];
     x->rows = rows, x->cols = cols;
     x->needs_grad = p->trainable;
@@ -5392,8 +5396,7 @@ void drl_resmlp_add(drl_resmlp *net, drl_params *p, const char *prefix, int in, 
     int i;
     memset(net, 0, sizeof(*net));
     if (!drli_layers_fit(p, prefix, 2 * blocks, 0)) return;
-    net->blocks = blocks;
-    net->act = act;
+    net->blocks = blocks, net->act = act;
     drl_dense_add(&net->first, p, prefix, "first", in, width);
     for (i = 0; i < 2 * blocks; i++)
         drl_dense_add(&net->layer[i], p, prefix, drli_name(name, "l%d", i), width, width);
@@ -5577,7 +5580,7 @@ static void drli_brn_run(drl_tape *t, drli_brn_job *j)
     drl_parallel_for(t->ctx, (j->y->cols + 63) / 64, 1 + 800 / j->y->rows, drli_brn_part, j);
 }
 
-DRLI_BACKWARD(brn)
+DRLI_BACK(brn)
 {
     drli_brn_job j = {NULL, y, (float *)y->saved, NULL, NULL, NULL, NULL, 0, 0, 0};
     j.sums = drli_tape_floats(t, 4 * (size_t)y->cols);
@@ -5656,8 +5659,7 @@ DRLI_KERNEL(adam, (j, at, n), drli_adam_job j, size_t at, size_t n)
         d = d < -j.cut ? -j.cut : d;
         mi = fmaf(j.c.beta1, m[i], (1.0f - j.c.beta1) * d);
         vi = fmaf(j.c.beta2, v[i], (1.0f - j.c.beta2) * d * d);
-        m[i] = mi;
-        v[i] = vi;
+        m[i] = mi, v[i] = vi;
         w[i] = w[i] * j.keep - j.c.lr * (mi * j.m1) / (sqrtf(vi * j.v1) + j.c.eps);
     }
 }
@@ -5734,8 +5736,7 @@ drl_status drl_ddpm_init(drl_ddpm *ddpm, drl_context *ctx, drl_schedule kind, in
     if (steps < 1 || steps > DRL_STEPS_MAX)
         return drli_fail(ctx, DRL_ERR_RANGE, "drl_ddpm_init: expected 1 .. %d steps, got %d",
             DRL_STEPS_MAX, steps);
-    ddpm->steps = steps;
-    ddpm->abar[0] = 1.0f;
+    ddpm->steps = steps, ddpm->abar[0] = 1.0f;
     for (t = 1; t <= steps; t++) {
         double beta = drli_ddpm_beta(kind, t, steps), abar;
         beta = DRLI_MIN(DRLI_MAX(beta, 0.0), 0.999);
@@ -5755,8 +5756,7 @@ drl_status drl_ddim_init(drl_ddpm *short_chain, drl_context *ctx, const drl_ddpm
     if (stride < 1 || full->steps % steps)
         return drli_fail(ctx, DRL_ERR_RANGE,
             "drl_ddim_init: expected a divisor of %d steps, got %d", full->steps, steps);
-    short_chain->steps = steps;
-    short_chain->abar[0] = 1.0f;
+    short_chain->steps = steps, short_chain->abar[0] = 1.0f;
     for (j = 1; j <= steps; j++) {
         int t = (j - 1) * stride + 1; /* the leading steps of each stretch */
         double abar = (double)full->abar[t], next = j > 1 ? (double)full->abar[t - stride] : 1;
@@ -5806,7 +5806,7 @@ DRLI_KERNEL(ddpm_run, (y, part, add, z, out), const drl_tensor *y, int part, int
         }
     }
 }
-DRLI_BACKWARD(ddpm)
+DRLI_BACK(ddpm)
 {
     int i, add;
     for (i = 0; i < 2; i++) {
@@ -5825,8 +5825,7 @@ static drl_tensor *drli_ddpm(drl_tape *tape, const drl_ddpm *ddpm, int parts, co
     y = drli_node(tape, DRLI_OP(ddpm), x->rows, x->cols, x, eps);
     c = drli_tape_floats(tape, 6 * (size_t)parts);
     if (tape->status) return &tape->poison;
-    y->saved = c;
-    y->i[0] = parts;
+    y->saved = c, y->i[0] = parts;
     for (r = 0; r < parts; r++, c += 6) {
         c[0] = ddpm->x_scale[t[r]], c[1] = ddpm->eps_scale[t[r]], c[2] = ddpm->c0[t[r]];
         c[3] = ddpm->c1[t[r]], c[4] = z ? ddpm->std[t[r]] : 0.0f, c[5] = clip;
@@ -6022,7 +6021,7 @@ DRLI_KERNEL(c51_terms, (rows, n, target, bonus, p, terms, d), int rows, int n, c
     }
 }
 
-DRLI_BACKWARD(c51_loss)
+DRLI_BACK(c51_loss)
 {
     drl_tensor *x = y->in[0];
     const float *p = (const float *)y->saved, *d = p + drli_size(x);
@@ -6065,7 +6064,7 @@ DRLI_KERNEL(c51_slope, (rows, n, v_min, gap, p, q, up, g), int rows, int n, floa
         for (c = 0; c < n; c++) g[c] += up[r] * p[c] * (fmaf((float)c, gap, v_min) - q[r]);
 }
 
-DRLI_BACKWARD(c51_mean)
+DRLI_BACK(c51_mean)
 {
     drl_tensor *x = y->in[0];
     float *g = drli_grad_add(t, x);
@@ -6083,8 +6082,7 @@ drl_tensor *drl_c51_mean(drl_tape *t, drl_tensor *logits, const drl_atoms *atoms
     y = drli_node(t, DRLI_OP(c51_mean), logits->rows, 1, logits, NULL);
     p = drli_tape_floats(t, drli_size(logits));
     if (t->status) return &t->poison;
-    y->saved = p;
-    y->f[0] = atoms->v_min;
+    y->saved = p, y->f[0] = atoms->v_min;
     y->f[1] = (atoms->v_max - atoms->v_min) / (float)(n - 1);
     drli_softmax_rows(t->ctx->isa, logits->rows, n, logits->data, p, NULL);
     drli_c51_value(t->ctx->isa, logits->rows, n, y->f[0], y->f[1], p, y->data);
@@ -6204,8 +6202,8 @@ DRLI_COLD
 static const char *drli_env_where(char *out, const drl_env *env, int index, int step)
 {
     drli_text t = drli_text_begin(out, 96);
-    drli_text_format(&t, index < 0 ? "%s" : "%s, environment %d", env->name, index);
-    drli_text_format(&t, step > 0 ? ", step %d: " : step < 0 ? ", step: " : ", reset: ", step);
+    drli_text_addf(&t, index < 0 ? "%s" : "%s, environment %d", env->name, index);
+    drli_text_addf(&t, step > 0 ? ", step %d: " : step < 0 ? ", step: " : ", reset: ", step);
     return out;
 }
 
@@ -6596,7 +6594,7 @@ drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config, const 
     drl_status status = DRL_OK;
     for (drli_text_add(&known, "paper"); *s; s += *s == '\n') {
         s = drli_next_word(s, word, DRL_FIELD_TEXT);
-        drli_text_format(&known, ", %s", word);
+        drli_text_addf(&known, ", %s", word);
         if (strcmp(name, word) == 0) line = s;
         s += strcspn(s, "\n");
     }
@@ -6826,10 +6824,8 @@ drl_status drl_agent_init(drl_agent *a, drl_context *ctx, drl_algo algo, const v
     }
     drl_tape_init(&a->tape, ctx);
     drl_arena_init(&a->memory, ctx, 0);
-    a->batch.obs = drli_floats(a, B, a->obs_dim);
-    a->batch.next_obs = drli_floats(a, B, a->obs_dim);
-    a->batch.act = drli_floats(a, B, a->act_dim);
-    a->batch.reward = drli_floats(a, B, 1);
+    a->batch.obs = drli_floats(a, B, a->obs_dim), a->batch.next_obs = drli_floats(a, B, a->obs_dim);
+    a->batch.act = drli_floats(a, B, a->act_dim), a->batch.reward = drli_floats(a, B, 1);
     a->batch.discount = drli_floats(a, B, 1);
     s = a->tape.status ? a->tape.status : algo.init_fn(a);
     if (s) drl_agent_free(a);
@@ -7346,8 +7342,7 @@ static drl_status drli_dacer_start(drl_agent *a)
             DRL_ACT_MISH);
     d->log_alpha = drl_params_add(&d->scale, "", "log_alpha", 1, 1);
     d->omega = drl_params_add(&d->running, "", "omega", 1, 2);
-    d->noise = drli_floats(a, B, (c->steps + 1) * A + 2);
-    d->y = drli_floats(a, B, 2);
+    d->noise = drli_floats(a, B, (c->steps + 1) * A + 2), d->y = drli_floats(a, B, 2);
     d->actions = drli_floats(a, DRLI_MIN(c->mixtures, B), M * A);
     d->work = (double *)(void *)drli_floats(a, 2, c->components * (M + 2 + A + A * A) + A);
     if (drli_agent_commit(a)) return a->ctx->status;
@@ -7356,8 +7351,7 @@ static drl_status drli_dacer_start(drl_agent *a)
     for (j = 0; j < 2; j++) drl_mlp_init(&d->q[j], DRL_INIT_LECUN_NORMAL, 0.87962566f, &rng);
     drl_params_copy(&d->target, &d->critic);
     d->log_alpha->data[0] = drl_logf(c->alpha);
-    d->adam_critic = drli_adam_lr(c->lr_critic);
-    d->adam_actor = drli_adam_lr(c->lr_actor);
+    d->adam_critic = drli_adam_lr(c->lr_critic), d->adam_actor = drli_adam_lr(c->lr_actor);
     d->adam_alpha = drli_adam_lr(c->lr_alpha);
     return drl_ddpm_init(&d->chain, a->ctx, DRL_SCHEDULE_VP, c->steps);
 }
@@ -7577,12 +7571,9 @@ static drl_status drli_dime_start(drl_agent *a)
     drl_crossq_add(&d->q[0], &d->critic, &d->running, "q0.", in, c->critic_width, c->atoms);
     drl_crossq_add(&d->q[1], &d->critic, &d->running, "q1.", in, c->critic_width, c->atoms);
     d->kappa = drl_params_add(&d->temperature, "", "kappa", 1, 1);
-    d->next_act = drli_floats(a, B, c->act_dim);
-    d->next_density = drli_floats(a, B, 1);
-    d->shift = drli_floats(a, B, 1);
-    d->noise = drli_floats(a, B, (c->steps + 1) * c->act_dim);
-    d->target = drli_floats(a, B, c->atoms);
-    d->probability = drli_floats(a, B, c->atoms);
+    d->next_act = drli_floats(a, B, c->act_dim), d->next_density = drli_floats(a, B, 1);
+    d->shift = drli_floats(a, B, 1), d->noise = drli_floats(a, B, (c->steps + 1) * c->act_dim);
+    d->target = drli_floats(a, B, c->atoms), d->probability = drli_floats(a, B, c->atoms);
     d->time_rows = drli_floats(a, c->steps, c->actor_width);
     if (drli_agent_commit(a)) return a->ctx->status;
     drl_dense_init(&d->time.l0, DRL_INIT_LECUN_NORMAL, 1.0f, &rng);
@@ -7599,11 +7590,9 @@ static drl_status drli_dime_start(drl_agent *a)
     drl_ou_schedule(c->steps, c->step_floor, d->c);
     d->support = support;
     d->adam_critic = drli_adam_lr(c->lr_critic);
-    d->adam_actor = drli_adam_lr(c->lr_actor);
-    d->adam_alpha = drli_adam_lr(c->lr_alpha);
+    d->adam_actor = drli_adam_lr(c->lr_actor), d->adam_alpha = drli_adam_lr(c->lr_alpha);
     d->adam_critic.beta1 = d->adam_actor.beta1 = c->beta1;
-    d->adam_actor.zero_nan = 1;
-    d->adam_actor.clip_element = c->actor_clip;
+    d->adam_actor.zero_nan = 1, d->adam_actor.clip_element = c->actor_clip;
     return DRL_OK;
 }
 
@@ -7697,8 +7686,7 @@ static drli_dime_sample drli_dime_path(drl_dime *d, drl_tensor *obs, drl_tensor 
         ratio = drl_add(t, cost, ratio);
         if (t->status) return out;
         if (t->grad_enabled) {
-            x = x1;
-            cost = ratio;
+            x = x1, cost = ratio;
         } else { /* nothing to remember: stay in the same few buffers */
             drli_copy(x->data, x1->data, n);
             drli_copy(cost->data, ratio->data, B);
@@ -8123,12 +8111,9 @@ static drl_status drli_dppo_start(drl_agent *a)
     drli_agent_set(a, &d->norm, "norm.", 4, 0, 1);
     drl_dense_add(&d->obs_range, &d->norm, "", "obs", 1, c->obs_dim);
     drl_dense_add(&d->act_range, &d->norm, "", "act", 1, c->act_dim);
-    d->plans = drli_floats(a, 2 * c->envs, d->stride);
-    d->v = drli_floats(a, N, 1);
-    d->next_v = drli_floats(a, N, 1);
-    d->advantage = drli_floats(a, N, 1);
-    d->target = drli_floats(a, N, 1);
-    d->old = drli_floats(a, N, c->tuned);
+    d->plans = drli_floats(a, 2 * c->envs, d->stride), d->v = drli_floats(a, N, 1);
+    d->next_v = drli_floats(a, N, 1), d->advantage = drli_floats(a, N, 1);
+    d->target = drli_floats(a, N, 1), d->old = drli_floats(a, N, c->tuned);
     d->gain = drli_floats(a, N, c->tuned);
     d->order = (uint32_t *)(void *)drli_floats(a, N, c->tuned);
     if (drli_agent_commit(a) || drl_replay_init(&d->rollout, a->ctx, &rc)) return a->ctx->status;
@@ -8139,10 +8124,8 @@ static drl_status drli_dppo_start(drl_agent *a)
     drl_dense_init(&d->obs_range, DRL_INIT_CONSTANT, 1.0f, &rng);
     drl_dense_init(&d->act_range, DRL_INIT_CONSTANT, 1.0f, &rng);
     for (e = -1; e < c->envs; e++) drli_dppo_begin(a, e);
-    d->adam_student = drli_adam_lr(c->bc_lr);
-    d->adam_student.weight_decay = c->bc_decay;
-    d->adam_actor = drli_adam_lr(c->lr_actor);
-    d->adam_critic = drli_adam_lr(c->lr_critic);
+    d->adam_student = drli_adam_lr(c->bc_lr), d->adam_student.weight_decay = c->bc_decay;
+    d->adam_actor = drli_adam_lr(c->lr_actor), d->adam_critic = drli_adam_lr(c->lr_critic);
     d->scale[1] = 1, d->scale[2] = 1e-4;
     return DRL_OK;
 }
@@ -8403,10 +8386,8 @@ static drl_status drli_qvpo_start(drl_agent *agent)
     q->score = drl_params_add(&q->running, "", "score", 1, 2);
     q->path = drli_floats(agent, (c->steps + 1) * DRLI_MAX(c->target, c->candidates),
         c->batch * A);
-    q->y = drli_floats(agent, c->batch, 1);
-    q->act = drli_floats(agent, n, A);
-    q->noise = drli_floats(agent, n, A);
-    q->weight = drli_floats(agent, n, 1);
+    q->y = drli_floats(agent, c->batch, 1), q->act = drli_floats(agent, n, A);
+    q->noise = drli_floats(agent, n, A), q->weight = drli_floats(agent, n, 1);
     q->time = (int *)drli_floats(agent, n, 1);
     if (drli_agent_commit(agent)) return agent->ctx->status;
     /* sigma 1 / (2 sqrt(in)) before the cut; LeCun's is 1 / sqrt(in) after it */
