@@ -2957,8 +2957,7 @@ typedef struct drli_tile {
     int k, cols;            /* cols: of a tile one vector wide */
     const float *a;
     ptrdiff_t a_row, a_col; /* element (i, p) of A is a[i * a_row + p * a_col] */
-    const float *next;      /* prefetched, step further on for each p */
-    ptrdiff_t step;
+    intptr_t next, step;    /* address prefetched, a step further for each p */
     const float *b;
     ptrdiff_t b_row;        /* row p of the panel starts at b + p * b_row */
     const float *start;     /* where the sum starts, rows ld apart; NULL: zeros */
@@ -2981,7 +2980,8 @@ typedef struct drli_tile {
         const M mask = MASK(vecs == 1 ? t->cols : W); \
         const ptrdiff_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row, step = t->step; \
         const ptrdiff_t ld = t->ld; \
-        const float *a[3], *b = t->b, *next = t->next, *q; /* a: every fourth row */ \
+        const float *a[3], *b = t->b, *q; /* a: every fourth row */ \
+        intptr_t next = t->next; \
         float *out = t->out; \
         int r, v, p; \
         DRLI_EACH(r, (rows + 3) / 4) a[r] = t->a + 4 * r * a_row; \
@@ -2991,7 +2991,7 @@ typedef struct drli_tile {
         } \
         DRLI_UNROLL(unroll_count(2), 2) for (p = 0; p < t->k; p++, b += b_row) { \
             DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(b, mask) : LOAD(b + v * W); \
-            if (vecs == 2) __builtin_prefetch(next), next += step; \
+            if (vecs == 2) __builtin_prefetch((void *)next), next += step; \
             DRLI_EACH(r, rows) { \
                 y = SET1(a[r / 4][r % 4 * a_row]); \
                 DRLI_EACH(v, vecs) s[r][v] = FMA(y, x[v], s[r][v]); \
@@ -3198,7 +3198,7 @@ static void drli_transpose(int isa, int rows, int cols, const float *src, ptrdif
     drli_transpose_loop(rows, cols, src, src_ld, dst, dst_ld);
 }
 
-/* A panel of B: kc rows, `width` columns, a multiple of 8. */
+/* A panel of B; its width is a multiple of 8. */
 DRLI_KERNEL(gemm_pack, (kc, width, b, ldb, out), int kc, int width, const float *b, ptrdiff_t ldb,
     float *out)
 {
@@ -3223,8 +3223,8 @@ typedef struct drli_gemm_job {
     int by_columns; /* cut along columns in units of 32, or along rows */
 } drli_gemm_job;
 
-/* Rows of A at multiples of 4 KiB share few places of the level-1 cache: too few, unless it has the
-   twelve ways of Intel's since Ice Lake. */
+/* Rows of A at multiples of 4 KiB share few places of the level-1 cache: too few, but for twelve
+   ways (Intel's since Ice Lake). */
 static int drli_gemm_apart(const drli_gemm_job *g)
 {
 #if defined(DRLI_X86)
@@ -3255,16 +3255,15 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
     /* Tiles fetch in turn what the next block reads of A and B, evenly: bursts hold up what comes
        from the level-2 cache. */
     const int here = (mc / tiling.rows + 1) * (nc / 2 / tiling.width + 1);
-    const int64_t after = tn ? DRLI_MIN(kc, g->k - pc - kc) : 0, from = after * ic / g->m;
-    const int share = (int)(after * (ic + mc) / g->m - from);
-    const float *soon[2] = {tn ? g->a + (pc + kc + from) * a_col : a + mc * a_row,
-        g->b + (pc + kc + from) * g->ldb + jc};
-    const ptrdiff_t ld[2] = {g->lda, g->ldb};
-    const int width[2] = {tn ? g->m : kc, nc}, lines[2] = {tn ? share : (int64_t)g->m * kc >
-        DRLI_PANELS ? DRLI_MIN(mc, g->m - ic - mc) : 0, share};
-    ptrdiff_t step[2];
+    const ptrdiff_t after = tn ? DRLI_MIN(kc, g->k - pc - kc) : 0, from = after * ic / g->m,
+        row = pc + kc + from, share = after * (ic + mc) / g->m - from,
+        ld[2] = {g->lda, g->ldb}, width[2] = {tn ? g->m : kc, nc}, lines[2] = {tn ? share :
+            (ptrdiff_t)g->m * kc > DRLI_PANELS ? DRLI_MIN(mc, g->m - ic - mc) : 0, share};
+    const intptr_t soon[2] = {tn ? (intptr_t)g->a + 4 * row * a_col : (intptr_t)a + 4 * mc * a_row,
+        (intptr_t)(g->b + jc) + 4 * row * g->ldb};
+    ptrdiff_t each[2], step[2];
     float *out = last && e->pre ? e->pre : g->c, *own = packed + DRLI_PANELS; /* rows of A */
-    int i, j, cols, vecs, rows, tiles, each[2], w, u = 0;
+    int i, j, cols, vecs, rows, tiles, w, u = 0;
     drli_tile t;
     for (w = 0; w < 2; w++) {
         each[w] = ld[w] <= 2 * width[w] ? 2 * lines[w] / here + 1 : 1;
@@ -3298,11 +3297,11 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
             const ptrdiff_t at = i * (ptrdiff_t)g->ldc + j;
             rows = (ic + mc - i + tiles - 1) / tiles;
             t.a = a + (i - ic) * t.a_row;
-            t.next = t.a + rows * t.a_row;
-            t.step = t.a_col == 1 ? 16 : t.a_col;
+            t.next = (intptr_t)t.a + 4 * rows * t.a_row;
+            t.step = 4 * DRLI_MAX(t.a_col, 16);
             w = u % 2;
             if (u / 2 * each[w] < lines[w])
-                t.next = soon[w] + u / 2 * each[w] * ld[w], t.step = step[w];
+                t.next = soon[w] + u / 2 * 4 * each[w] * ld[w], t.step = 4 * step[w];
             t.b = in_place || (!nt && vecs != 2) ? b : panel;
             t.b_row = t.b == b ? g->ldb : cols;
             t.start = pc || e->accumulate ? g->c + at : NULL;
@@ -4636,7 +4635,7 @@ static drl_op drli_op(const char *name, void (*backward_fn)(drl_tape *t, drl_ten
     return op;
 }
 
-/* ---- elementwise, two operands */
+/* -- elementwise, two operands */
 
 static int drli_same_shape(const drl_tensor *a, const drl_tensor *b)
 {
@@ -4722,7 +4721,7 @@ DRLI_BINARY_OP(div, a / b, g / b, -(g / b) * (a / b))
 DRLI_BINARY_OP(min, a <= b ? a : b, a <= b ? g : 0.0f, a <= b ? 0.0f : g)
 DRLI_BINARY_OP(max, a >= b ? a : b, a >= b ? g : 0.0f, a >= b ? 0.0f : g)
 
-/* ---- elementwise, one operand; p, q constants */
+/* -- elementwise, one operand, p, q constant */
 
 #define DRLI_UNARY_OP(name, PARAMS, low, high, value, slope) \
     DRLI_KERNEL(name##_value, (n, xs, p, q, ys), size_t n, const float *xs, float p, float q, \
@@ -4793,7 +4792,7 @@ drl_tensor *drl_activate(drl_tape *t, drl_act act, drl_tensor *x)
     return y;
 }
 
-/* ---- matrix product */
+/* -- matrix product */
 
 /* y = act(z), z = x w + bias + base:  dz = dy act'(z) in dy's place;  dw += x' dz,  dx += dz w',
    dbias += column sums of dz,  dbase += dz. */
@@ -4888,7 +4887,7 @@ drl_tensor *drl_linear(drl_tape *t, drl_tensor *x, drl_tensor *w, drl_tensor *bi
     return y;
 }
 
-/* ---- reductions and shapes */
+/* -- reductions and shapes */
 
 DRLI_BACK(sum_cols)
 {
@@ -5082,7 +5081,7 @@ drl_tensor *drl_layer_norm(drl_tape *t, drl_tensor *x, drl_tensor *scale, drl_te
     return drl_add(t, drl_mul(t, drl_div(t, d, s), scale), shift);
 }
 
-/* ---- softmax */
+/* -- softmax */
 
 /* Rows: p = softmax(x), and log_p = ln p unless NULL. Sums in order. */
 DRLI_KERNEL(softmax_rows, (rows, n, x, p, log_p), int rows, int n, const float *x, float *p,
@@ -6546,7 +6545,7 @@ void drl_replay_state(drl_replay *r, drl_state *state, const char *prefix)
 /* ==================== >>agent
    Configurations, agents, training. */
 
-/* ---- configurations */
+/* -- configurations */
 
 static const drl_field *drli_algo_field(const drl_algo *algo, const char *name)
 {
@@ -6615,7 +6614,7 @@ drl_status drl_algo_preset(drl_context *ctx, drl_algo algo, void *config, const 
     return status;
 }
 
-/* ---- for the init_fn of algorithms */
+/* -- for the init_fn of algorithms */
 
 /* The stream "ALGO name" of a seed. */
 static drl_rng drli_agent_stream(const drl_agent *a, uint64_t seed, const char *name)
@@ -6792,7 +6791,7 @@ static void drli_rollout_clear(drl_replay *r)
         return drl_agent_init(&agent->agent, ctx, drl_##algo##_algo(), cfg); \
     }
 
-/* ---- agents */
+/* -- agents */
 
 drl_status drl_agent_init(drl_agent *a, drl_context *ctx, drl_algo algo, const void *config)
 {
@@ -6946,7 +6945,7 @@ drl_status drl_agent_load(drl_agent *a, drl_context *ctx, drl_algo algo, const c
 }
 #endif
 
-/* ---- training */
+/* -- training */
 
 drl_trainer_config drl_trainer_config_default(void)
 {
