@@ -167,7 +167,7 @@ static volatile float sink;
         int i, j;                                                                                  \
         for (j = 0; j < 14; j++) s[j] = SET((float)j);                                             \
         for (i = 0; i < PEAK_STEPS; i++) {                                                         \
-            DRLI_EACH(j, 14) s[j] = FMA(s[j], x, y);                           \
+            DRLI_EACH(j, 14) s[j] = FMA(s[j], x, y);                                               \
         }                                                                                          \
         for (j = 1; j < 14; j++) s[0] = ADD(s[0], s[j]);                                           \
         sink = FIRST(s[0]);                                                                        \
@@ -180,7 +180,7 @@ static volatile float sink;
         int j;                                                                                     \
         for (j = 0; j < 8; j++) s[j] = SET(0.0f);                                                  \
         for (i = 0; i + 8 * w <= n; i += 8 * w) {                                                  \
-            DRLI_EACH(j, 8) s[j] = ADD(s[j], LOAD(p + i + (size_t)j * w));     \
+            DRLI_EACH(j, 8) s[j] = ADD(s[j], LOAD(p + i + (size_t)j * w));                         \
         }                                                                                          \
         for (j = 1; j < 8; j++) s[0] = ADD(s[0], s[j]);                                            \
         sink = FIRST(s[0]);                                                                        \
