@@ -6353,7 +6353,7 @@ static int drli_check_play(drli_findings *f, const drl_env *env, uint64_t seed, 
             action[i] = constant ? -0.5f : 2.0f * drl_rng_uniform(&rng) - 1.0f;
         s = drli_env_step_at(f->ctx, env, step + 1, action, obs, &reward, &flags);
         drli_hash(f->ctx->isa, (size_t)env->obs_dim, obs, &seen);
-        h = (h ^ seen ^ drli_bits(reward)) * 0x100000001b3u; /* FNV-1 */
+        h = (h ^ seen ^ drli_bits(reward)) * 0x100000001b3u; /* FNV-1a */
     }
     if (bad)
         drli_finding(f, 1, "%s: writes obs[%d], but obs_dim is %d", env->name, bad, env->obs_dim);
