@@ -85,7 +85,7 @@
 #define DIFFRL_VERSION_PATCH 0
 #define DIFFRL_VERSION_STRING "0.1.0"
 
-/* ==================== >>config
+/* ====== >>config
    Linkage. */
 #ifndef DRLDEF
 #ifdef DIFFRL_STATIC
@@ -122,7 +122,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-/* ==================== >>memory
+/* ====== >>memory
    Status codes, allocator, log, context, threads, arena. */
 
 /* Name, value, text of each status; values never change. */
@@ -243,14 +243,14 @@ DRLDEF void drl_arena_release(drl_arena *arena, drl_arena_mark mark);
    uneven ones); serial if n is small or threads is 1. fn must not call drl_parallel_for. */
 DRLDEF void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn, void *arg);
 
-/* ==================== >>text
+/* ====== >>text
    Words and numbers in text, whatever the locale. */
 
 /* Return the one of words [n] nearest to `word` by edit distance (case does not count, - is _), or
    NULL if none is near. */
 DRLDEF const char *drl_text_nearest(const char *word, const char *const *words, int n);
 
-/* ==================== >>math
+/* ====== >>math
    Elementary functions: at most 4 units in the last place from the exact value for every float, the
    same bits everywhere (rounding to nearest, no flush to zero: the defaults). Activations. */
 typedef enum drl_act {
@@ -282,7 +282,7 @@ DRLDEF void drl_act_forward(drl_context *ctx, drl_act act, size_t n, const float
 DRLDEF void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z,
     const float *y, const float *dy, float *dz, int accumulate);
 
-/* ==================== >>rng
+/* ====== >>rng
    Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011, Random123). Draw i of a stream
    is a function of (key, stream, i), so threads change nothing. Positions count 32-bit words. A
    normal is made from its aligned pair of words: between normals and other draws the rest of a pair
@@ -324,7 +324,7 @@ DRLDEF void drl_rng_uniform_fill(drl_context *ctx, drl_rng *rng, float *x, size_
 /* Write a random permutation of 0 .. n-1 to index [n] (Fisher-Yates). */
 DRLDEF void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n);
 
-/* ==================== >>kernels
+/* ====== >>kernels
    Matrix products on plain arrays. Row-major; ld = distance of rows. Every output element starts
    from 0 (its old value if accumulate is 1), adds its products over k in increasing order by fused
    multiply-add, then the epilogue, whatever the blocking, vector width and threads. */
@@ -354,7 +354,7 @@ DRLDEF void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, 
 DRLDEF void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ldx,
     float *out, int accumulate);
 
-/* ==================== >>io
+/* ====== >>io
    Named tensors and strings in safetensors files. An object is changed only after the whole file
    was found good; reading holds at most the size of the file and 1 MiB. */
 
@@ -473,7 +473,7 @@ DRLDEF drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *
 DRLDEF drl_status drl_file_open(drl_file *file, drl_context *ctx, const char *path);
 #endif
 
-/* ==================== >>fields
+/* ====== >>fields
    Config structs as key=value text. */
 
 /* Kinds of config fields, and what they are in the struct. */
@@ -535,7 +535,7 @@ DRLDEF drl_status drl_fields_get(drl_context *ctx, const drl_field *fields, int 
 DRLDEF drl_status drl_fields_check(drl_context *ctx, const drl_field *fields, int n,
     const void *config);
 
-/* ==================== >>tape
+/* ====== >>tape
    Reverse-mode automatic differentiation of matrices. Ops compute at once and are recorded;
    drl_tape_backward walks the record back. Errors are sticky: an op that fails returns a 1 x 1
    poison tensor, the tape keeps the first error, drl_tape_backward returns it. Ask drl_tape_status
@@ -614,7 +614,7 @@ typedef drl_tensor *(*drl_graph_fn)(drl_tape *tape, void *user);
 DRLDEF drl_status drl_tape_check_grad(drl_tape *tape, drl_graph_fn graph, void *user, drl_tensor *x,
     float step, double *error);
 
-/* ==================== >>ops
+/* ====== >>ops
    All return a tensor of the tape, after an error the poison; no op changes its inputs. b
    broadcasts if it is [1, cols], [rows, 1] or [1, 1]. */
 
@@ -678,7 +678,7 @@ DRLDEF drl_tensor *drl_layer_norm(drl_tape *tape, drl_tensor *x, drl_tensor *sca
 DRLDEF drl_tensor *drl_softmax(drl_tape *tape, drl_tensor *x);
 DRLDEF drl_tensor *drl_log_softmax(drl_tape *tape, drl_tensor *x);
 
-/* ==================== >>nn
+/* ====== >>nn
    Named parameters, layers, initializers. Weights are [in, out], biases [1, out]. */
 #define DRL_NAME_SIZE 48
 
@@ -827,7 +827,7 @@ DRLDEF drl_tensor *drl_brn_train(drl_tape *tape, drl_brn *layer, drl_tensor *x, 
 /* Eval mode: y = scale (x - M) / sqrt(V + eps) + shift; scale and shift get no gradient. */
 DRLDEF drl_tensor *drl_brn_eval(drl_tape *tape, const drl_brn *layer, drl_tensor *x);
 
-/* ==================== >>optim
+/* ====== >>optim
    Adam and AdamW in one pass; learning-rate schedules. */
 typedef struct drl_adam_config {
     float lr;           /* 3e-4 learning rate */
@@ -852,7 +852,7 @@ DRLDEF void drl_adam_step(drl_params *params, const drl_adam_config *cfg);
 DRLDEF float drl_lr_linear(float first, float last, int64_t step, int64_t total);
 DRLDEF float drl_lr_cosine(float first, float last, int64_t step, int64_t total);
 
-/* ==================== >>diffusion
+/* ====== >>diffusion
    Noise schedules and chain steps as graphs, with gradients where wanted. x_t noisy action, t = T
    pure noise, t = 0 clean; abar_t = product of (1 - beta). */
 #define DRL_STEPS_MAX 128
@@ -957,7 +957,7 @@ DRLDEF void drl_ou_schedule(int n, float floor, float *c);
 DRLDEF void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta,
     drl_tensor *xi, float sigma0, drl_tensor **x1, drl_tensor **ratio);
 
-/* ==================== >>critic
+/* ====== >>critic
    Value functions: categorical (C51), CrossQ's network, twin scalar critics. */
 
 /* Support of a value distribution: z_j = v_min + j (v_max - v_min) / (atoms - 1). */
@@ -1021,7 +1021,7 @@ DRLDEF drl_tensor *drl_twin_min(drl_tape *tape, const drl_twin *twin, drl_tensor
 DRLDEF drl_tensor *drl_twin_loss(drl_tape *tape, const drl_twin *twin, drl_tensor *obs,
     drl_tensor *act, const float *y);
 
-/* ==================== >>env
+/* ====== >>env
    Tasks, and a check that they keep their promises. */
 #define DRL_ENV_TERMINATED 1 /* the task is over: the value after this step is 0 */
 #define DRL_ENV_TRUNCATED 2  /* cut off (time, simulator fault): the value goes on */
@@ -1058,7 +1058,7 @@ DRLDEF drl_status drl_env_reset(drl_context *ctx, const drl_env *env, uint64_t s
 DRLDEF drl_status drl_env_step(drl_context *ctx, const drl_env *env, const float *action,
     float *obs, float *reward, int *flags);
 
-/* ==================== >>replay
+/* ====== >>replay
    Uniform ring buffer of transitions. */
 typedef struct drl_replay_config {
     int obs_dim, act_dim;
@@ -1113,7 +1113,7 @@ DRLDEF drl_status drl_replay_sample(drl_replay *replay, drl_rng *rng, drl_batch 
    overwritten. Sticky error DRL_ERR_FORMAT: places of state->file are out of range. */
 DRLDEF void drl_replay_state(drl_replay *replay, drl_state *state, const char *prefix);
 
-/* ==================== >>agent
+/* ====== >>agent
    What all algorithms share, the training loop, evaluation. The implementation explains each
    algorithm at the head of its section. */
 typedef enum drl_mode {
@@ -1313,7 +1313,7 @@ typedef struct drl_evaluation {
 DRLDEF drl_status drl_evaluate(drl_context *ctx, drl_agent *agent, const drl_env *env, int episodes,
     uint64_t seed, drl_evaluation *result, double *returns);
 
-/* ==================== >>dacer
+/* ====== >>dacer
    DACER - diffusion actor-critic. */
 #ifndef DIFFRL_NO_DACER
 #define DRL_DACER_CONFIG(X) \
@@ -1362,7 +1362,7 @@ typedef struct drl_dacer {
 DRL_ALGO_API(dacer)
 #endif
 
-/* ==================== >>dime
+/* ====== >>dime
    DIME - diffusion-based maximum-entropy RL. */
 #ifndef DIFFRL_NO_DIME
 #define DRL_DIME_CONFIG(X) \
@@ -1425,7 +1425,7 @@ typedef struct drl_dime {
 DRL_ALGO_API(dime)
 #endif
 
-/* ==================== >>dppo
+/* ====== >>dppo
    DPPO - diffusion policy policy optimization. */
 #ifndef DIFFRL_NO_DPPO
 #define DRL_DPPO_CONFIG(X) \
@@ -1498,7 +1498,7 @@ DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs,
     const uint8_t *ends);
 #endif
 
-/* ==================== >>tune
+/* ====== >>tune
    DPPO's second half, the algorithm. */
 #ifndef DIFFRL_NO_DPPO
 /* Presets "paper", "cpu" (smaller), "scratch" (without data), "toy". Row r of act is
@@ -1506,7 +1506,7 @@ DRLDEF drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs,
 DRL_ALGO_API(dppo)
 #endif
 
-/* ==================== >>qvpo
+/* ====== >>qvpo
    QVPO - Q-weighted variational policy optimization. */
 #ifndef DIFFRL_NO_QVPO
 typedef enum drl_qvpo_weight {
@@ -1568,7 +1568,7 @@ typedef struct drl_qvpo {
 DRL_ALGO_API(qvpo)
 #endif
 
-/* ==================== >>algos
+/* ====== >>algos
    All algorithms by name. */
 
 /* Return algorithm 0, 1, 2, ..., or the one called name; the result's name is NULL if none. */
@@ -1592,7 +1592,7 @@ DIFFRL_MORE_ALGOS(DRLI_ALGO_MORE)
 #if defined(DIFFRL_IMPLEMENTATION) && !defined(DIFFRL_IMPLEMENTATION_DONE)
 #define DIFFRL_IMPLEMENTATION_DONE
 
-/* ==================== >>config
+/* ====== >>config
    Platform, hooks, and the rules that keep the bits the same everywhere. */
 #include <math.h>
 #include <stdarg.h>
@@ -1660,6 +1660,7 @@ DRLI_HOT
 #if defined(__GNUC__) || defined(__clang__)
 #define DRLI_INLINE static inline __attribute__((always_inline))
 #define DRLI_TILE_FN __attribute__((no_sanitize("address", "undefined")))
+#define DRLI_FETCH(p) __builtin_prefetch((void *)(p))
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function" /* of algorithms left out */
 #pragma GCC diagnostic ignored "-Wredundant-decls"
@@ -1668,6 +1669,7 @@ extern __typeof__(sqrtf) sqrtf __attribute__((const)); /* vectorizes: nobody loo
 #else
 #define DRLI_INLINE static inline
 #define DRLI_TILE_FN
+#define DRLI_FETCH(p) ((void)(p))
 #endif
 #define DRLI_PRAGMA(x) _Pragma(#x)
 #if defined(__clang__)
@@ -1715,7 +1717,7 @@ extern __typeof__(sqrtf) sqrtf __attribute__((const)); /* vectorizes: nobody loo
 extern "C" {
 #endif
 
-/* ==================== >>memory
+/* ====== >>memory
    Text, log, allocator, arena, threads, context. */
 
 const char *drl_status_string(drl_status status)
@@ -2228,7 +2230,7 @@ void drl_context_free(drl_context *ctx)
     memset(ctx, 0, sizeof(*ctx));
 }
 
-/* ==================== >>text
+/* ====== >>text
    Numbers that come back as they went, in any locale; nearest words. */
 
 static int drli_is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -2332,7 +2334,7 @@ const char *drl_text_nearest(const char *word, const char *const *words, int n)
     return best;
 }
 
-/* ==================== >>math
+/* ====== >>math
    Branch-free, so that loops vectorize: both sides of a case are computed, one is selected.
    Polynomials are minimax fits (relative error of the result), coefficients rounded to float one
    after the other. */
@@ -2693,7 +2695,7 @@ void drl_act_backward(drl_context *ctx, drl_act act, size_t n, const float *z,
     drli_act_start(ctx, act, n, from, dy, dz, accumulate ? 0xffffffffu : 0u);
 }
 
-/* ==================== >>rng
+/* ====== >>rng
    Philox4x32-10: ten rounds turn four words (position / 4, stream) into random ones. */
 
 #define DRLI_PHILOX \
@@ -2948,7 +2950,7 @@ void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n)
     }
 }
 
-/* ==================== >>kernels
+/* ====== >>kernels
    C is computed in tiles of some rows x 2 vectors that stay in registers while k runs. B is packed
    into panels as wide as a tile, A' into rows where tiles would use little of its cache lines. */
 
@@ -2989,9 +2991,11 @@ typedef struct drli_tile {
             q = t->start ? t->start + r * ld + v * W : NULL; \
             s[r][v] = !q ? SET1(0.0f) : vecs == 1 ? LOADM(q, mask) : LOAD(q); \
         } \
+        if (t->start) DRLI_EACH(r, rows) \
+            DRLI_FETCH((intptr_t)(t->start + r * ld) + 4 * vecs * W); /* beside it */ \
         DRLI_UNROLL(unroll_count(2), 2) for (p = 0; p < t->k; p++, b += b_row) { \
             DRLI_EACH(v, vecs) x[v] = vecs == 1 ? LOADM(b, mask) : LOAD(b + v * W); \
-            if (vecs == 2) __builtin_prefetch((void *)next), next += step; \
+            if (vecs == 2) DRLI_FETCH(next), next += step; \
             DRLI_EACH(r, rows) { \
                 y = SET1(a[r / 4][r % 4 * a_row]); \
                 DRLI_EACH(v, vecs) s[r][v] = FMA(y, x[v], s[r][v]); \
@@ -3198,13 +3202,19 @@ static void drli_transpose(int isa, int rows, int cols, const float *src, ptrdif
     drli_transpose_loop(rows, cols, src, src_ld, dst, dst_ld);
 }
 
-/* A panel of B; its width is a multiple of 8. */
-DRLI_KERNEL(gemm_pack, (kc, width, b, ldb, out), int kc, int width, const float *b, ptrdiff_t ldb,
-    float *out)
+/* Panels of B, 8, 16 or 32 floats wide: 8 rows of each in turn, while the next 8 are fetched. */
+DRLI_KERNEL(gemm_pack, (kc, nc, width, b, ldb, out), int kc, int nc, int width, const float *b,
+    ptrdiff_t ldb, float *out)
 {
-    int p, i;
-    for (p = 0; p < kc; p++, b += ldb, out += width)
-        for (i = 0; i < width; i += 8) memcpy(out + i, b + i, 32);
+    int i, j, p, q;
+    for (q = 0; q < kc; q += 8)
+        for (j = 0; j + width <= nc; j += width)
+            for (p = q; p < DRLI_MIN(q + 8, kc); p++) {
+                const float *from = b + p * ldb + j;
+                float *to = out + (ptrdiff_t)j * kc + p * width;
+                DRLI_FETCH((intptr_t)from + 32 * ldb);
+                for (i = 0; i < width; i += 8) memcpy(to + i, from + i, 32);
+            }
 }
 
 static void drli_copy(float *to, const float *from, int n)
@@ -3263,15 +3273,14 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
         (intptr_t)(g->b + jc) + 4 * row * g->ldb};
     ptrdiff_t each[2], step[2];
     float *out = last && e->pre ? e->pre : g->c, *own = packed + DRLI_PANELS; /* rows of A */
-    int i, j, cols, vecs, rows, tiles, w, u = 0;
+    int i, j, cols, wide, vecs, rows, tiles, w, u = 0;
     drli_tile t;
     for (w = 0; w < 2; w++) {
         each[w] = ld[w] <= 2 * width[w] ? 2 * lines[w] / here + 1 : 1;
         step[w] = ((each[w] - 1) * ld[w] + width[w] - 1) / (kc + !kc) + 1;
     }
     t.k = kc, t.a_row = a_row, t.a_col = a_col;
-    if (tn && nc > 64 && (g->lda % (nc > 256 ? 256 : 512) == 0 ||
-            (tiling.rows < 12 && g->lda > 64))) {
+    if (tn && nc > 64 && g->lda % (nc > 256 ? 256 : 512) == 0) {
         drli_transpose(g->ctx->isa, mc, kc, a, a_col, own, kc);
         a = own, t.a_row = kc, t.a_col = 1;
     }
@@ -3289,9 +3298,10 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
         vecs = one && left >= 8 * tiling.width ? 8 : left >= 2 * tiling.width ? 2 : 1;
         cols = vecs * tiling.width;
         t.cols = DRLI_MIN(left, cols);
+        wide = g->ldb > 1024 ? 128 : cols;
         if (nt && ic == 0) drli_transpose(g->ctx->isa, kc, t.cols, b, g->ldb, panel, cols);
-        else if (vecs == 2 && !in_place && ic == 0)
-            drli_gemm_pack(g->ctx->isa, kc, cols, b, g->ldb, panel);
+        else if (vecs == 2 && !in_place && ic == 0 && (j - jc) % wide == 0)
+            drli_gemm_pack(g->ctx->isa, kc, DRLI_MIN(left, wide), cols, b, g->ldb, panel);
         tiles = vecs == 1 ? (mc + 11) / 12 : (mc + tiling.rows - 1) / tiling.rows;
         for (i = ic; i < ic + mc; i += rows, tiles--, u++) {
             const ptrdiff_t at = i * (ptrdiff_t)g->ldc + j;
@@ -3345,7 +3355,8 @@ static void drli_gemm_narrow(const drli_gemm_job *g, int worker)
 static void drli_gemm_run(const drli_gemm_job *g, int worker)
 {
     float *packed = (float *)g->ctx->scratch + (size_t)worker * DRLI_BLOCK;
-    const int most = g->form == DRL_GEMM_TN ? DRLI_KC : drli_gemm_apart(g) ? 2 * DRLI_KC : 2048;
+    const int most = g->form == DRL_GEMM_TN ? DRLI_KC : !drli_gemm_apart(g) ? 2048 :
+        g->ctx->isa == DRL_ISA_AVX2 ? DRLI_KC : 2 * DRLI_KC;
     const int kc = DRLI_MAX(DRLI_MIN(g->k, most), 1);
     const int one = g->m == 1 && g->form != DRL_GEMM_NT; /* nothing is packed */
     const int nc = one ? g->n : DRLI_PANELS / 32 / kc * 32;
@@ -3422,7 +3433,7 @@ void drl_column_sum(drl_context *ctx, int rows, int cols, const float *x, int ld
 }
 
 DRLI_COLD
-/* ==================== >>io
+/* ====== >>io
    Lists of tensors and pairs; reader; writer; files. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != 1234
 #error "diffrl.h: files are little-endian, this machine is not"
@@ -4185,7 +4196,7 @@ drl_status drl_state_save(drl_context *ctx, const char *path, drl_state *state,
 }
 #endif
 
-/* ==================== >>fields
+/* ====== >>fields
    Values between memory and text; tables. */
 
 /* The name of choice i to out [DRL_FIELD_TEXT]; returns 0 if there is none. */
@@ -4425,7 +4436,7 @@ static drl_status drli_fields_from_meta(drl_context *ctx, const drl_field *field
 }
 
 DRLI_HOT
-/* ==================== >>tape
+/* ====== >>tape
    Recording, the walk back, and the numeric check. */
 
 drl_status drl_tape_init(drl_tape *t, drl_context *ctx)
@@ -4622,7 +4633,7 @@ drl_status drl_tape_check_grad(drl_tape *t, drl_graph_fn graph, void *user, drl_
     return t->status;
 }
 
-/* ==================== >>ops
+/* ====== >>ops
    Each op: shape rule, forward, backward. drli_grad: is a gradient written or added? */
 
 /* Forwards name their backward by DRLI_OP. */
@@ -5146,7 +5157,7 @@ drl_tensor *drl_softmax(drl_tape *t, drl_tensor *x)
     return drli_softmax(t, DRLI_OP(softmax), x, 0);
 }
 
-/* ==================== >>nn
+/* ====== >>nn
    Parameters, initializers, layers. */
 
 drl_status drl_params_init(drl_params *p, drl_context *ctx, int capacity, int trainable)
@@ -5618,7 +5629,7 @@ drl_tensor *drl_brn_eval(drl_tape *t, const drl_brn *layer, drl_tensor *x)
     return drl_add(t, drl_mul(t, x, a), b);
 }
 
-/* ==================== >>optim
+/* ====== >>optim
    Adam in one pass. */
 
 drl_adam_config drl_adam_config_default(void)
@@ -5701,7 +5712,7 @@ float drl_lr_cosine(float first, float last, int64_t step, int64_t total)
     return fmaf(0.5f * (1.0f + c), first - last, last);
 }
 
-/* ==================== >>diffusion
+/* ====== >>diffusion
    Constants are computed once, with our own exp and cos. */
 
 static double drli_ddpm_beta(drl_schedule kind, int t, int steps)
@@ -5976,7 +5987,7 @@ void drl_ou_step(drl_tape *tape, drl_tensor *x, drl_tensor *u, drl_tensor *eta,
         0.0f)));
 }
 
-/* ==================== >>critic
+/* ====== >>critic
    C51, CrossQ, twin Q. */
 
 /* An atom's mass goes to the two around its new place; at an integral place all to one. */
@@ -6194,7 +6205,7 @@ drl_tensor *drl_twin_loss(drl_tape *t, const drl_twin *twin, drl_tensor *obs,
 }
 
 DRLI_COLD
-/* ==================== >>env
+/* ====== >>env
    Stepping with checks. */
 
 /* "Pendulum, environment 2, step 17: " to out [96]. index, step -1: not known; step 0: reset. */
@@ -6398,7 +6409,7 @@ drl_status drl_env_check(drl_context *ctx, const drl_env *env, int *faults)
     return f.fatal ? ctx->status = DRL_ERR_ENV : DRL_OK;
 }
 
-/* ==================== >>replay
+/* ====== >>replay
    Ring buffer. */
 
 drl_replay_config drl_replay_config_default(int obs_dim, int act_dim)
@@ -6542,7 +6553,7 @@ void drl_replay_state(drl_replay *r, drl_state *state, const char *prefix)
     drli_state_put(state, prefix, "head", DRL_I64, 1, 0, &r->head);
 }
 
-/* ==================== >>agent
+/* ====== >>agent
    Configurations, agents, training. */
 
 /* -- configurations */
@@ -7182,7 +7193,7 @@ drl_status drl_evaluate(drl_context *ctx, drl_agent *a, const drl_env *env, int 
 }
 
 #ifndef DIFFRL_NO_DACER
-/* ==================== >>dacer
+/* ====== >>dacer
    DACER - diffusion actor-critic with entropy regulator
    Paper     Wang et al., NeurIPS 2024, arXiv:2405.15177
    Code      github.com/happy-yan/DACER-Diffusion-with-Online-RL
@@ -7528,7 +7539,7 @@ DRLI_ALGO(dacer, DRL_DACER_CONFIG,
 #endif
 
 #ifndef DIFFRL_NO_DIME
-/* ==================== >>dime
+/* ====== >>dime
    DIME - diffusion-based maximum-entropy reinforcement learning
    Paper     Celik et al., ICML 2025, arXiv:2502.02316
    Code      github.com/ALRhub/DIME
@@ -7827,7 +7838,7 @@ DRLI_ALGO(dime, DRL_DIME_CONFIG,
 #endif
 
 #ifndef DIFFRL_NO_DPPO
-/* ==================== >>dppo
+/* ====== >>dppo
    DPPO - diffusion policy policy optimization
    Paper     Ren et al., ICLR 2025, arXiv:2409.00588
    Code      github.com/irom-princeton/dppo
@@ -8047,7 +8058,7 @@ drl_status drl_dppo_pretrain(drl_dppo *d, int64_t rows, const float *obs, const 
 #endif
 
 #ifndef DIFFRL_NO_DPPO
-/* ==================== >>tune
+/* ====== >>tune
    DPPO's second half
    Idea      A denoising step is a Gaussian action in a longer MDP, where PPO applies. Only the last
              K' steps change; a floor of their noise keeps exploring near the data.
@@ -8349,7 +8360,7 @@ DRLI_ALGO(dppo, DRL_DPPO_CONFIG,
 #endif
 
 #ifndef DIFFRL_NO_QVPO
-/* ==================== >>qvpo
+/* ====== >>qvpo
    QVPO - Q-weighted variational policy optimization
    Paper     Ding et al., NeurIPS 2024, arXiv:2405.16173
    Code      github.com/wadx2019/qvpo
@@ -8568,7 +8579,7 @@ DRLI_ALGO(qvpo, DRL_QVPO_CONFIG,
     "time_limit_terminal=0\n", (void)0)
 #endif
 
-/* ==================== >>algos
+/* ====== >>algos
    One line per algorithm. */
 drl_algo drl_algo_at(int index)
 {

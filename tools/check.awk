@@ -251,11 +251,11 @@ line ~ /^#if defined\(DIFFRL_IMPLEMENTATION\) && !defined\(DIFFRL_IMPLEMENTATION
     implementation = NR
 }
 is_banner {
-    if (line ~ /^\/\* =+ >>[a-z0-9_]+$/ && index(line, " >>") == 24) {
+    if (line ~ /^\/\* =+ >>[a-z0-9_]+$/ && index(line, " >>") == 10) {
         sub(/.*>>/, "", line)
         banner(line)
         section_guards()
-    } else say(NR, "banner is not of the form `/* ==== >>tag`, 20 equals signs")
+    } else say(NR, "banner is not of the form `/* ====== >>tag`")
 }
 # which comment ends on this line: one that began at column 1 and is no banner is a document
 {

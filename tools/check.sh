@@ -104,7 +104,7 @@ check() # HEADER NAME: findings in order of lines on stdout; status 1 if there i
 
 # ---------------------------------------------------------------------------------------- selftest
 
-flat='====================' # 20 equals signs
+flat='======'
 
 write_good()
 {
@@ -299,7 +299,7 @@ selftest()
     breaks 'guards: push without pop' '/pop_options/d' 'push pragma without pop' 55
     breaks 'guards: pop without push' '/push_options/d' 'pop pragma without push'
 
-    breaks 'budget: columns' "s/^   The base\\./& $flat$flat$flat$flat$flat /" \
+    breaks 'budget: columns' "s/^   The base\\./& $(printf '%100s' . | tr ' ' =) /" \
         'columns, more than 100' 20
     breaks 'budget: tab' "s/^   The base/$(printf '\t')&/" 'tab' 20
     breaks 'budget: trailing space' 's/the second\. \*\/$/& /' 'space at the end' 30

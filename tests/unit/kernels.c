@@ -183,6 +183,9 @@ TEST(gemm_of_many_blocks)
         CHECK(!product_differs(ctx, count, f, 256, 256, 270, 0, 1)); /* not */
         /* more rows than a block, nothing to add */
         CHECK(!product_differs(ctx, count, f, 110, 70, 0, 0, 8 + 1));
+        /* a wide B: several panels packed at a time, the last ones ragged; added to */
+        CHECK(!product_differs(ctx, count, f, 61, 1100, 53, 0, 63));
+        CHECK(!product_differs(ctx, count, f, 101, 1030, 8, 1, 1));
         /* few columns, last tiles narrow */
         CHECK(!product_differs(ctx, count, f, 256, 23, 256, 0, 8 + 4));
         CHECK(!product_differs(ctx, count, f, 97, 7, 300, 1, 63));
