@@ -2952,7 +2952,7 @@ void drl_rng_permutation(drl_rng *rng, uint32_t *index, uint32_t n)
 
 /* ====== >>kernels
    C is computed in tiles of some rows x 2 vectors that stay in registers while k runs. B is packed
-   into panels as wide as a tile, A' into rows where tiles would use little of its cache lines. */
+   into panels as wide as a tile, A' into rows where its stride is a large power of two. */
 
 /* One tile of the product: rows x cols of out = start + A B (+ bias) (+ base). */
 typedef struct drli_tile {
@@ -3350,8 +3350,8 @@ static void drli_gemm_narrow(const drli_gemm_job *g, int worker)
 }
 
 /* Blocks of kc x nc of B, at most DRLI_BLOCK floats, fill half of a level-2 cache of 1 MiB; DRLI_MC
-   rows of C are finished, activation included, while in cache. A long kc spares visits to C; A'
-   wants a short one, as its rows lie in other pages. */
+   rows of C are finished, activation included, while in cache. A long kc spares visits to C; a
+   short one suits A' (rows in other pages), AVX2 (A copied less). */
 static void drli_gemm_run(const drli_gemm_job *g, int worker)
 {
     float *packed = (float *)g->ctx->scratch + (size_t)worker * DRLI_BLOCK;
