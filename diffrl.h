@@ -251,15 +251,17 @@ DRLDEF void drl_parallel_for(drl_context *ctx, int n, int grain, drl_task_fn fn,
 DRLDEF const char *drl_text_nearest(const char *word, const char *const *words, int n);
 
 /* ====== >>math
-   Elementary functions: at most 4 units in the last place from the exact value for every float, the
-   same bits everywhere (rounding to nearest, no flush to zero: the defaults). Activations. */
+   Elementary functions: at most 4 units in the last place from the exact value for every float (but
+   see below), the same bits everywhere (rounding to nearest, no flush to zero: the defaults).
+   Activations. */
 typedef enum drl_act {
     DRL_ACT_NONE, DRL_ACT_RELU, DRL_ACT_TANH, DRL_ACT_SIGMOID, DRL_ACT_SOFTPLUS, DRL_ACT_MISH,
     DRL_ACT_GELU, /* tanh form */
     DRL_ACT_COUNT
 } drl_act;
 
-/* Return f(x); subnormal results are gradual, nan outside the domain. mish = x tanh(softplus(x))
+/* Return f(x), nan outside the domain. Subnormal results are gradual, but sigmoid, softplus, mish
+   and gelu are 0 below 1e-36: subnormal numbers slow products down. mish = x tanh(softplus(x))
    (Misra 2019), gelu = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel
    2016). */
 DRLDEF float drl_expf(float x);
@@ -2401,47 +2403,43 @@ DRLI_INLINE float drli_expm1_near(float r)
     return fmaf(r * r, p, r);
 }
 
-/* (1 + q) a b, a and b powers of two: b is 1 unless a alone leaves the range of floats */
-typedef struct drli_scaled {
-    float q, a, b;
-} drli_scaled;
+/* exp(x) = (1 + q) 2^n for |x| <= 110: x = n log(2) + r */
+typedef struct drli_parts {
+    float q;
+    uint32_t n; /* its lowest bits */
+} drli_parts;
 
-/* exp(r) 2^n for |n| <= 160; t = n + DRLI_ROUND */
-DRLI_INLINE drli_scaled drli_exp_scaled(float r, float t)
+DRLI_INLINE drli_parts drli_exp_parts(float x)
 {
-    drli_scaled s;
-    int32_t n = (int32_t)drli_bits(t), zero = 0x4b400000, m = n;
-    m = m < zero - 125 ? zero - 125 : m;
-    m = m > zero + 127 ? zero + 127 : m;
-    s.q = drli_expm1_near(r);
-    s.a = drli_float(((uint32_t)m << 23) + 0x3f800000u);
-    s.b = drli_float(((uint32_t)(n - m) << 23) + 0x3f800000u);
+    float t = fmaf(x, 1.44269504f, DRLI_ROUND), n = t - DRLI_ROUND;
+    drli_parts s = {0, drli_bits(t)};
+    s.q = drli_expm1_near(fmaf(n, 1.904654212e-9f, fmaf(n, -0.693147182f, x)));
     return s;
 }
 
-/* exp(x) for -110 <= x <= 89: x = n log(2) + r */
-DRLI_INLINE drli_scaled drli_exp_split(float x)
-{
-    float t = fmaf(x, 1.44269504f, DRLI_ROUND), n = t - DRLI_ROUND;
-    return drli_exp_scaled(fmaf(n, 1.904654212e-9f, fmaf(n, -0.693147182f, x)), t);
-}
+/* 2^n for -127 < n < 128; 0 for -127 */
+DRLI_INLINE float drli_power(uint32_t n) { return drli_float((n << 23) + 0x3f800000u); }
 
-DRLI_INLINE float drli_exp_inside(float x) /* the same range */
+/* exp(x) for -88 <= x <= 88; 0 below 2^-126.5 */
+DRLI_INLINE float drli_exp_inside(float x)
 {
-    drli_scaled s = drli_exp_split(x);
-    return fmaf(s.a, s.q, s.a) * s.b;
+    drli_parts s = drli_exp_parts(x);
+    float a = drli_power(s.n);
+    return fmaf(a, s.q, a);
 }
 
 DRLI_INLINE float drli_expf(float x)
 {
-    float y = drli_exp_inside(drli_clamp_bits(x, -110.0f, 89.0f));
+    drli_parts s = drli_exp_parts(drli_clamp_bits(x, -110.0f, 89.0f));
+    float a = drli_power(s.n >> 1); /* 2^n in two steps: it may leave the range of floats */
+    float y = fmaf(a, s.q, a) * drli_power(s.n - (s.n >> 1));
     return x <= 89.0f ? y : x + DRLI_INF; /* nan stays nan */
 }
 
 DRLI_INLINE float drli_exp_decay(float x) /* exp(-|x|) */
 {
     float a = drli_absf(x);
-    return drli_exp_inside(a > 110.0f ? -110.0f : -a);
+    return drli_exp_inside(a > 88.0f ? -88.0f : -a);
 }
 
 /* log(x) of a normal positive x: x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2) */
@@ -2468,13 +2466,10 @@ DRLI_INLINE float drli_logf(float x)
 /* tanh(a) = e / (e + 2), e = exp(2 a) - 1 = 2^n (exp(r) - 1) + 2^n - 1, without cancellation */
 DRLI_INLINE float drli_tanhf(float x)
 {
-    float a = drli_absf(x), t, n, r, scale, e;
-    a = a > 10.0f ? 10.0f : a;
-    t = fmaf(a, 2.88539008f, DRLI_ROUND);
-    n = t - DRLI_ROUND;
-    r = fmaf(n, 1.904654212e-9f, fmaf(n, -0.693147182f, a + a));
-    scale = drli_float((drli_bits(t) << 23) + 0x3f800000u);
-    e = fmaf(scale, drli_expm1_near(r), scale - 1.0f);
+    float a = drli_absf(x), scale, e;
+    drli_parts s = drli_exp_parts(a > 10.0f ? 20.0f : a + a);
+    scale = drli_power(s.n);
+    e = fmaf(scale, s.q, scale - 1.0f);
     return drli_signf(e / (e + 2.0f), x);
 }
 
@@ -2497,46 +2492,44 @@ DRLI_INLINE float drli_softplusf(float x)
    any e < 2^-30 will do. */
 DRLI_INLINE float drli_mishf(float x)
 {
-    float c = drli_clamp_bits(x, -110.0f, 20.0f), e, g;
-    drli_scaled s = drli_exp_split(c);
-    e = fmaf(s.a, s.q, s.a);
-    g = e + 2.0f;
-    return x <= 20.0f ? fmaf(c, s.q, c) * s.a * (g / fmaf(e, g, 2.0f)) * s.b : x;
+    float c = drli_clamp_bits(x, -88.0f, 20.0f), a, e, g;
+    drli_parts s = drli_exp_parts(c);
+    a = drli_power(s.n);
+    e = fmaf(a, s.q, a), g = e + 2.0f;
+    return x <= 20.0f ? fmaf(c, s.q, c) * a * (g / fmaf(e, g, 2.0f)) : x;
 }
 
 /* (tanh(softplus(z)) z)' = e ((e + 2) (q + 2) + 4 z (e + 1)) / (q + 2)^2, q = e (e + 2) */
 DRLI_INLINE float drli_mish_slope(float z)
 {
-    float c = drli_clamp_bits(z, -110.0f, 20.0f), e, g, d;
-    drli_scaled s = drli_exp_split(c);
-    e = fmaf(s.a, s.q, s.a), g = e + 2.0f, d = fmaf(e, g, 2.0f);
-    return e * fmaf(g, d, 4.0f * c * (e + 1.0f)) / (d * d) * s.b;
+    float c = drli_clamp_bits(z, -88.0f, 20.0f), e = drli_exp_inside(c), g = e + 2.0f;
+    float d = fmaf(e, g, 2.0f);
+    return e * fmaf(g, d, 4.0f * c * (e + 1.0f)) / (d * d);
 }
 
 /* x / (1 + exp(-w)), w = x (c0 + c1 x^2). Far left the relative error is the absolute one of w:
    c0 + c1 x^2, times log2(e), is carried as hi + lo. */
 DRLI_INLINE float drli_geluf(float x)
 {
-    float a = drli_clamp_bits(drli_absf(x), -11.0f, 11.0f), a2 = a * a, hi, lo, t, n, f;
-    drli_scaled s;
+    float a = drli_clamp_bits(drli_absf(x), -10.03f, 10.03f), a2 = a * a, hi, lo, t, n, q;
     hi = fmaf(0.102943242f, a2, 2.30220795f);
     lo = fmaf(0.102943242f, a2, 2.30220795f - hi); /* exact */
     lo = fmaf(0.102943242f, fmaf(a, a, -a2), lo) + fmaf(-2.01619854e-9f, a2, 2.5136697e-7f);
     t = fmaf(-a, hi, DRLI_ROUND);
     n = t - DRLI_ROUND;
-    f = fmaf(-a, lo, fmaf(-a, hi, -n));
-    s = drli_exp_scaled(f * 0.693147182f, t);
-    s.b = x < 0.0f ? s.b : 1.0f; /* here, or gcc divides on both sides */
-    return (x < 0.0f ? fmaf(-a, s.q, -a) * s.a : x) / (fmaf(s.a, s.q, s.a) + 1.0f) * s.b;
+    q = drli_expm1_near(fmaf(-a, lo, fmaf(-a, hi, -n)) * 0.693147182f);
+    n = drli_power(drli_bits(t));
+    return (x < 0.0f ? fmaf(-a, q, -a) * n : x) / (fmaf(n, q, n) + 1.0f);
 }
 
-/* s + z s (1 - s) w', s = 1 / (1 + exp(-w)), w' = c0 + 3 c1 z^2 */
+/* s + z s (1 - s) w', s = 1 / (1 + exp(-w)), w' = c0 + 3 c1 z^2; left of -8, -5e-20, it is 0: no
+   subnormal gradients. */
 DRLI_INLINE float drli_gelu_slope(float z)
 {
-    float a = drli_clamp_bits(drli_absf(z), -11.0f, 11.0f), a2 = a * a;
+    float a = drli_clamp_bits(drli_absf(z), -8.0f, 8.0f), a2 = a * a;
     float e = drli_exp_inside(a * fmaf(-0.0713548163f, a2, -1.59576912f)), d = 1.0f / (1.0f + e);
-    return d * fmaf(drli_signf(a, z) * fmaf(0.214064449f, a2, 1.59576912f), e * d,
-        z < 0.0f ? e : 1.0f);
+    d *= fmaf(drli_signf(a, z) * fmaf(0.214064449f, a2, 1.59576912f), e * d, z < 0.0f ? e : 1.0f);
+    return z < -8.0f ? 0.0f : d;
 }
 
 /* sin(r + quadrant pi / 2), |r| < 0.8 */
@@ -2971,8 +2964,9 @@ typedef struct drli_tile {
 
 /* DRLI_TILE_BODY defines drli_tile_<name>_body(t, rows, vecs) for constant rows x vecs <= 24, V a
    vector of W floats. 12 x 2 sums fill 24 of the 32 registers of AVX-512 and NEON, 6 x 2 fill 12 of
-   the 16 of AVX2; 8 hide the latency of the multiply-add. A single row takes 8 vectors. One vector
-   does the last columns, masked beyond t->cols. No sanitizers: they would compile for minutes. */
+   the 16 of AVX2; 8 hide the latency of the multiply-add. Few rows take 4 vectors, one row 8. One
+   vector does the last columns, masked beyond t->cols. No sanitizers: they would compile for
+   minutes. */
 #define DRLI_EACH(i, n) DRLI_UNROLL(unroll(full), 16) for (i = 0; i < n; i++)
 #define DRLI_TILE_BODY(name, TARGET, V, W, SET1, LOAD, STORE, FMA, ADD, M, MASK, LOADM, STOREM) \
     TARGET DRLI_TILE_FN DRLI_INLINE void drli_tile_##name##_body( \
@@ -3016,15 +3010,17 @@ typedef struct drli_tile {
         } \
     }
 
-/* drli_tile_<name>(t, rows, vecs): rows 1 .. 12, vecs 1 or 2 (AVX2: at most 6 x 2), and 1 x 8 */
+/* drli_tile_<name>(t, rows, vecs): 1 .. 12 x 1 or 2 (AVX2: to 6 x 2), 2 .. 6 x 4 (3 x 4), 1 x 8 */
 #define DRLI_CASE(name, r, v) \
     case 16 * (r) + v: drli_tile_##name##_body(t, r, v); break;
 #define DRLI_TILE_6(name, r, v) \
     DRLI_CASE(name, r, v) DRLI_CASE(name, r + 1, v) DRLI_CASE(name, r + 2, v) \
     DRLI_CASE(name, r + 3, v) DRLI_CASE(name, r + 4, v) DRLI_CASE(name, r + 5, v)
 #define DRLI_TILE_18(name) \
-    DRLI_TILE_6(name, 1, 1) DRLI_TILE_6(name, 7, 1) DRLI_TILE_6(name, 1, 2)
-#define DRLI_TILE_24(name) DRLI_TILE_18(name) DRLI_TILE_6(name, 7, 2)
+    DRLI_TILE_6(name, 1, 1) DRLI_TILE_6(name, 7, 1) DRLI_TILE_6(name, 1, 2) \
+    DRLI_CASE(name, 2, 4) DRLI_CASE(name, 3, 4)
+#define DRLI_TILE_24(name) DRLI_TILE_18(name) DRLI_TILE_6(name, 7, 2) \
+    DRLI_CASE(name, 4, 4) DRLI_CASE(name, 5, 4) DRLI_CASE(name, 6, 4)
 #define DRLI_TILE_RUN(name, TARGET, CASES) \
     TARGET DRLI_TILE_FN static void drli_tile_##name(const drli_tile *t, int rows, int vecs) \
     { \
@@ -3259,7 +3255,8 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
     const drl_epilogue *e = &g->e;
     drli_tiling tiling = drli_tiling_get(g->ctx->isa, e->pairs ? g->ctx->bf16 : 0);
     const int nt = g->form == DRL_GEMM_NT, tn = g->form == DRL_GEMM_TN, last = pc + kc == g->k;
-    const int in_place = drli_gemm_in_place(g, tiling), one = g->m == 1 && !nt && !e->pairs;
+    const int in_place = drli_gemm_in_place(g, tiling);
+    const int most = !in_place || e->pairs || 2 * g->m > tiling.rows ? 2 : g->m > 1 ? 4 : 8;
     const ptrdiff_t a_row = tn ? 1 : g->lda, a_col = tn ? g->lda : 1;
     const float *a = g->a + ic * a_row + pc * a_col;
     /* Tiles fetch in turn what the next block reads of A and B, evenly: bursts hold up what comes
@@ -3295,7 +3292,7 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
         const int left = jc + nc - j;
         if (left <= 8 && tiling.width == 16 && !e->pairs)
             tiling = drli_tiling_get(DRL_ISA_AVX2, 0);
-        vecs = one && left >= 8 * tiling.width ? 8 : left >= 2 * tiling.width ? 2 : 1;
+        vecs = left >= most * tiling.width ? most : left >= 2 * tiling.width ? 2 : 1;
         cols = vecs * tiling.width;
         t.cols = DRLI_MIN(left, cols);
         wide = g->ldb > 1024 ? 128 : cols;
@@ -3312,7 +3309,7 @@ static void drli_gemm_block(const drli_gemm_job *g, float *packed, int jc, int n
             w = u % 2;
             if (u / 2 * each[w] < lines[w])
                 t.next = soon[w] + u / 2 * 4 * each[w] * ld[w], t.step = 4 * step[w];
-            t.b = in_place || (!nt && vecs != 2) ? b : panel;
+            t.b = in_place || (!nt && vecs == 1) ? b : panel;
             t.b_row = t.b == b ? g->ldb : cols;
             t.start = pc || e->accumulate ? g->c + at : NULL;
             t.out = out + at;

@@ -162,9 +162,11 @@ TEST(gemm_is_the_definition)
 TEST(gemm_of_many_blocks)
 {
     drl_context ctx[16];
-    int count = contexts_make(ctx, 16), form;
+    int count = contexts_make(ctx, 16), form, m;
     for (form = 0; form < 3; form++) {
         drl_gemm_form f = (drl_gemm_form)form;
+        /* few rows: tiles of four and of eight vectors, and what is left beside them */
+        for (m = 1; m <= 7; m++) CHECK(!product_differs(ctx, count, f, m, 150, 70, m % 2, 63));
         CHECK(!product_differs(ctx, count, f, 3, 5, 1300, 1, 63 - 2));
         CHECK(!product_differs(ctx, count, f, 7, 1100, 40, 0, 63));
         CHECK(!product_differs(ctx, count, f, 1, 600, 530, 0, 8));
