@@ -2431,7 +2431,7 @@ DRLI_INLINE float drli_exp_inside(float x)
 DRLI_INLINE float drli_expf(float x)
 {
     drli_parts s = drli_exp_parts(drli_clamp_bits(x, -110.0f, 89.0f));
-    float a = drli_power(s.n >> 1); /* 2^n in two steps: it may leave the range of floats */
+    float a = drli_power(s.n >> 1); /* 2^n in two steps: its range is larger */
     float y = fmaf(a, s.q, a) * drli_power(s.n - (s.n >> 1));
     return x <= 89.0f ? y : x + DRLI_INF; /* nan stays nan */
 }
@@ -3346,9 +3346,9 @@ static void drli_gemm_narrow(const drli_gemm_job *g, int worker)
     }
 }
 
-/* Blocks of kc x nc of B, at most DRLI_BLOCK floats, fill half of a level-2 cache of 1 MiB; DRLI_MC
-   rows of C are finished, activation included, while in cache. A long kc spares visits to C; a
-   short one suits A' (rows in other pages), AVX2 (A copied less). */
+/* Blocks of kc x nc of B, to DRLI_PANELS floats, fill half of a level-2 cache of 1 MiB; DRLI_MC rows
+   of C are finished, activation included, while in cache. A long kc spares visits to C; a short one
+   suits A' (rows in other pages), AVX2 (A copied less). */
 static void drli_gemm_run(const drli_gemm_job *g, int worker)
 {
     float *packed = (float *)g->ctx->scratch + (size_t)worker * DRLI_BLOCK;
@@ -3403,7 +3403,7 @@ void drl_gemm(drl_context *ctx, drl_gemm_form form, int m, int n, int k, const f
         drli_gemm_run(&g, 0);
         return;
     }
-    g.by_columns = n >= 64 * threads && m < 4 * n &&
+    g.by_columns = n >= 64 * threads && m < (form == DRL_GEMM_TN && k > DRLI_KC ? n : 4 * n) &&
                    (form != DRL_GEMM_NN || !drli_gemm_in_place(&g, drli_tiling_get(ctx->isa, 0)));
     drl_parallel_for(ctx, g.by_columns ? (n + 31) / 32 : m, g.by_columns ? 1 : 12, drli_gemm_part,
         &g);
@@ -5091,7 +5091,7 @@ drl_tensor *drl_layer_norm(drl_tape *t, drl_tensor *x, drl_tensor *scale, drl_te
 
 /* -- softmax */
 
-/* Rows: p = softmax(x), and log_p = ln p unless NULL. Sums in order. */
+/* Rows: p = softmax(x), and log_p = ln p unless NULL. */
 DRLI_KERNEL(softmax_rows, (rows, n, x, p, log_p), int rows, int n, const float *x, float *p,
     float *log_p)
 {
