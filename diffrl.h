@@ -3346,8 +3346,8 @@ static void drli_gemm_narrow(const drli_gemm_job *g, int worker)
     }
 }
 
-/* Blocks of kc x nc of B, DRLI_PANELS floats, fill half of a level-2 cache of 1 MiB; DRLI_MC rows of
-   C are finished, activation included, while in cache. A long kc spares visits to C; a short one
+/* Blocks of kc x nc of B, DRLI_PANELS floats, fill half of a level-2 cache of 1 MiB; DRLI_MC rows
+   of C are finished, activation included, while in cache. A long kc spares visits to C; a short one
    suits A' (rows in other pages), AVX2 (A copied less). */
 static void drli_gemm_run(const drli_gemm_job *g, int worker)
 {
