@@ -2508,7 +2508,7 @@ DRLI_INLINE float drli_mish_slope(float z)
 }
 
 /* x / (1 + exp(-w)), w = x (c0 + c1 x^2). Far left the relative error is the absolute one of w:
-   c0 + c1 x^2, times log2(e), is carried as hi + lo. */
+   c0 + c1 x^2, times log2(e), is carried as hi + lo. 0 from -10.03 on. */
 DRLI_INLINE float drli_geluf(float x)
 {
     float a = drli_clamp_bits(drli_absf(x), -10.03f, 10.03f), a2 = a * a, hi, lo, t, n, q;
@@ -2522,7 +2522,7 @@ DRLI_INLINE float drli_geluf(float x)
     return (x < 0.0f ? fmaf(-a, q, -a) * n : x) / (fmaf(n, q, n) + 1.0f);
 }
 
-/* s + z s (1 - s) w', s = 1 / (1 + exp(-w)), w' = c0 + 3 c1 z^2; left of -8, -5e-20, it is 0: no
+/* s + z s (1 - s) w', s = 1 / (1 + exp(-w)), w' = c0 + 3 c1 z^2; 0 left of -8 (-5e-20): no
    subnormal gradients. */
 DRLI_INLINE float drli_gelu_slope(float z)
 {
