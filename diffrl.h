@@ -261,7 +261,7 @@ typedef enum drl_act {
 } drl_act;
 
 /* Return f(x), nan outside the domain. Subnormal results are gradual, but sigmoid, softplus, mish
-   and gelu are 0 below 1e-36: subnormal numbers slow products down. mish = x tanh(softplus(x))
+   and gelu may be 0 below 1e-36: subnormal numbers slow products. mish = x tanh(softplus(x))
    (Misra 2019), gelu = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel
    2016). */
 DRLDEF float drl_expf(float x);
@@ -2508,7 +2508,7 @@ DRLI_INLINE float drli_mish_slope(float z)
 }
 
 /* x / (1 + exp(-w)), w = x (c0 + c1 x^2). Far left the relative error is the absolute one of w:
-   c0 + c1 x^2, times log2(e), is carried as hi + lo. 0 from -10.03 on. */
+   c0 + c1 x^2, times log2(e), is carried as hi + lo. 0 left of -10.02. */
 DRLI_INLINE float drli_geluf(float x)
 {
     float a = drli_clamp_bits(drli_absf(x), -10.03f, 10.03f), a2 = a * a, hi, lo, t, n, q;
